@@ -1,0 +1,1 @@
+"""synjax: synergy-aware multimodal representation learning in JAX."""

@@ -1,0 +1,1 @@
+"""Datasets, their pipelines and their transforms."""

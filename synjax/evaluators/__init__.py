@@ -1,0 +1,1 @@
+"""Evaluators: what a frozen representation or a classifier is worth."""

@@ -1,0 +1,1 @@
+"""Losses: pure functions on arrays. Nothing else from synjax is imported here."""

@@ -1,0 +1,1 @@
+"""Neural networks in flax.linen: encoders, adapters, fusion and heads."""

@@ -1,0 +1,1 @@
+"""Encoders: one family of networks per file."""
