@@ -76,3 +76,74 @@ class Dataset:
   transforms: Mapping[str, Transform]
   fingerprint: str
   facts: Mapping[str, object]
+
+
+def make_view(
+  raw: Mapping[str, jax.Array],
+  transforms: Mapping[str, Transform],
+  view: str,
+  keys: Callable[[str], jax.Array],
+) -> dict[str, jax.Array]:
+  """Makes one view of a gathered batch.
+
+  Args:
+    raw: what `Split.gather` returned, and `index`, `valid`.
+    transforms: modality -> `Transform`; a modality that is not in `raw` is left out.
+    view: "clean" for the evaluation transform; any other name for an augmentation of its own.
+    keys: stream name -> keys [batch]; the stream is "<view>/<modality>".
+
+  Returns:
+    `raw` with every modality transformed.
+  """
+  batch = dict(raw)
+  for name, transform in transforms.items():
+    if name in raw:
+      function = transform.evaluate if view == "clean" else transform.augment
+      batch[name] = function(keys(f"{view}/{name}"), raw[name])
+  return batch
+
+
+class TrainOrder:
+  """The order in which training examples come: a function of seed and step, so nothing to store.
+
+  Every epoch is a fresh permutation of the split; the partial batch at its end is dropped.
+  """
+
+  def __init__(self, num_examples: int, batch_size: int, seeds: np.ndarray):
+    """Checks the sizes.
+
+    Raises:
+      ValueError: a batch does not fit into the split.
+    """
+    if not 1 <= batch_size <= num_examples:
+      raise ValueError(
+        f"config.batch_size: expected 1 to {num_examples} (the training examples), found {batch_size}"
+      )
+    self.num_examples, self.batch_size, self.seeds = num_examples, batch_size, seeds
+    self.steps_per_epoch = num_examples // batch_size
+    self._permutations: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+  def _epoch(self, epoch: int) -> np.ndarray:
+    if self._permutations[0] != epoch:
+      rows = [
+        np.random.default_rng([int(seed), epoch]).permutation(self.num_examples)
+        for seed in self.seeds
+      ]
+      self._permutations = epoch, np.stack(rows).astype(np.int32)
+    return self._permutations[1]
+
+  def take(self, step: int, num_steps: int) -> np.ndarray:
+    """Returns the examples of steps [step, step + num_steps), int32[seeds, num_steps, batch]."""
+    batches = []
+    for s in range(step, step + num_steps):
+      epoch, position = divmod(s, self.steps_per_epoch)
+      start = position * self.batch_size
+      batches.append(self._epoch(epoch)[:, start : start + self.batch_size])
+    return np.stack(batches, axis=1)
+
+
+def evaluation_order(num_examples: int, batch_size: int) -> np.ndarray:
+  """Returns all examples in order as int32[num_batches, batch], padded with repeats of the last."""
+  num_batches = -(-num_examples // batch_size)
+  index = np.minimum(np.arange(num_batches * batch_size), num_examples - 1)
+  return index.reshape(num_batches, batch_size).astype(np.int32)

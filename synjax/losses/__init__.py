@@ -1,1 +1,13 @@
 """Losses: pure functions on arrays. Nothing else from synjax is imported here."""
+
+from synjax.losses.contrastive import comm_terms, normalize, nt_xent, retrieval_accuracy
+from synjax.losses.masked_view import infmasking_terms, masked_view_bound
+
+__all__ = [
+  "comm_terms",
+  "infmasking_terms",
+  "masked_view_bound",
+  "normalize",
+  "nt_xent",
+  "retrieval_accuracy",
+]

@@ -1,1 +1,7 @@
 """Neural networks in flax.linen: encoders, adapters, fusion and heads."""
+
+from synjax.models.fusion import FusionTransformer
+from synjax.models.heads import ProjectionHead
+from synjax.models.multimodal import MultimodalModel, create
+
+__all__ = ["FusionTransformer", "MultimodalModel", "ProjectionHead", "create"]

@@ -1,1 +1,23 @@
-"""Encoders: one family of networks per file."""
+"""Encoders: one family of networks per file.
+
+The contract: `__call__(self, x, *, valid=None, train=False, axis=None)`. Every encoder takes all
+of it and uses what it needs, so that models call any encoder in the same way:
+
+  x: one modality of one view; images [batch, rows, columns, channels], sequences
+    [batch, length, features], vectors [batch, features].
+  valid: bool[batch, length], True = real, False = padding; None = all real. Sequences only.
+  train: batch statistics, dropout and the like are on.
+  axis: name of the device axis that shares out the batch, for synchronised statistics, or None.
+
+The output is a map [batch, rows, columns, width], a sequence [batch, length, width] or a vector
+[batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. `dtype` is the
+computation type as in linen; parameters are float32.
+"""
+
+from synjax.models.encoders.alexnet import AlexNet
+from synjax.models.encoders.patch_convnet import PatchConvNet
+from synjax.models.encoders.recurrent import GRU
+from synjax.models.encoders.tabular import MLP
+
+# Names in `config.model.modalities.<modality>.encoder.name`.
+ENCODERS = {"alexnet": AlexNet, "gru": GRU, "mlp": MLP, "patch_convnet": PatchConvNet}

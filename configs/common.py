@@ -1,0 +1,85 @@
+"""Fields that every experiment has, with their defaults and meaning. Imports no model code."""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def base_config() -> ConfigDict:
+  """Returns the fields of a run; files beside this one fill in data, model and method."""
+  config = ConfigDict()
+  config.seed = 42  # first seed
+  config.num_seeds = 1  # seeds seed, seed + 1, ... are trained together, under vmap
+  config.protocol = "clean"  # "clean", or "paper": the published procedure, quirks included
+
+  config.parallel = "jit"  # "jit": one device, or several through sharding; "pmap"
+  config.num_devices = placeholder(int)  # None: all devices jax sees
+  config.dtype = "float32"  # compute dtype; "bfloat16" keeps parameters and reductions in float32
+
+  config.batch_size = 64  # of the whole run, all devices together
+  config.eval_batch_size = 64
+  config.steps_per_call = 16  # training steps in one compiled call
+  # Durations: exactly one of <name>_epochs and <name>_steps is set.
+  config.total_epochs = placeholder(float)
+  config.total_steps = placeholder(int)
+  config.log_epochs = placeholder(float)
+  config.log_steps = placeholder(int)
+  config.eval_epochs = placeholder(float)
+  config.eval_steps = placeholder(int)
+  config.checkpoint_epochs = placeholder(float)
+  config.checkpoint_steps = placeholder(int)
+
+  config.select_metric = ""  # validation metric that picks the checkpoint, higher is better
+  config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
+
+  config.optim = ConfigDict()
+  config.optim.lr = 1e-3
+  config.optim.weight_decay = 1e-2
+  config.optim.schedule = "constant"  # "constant" or "warmup_cosine"
+  config.optim.warmup_epochs = 10  # "warmup_cosine" only
+  config.optim.lr_min = 1e-6  # "warmup_cosine" only
+
+  config.model = ConfigDict()
+  config.model.width = 512  # of tokens and of the representation
+  config.model.num_heads = 8
+  config.model.num_layers = 1
+  config.model.pool = "cls"  # "cls" or "mean"
+  config.model.implementation = "exact"  # "exact", or "dense": the literal definition
+  config.model.head_hidden = 512
+  config.model.head_features = 256
+  config.model.modalities = ConfigDict()
+
+  config.probe = ConfigDict()
+  config.probe.validation_search = "coarse"  # costs tried at each evaluation: "coarse" or "fine"
+  config.probe.test_search = "fine"  # costs tried for the final scores
+  config.probe.neighbors = 20  # of the nearest-neighbour score
+
+  config.data = ConfigDict()
+  return config
+
+
+def method_config(name: str, **fields) -> ConfigDict:
+  """Returns `config.method`: the defaults of a method with some fields replaced.
+
+  Raises:
+    ValueError: unknown method.
+  """
+  comm = {"temperature": 0.1, "weights": ()}
+  masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
+  defaults = {"comm": comm, "infmasking": {**comm, **masked}}
+  if name not in defaults:
+    raise ValueError(f"method: expected one of {sorted(defaults)}, found {name!r}")
+  known = {key: value for key, value in fields.items() if key in defaults[name]}
+  return ConfigDict({"name": name, **defaults[name], **known})
+
+
+def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:
+  """Splits "method,preset" of `--config=file.py:method,preset`; the first preset is the default.
+
+  Raises:
+    ValueError: unknown preset.
+  """
+  method, _, preset = argument.partition(",")
+  preset = preset or presets[0]
+  if preset not in presets:
+    raise ValueError(f"--config: expected a preset of {presets} after the comma, found {preset!r}")
+  return method, preset

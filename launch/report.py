@@ -1,0 +1,26 @@
+"""Reports runs: python -m launch.report --workdirs=runs/a,runs/b or --workdirs='runs/tri_*'.
+
+Writes report.md and plots and prints the report. Seeds of one config make one row, over workdirs.
+"""
+
+from absl import flags
+
+from configs import published
+from launch import app
+from synjax import report
+
+_WORKDIRS = flags.DEFINE_list("workdirs", None, "Workdirs or glob patterns, separated by commas.")
+_OUT = flags.DEFINE_string("out", None, "Output folder; default: report/ in the first workdir.")
+flags.mark_flags_as_required(["workdirs"])
+
+
+def main() -> None:
+  """Runs the command."""
+  workdirs = report.find_workdirs(_WORKDIRS.value)
+  path = report.write_report(workdirs, _OUT.value, published.ROWS)
+  print(path.read_text())
+  print(f"report: {path}")
+
+
+if __name__ == "__main__":
+  app.run(main)

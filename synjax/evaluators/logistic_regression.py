@@ -1,0 +1,435 @@
+"""Multinomial logistic regression on frozen embeddings: one L-BFGS, compiled once for all costs.
+
+The solver under `linear_probe`. The cost is a traced scalar and a fit on some of the examples is
+the fit on all of them with the others not `valid`, so a whole search for the cost compiles once.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Accelerators would otherwise round the factors to fewer bits than float32 has.
+_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+_vdot = functools.partial(jnp.vdot, precision=jax.lax.Precision.HIGHEST)
+
+
+class LinearClassifier(NamedTuple):
+  """A fitted linear classifier.
+
+  Attributes:
+    weight: W, `[classes, dim]`.
+    bias: b, `[classes]`.
+    loss: value of the objective, penalty included, nats.
+    num_iterations: L-BFGS iterations made.
+  """
+
+  weight: np.ndarray
+  bias: np.ndarray
+  loss: float
+  num_iterations: int
+
+  def logits(self, features: np.ndarray) -> np.ndarray:
+    """Returns `features @ weight.T + bias`, `[examples, classes]`, for `[examples, dim]`."""
+    return features @ self.weight.T + self.bias
+
+
+def fit(
+  features: np.ndarray,
+  labels: np.ndarray,
+  *,
+  cost: float,
+  num_classes: int,
+  penalty: str = "squared",
+  valid: np.ndarray | None = None,
+  max_iterations: int = 100,
+) -> LinearClassifier:
+  """Fits multinomial logistic regression by full-batch L-BFGS from W = 0, b = 0.
+
+  Minimises, over the N valid examples and with an unpenalised bias (CE in nats):
+
+  * `squared`: `mean CE + |W|^2 / (2 C N)`, the objective of scikit-learn's `LogisticRegression(C)`
+    divided by C N. As there, two classes have one weight vector w = W_1 - W_0 and the penalty
+    `|w|^2 / (2 C N)`, which is `2 |W|^2 / (2 C N)` since W_1 = -W_0 at the minimum.
+  * `norm`: `mean CE + |W| / (2 C)`, the Frobenius norm NOT squared, as published. Its gradient at
+    W = 0 is taken as 0; with a small C the line search then finds no descent and stays at 0.
+
+  `norm` follows the published solver step by step, since that stops before the minimum: memory of
+  100, unit trial step, strong Wolfe line search with c1 = 1e-4 and c2 = 0.9, tolerance 1e-7 on the
+  gradient and 1e-9 on changes. `squared` has one minimum and takes a shorter way there: the
+  features are centred and rotated to their principal axes (which changes neither the objective nor
+  its minimum) and L-BFGS starts from a diagonal bound of the Hessian, so that ill-conditioned
+  features need tens of iterations instead of thousands. Features are NOT standardised.
+
+  Args:
+    features: `[examples, dim]`. Computed in float32, or in float64 if they are float64 and x64 is
+      on.
+    labels: classes `[examples]`, in [0, num_classes).
+    cost: C, positive; larger = less regularisation.
+    num_classes: number of classes, at least 2.
+    penalty: `squared` or `norm`.
+    valid: bool `[examples]`, True = fit on this example; None = all.
+    max_iterations: limit of L-BFGS iterations.
+
+  Returns:
+    The classifier, as NumPy arrays.
+
+  Raises:
+    ValueError: shapes do not fit, features are not finite, labels are out of range or of one class
+      only, `cost` is not positive, or `penalty` is unknown.
+
+  Source: spec/infmasking.md, section 9; J. Nocedal and S. Wright, Numerical Optimization, 2nd ed.,
+  algorithms 3.5, 3.6 and 7.4; D. Boehning, Multinomial logistic regression algorithm, 1992.
+  """
+  features, labels = check_examples("train", features, labels, num_classes=num_classes)
+  problem = Problem(features, labels, num_classes=num_classes, penalty=penalty)
+  return problem.fit(cost, valid=valid, max_iterations=max_iterations)
+
+
+class Problem:
+  """Examples prepared once (on the device, rotated for `squared`) to be fitted at many costs.
+
+  Args:
+    features: `[examples, dim]`.
+    labels: classes `[examples]`, in [0, num_classes).
+    num_classes: number of classes.
+    penalty: `squared` or `norm`, see `fit`.
+
+  Raises:
+    ValueError: `penalty` is unknown.
+  """
+
+  def __init__(
+    self, features: np.ndarray, labels: np.ndarray, *, num_classes: int, penalty: str
+  ) -> None:
+    if penalty not in ("squared", "norm"):
+      raise ValueError(f"unknown penalty {penalty!r}, expected 'squared' or 'norm'.")
+    examples, dim = features.shape
+    self._labels = labels
+    self._num_classes = num_classes
+    self._penalty = penalty
+    self._mean = np.zeros(dim, features.dtype)
+    self._basis = None
+    curvature = np.ones(dim + 1, features.dtype)
+    if penalty == "squared":
+      self._mean = features.mean(0)
+      features = features - self._mean
+      curvature[:-1], self._basis = np.linalg.eigh(features.T @ features / examples)
+      features = features @ self._basis
+    # The bias is the weight of a constant feature.
+    self._features = jnp.asarray(np.concatenate([features, np.ones_like(features[:, :1])], 1))
+    self._curvature = jnp.asarray(curvature)
+
+  def fit(
+    self, cost: float, *, valid: np.ndarray | None = None, max_iterations: int = 100
+  ) -> LinearClassifier:
+    """Fits at one cost, see the function `fit`."""
+    if not cost > 0:
+      raise ValueError(f"the cost C of a linear probe must be positive, got {cost}.")
+    valid = np.ones(len(self._labels), bool) if valid is None else np.asarray(valid, bool)
+    if valid.shape != self._labels.shape:
+      raise ValueError(f"valid must be {self._labels.shape} like the labels, got {valid.shape}.")
+    classes = np.unique(self._labels[valid])
+    if len(classes) < 2:
+      raise ValueError(
+        f"a linear probe needs training examples of at least two classes, found only {classes}."
+      )
+    theta, loss, iterations = _minimize(
+      self._features,
+      jnp.asarray(self._labels),
+      jnp.asarray(valid),
+      self._curvature,
+      jnp.asarray(cost, self._features.dtype),
+      num_classes=self._num_classes,
+      penalty=self._penalty,
+      max_iterations=max_iterations,
+    )
+    theta = np.asarray(theta)
+    weight, bias = theta[:, :-1], theta[:, -1]
+    if self._basis is not None:
+      weight = weight @ self._basis.T
+      bias = bias - weight @ self._mean
+    return LinearClassifier(weight, bias, float(loss), int(iterations))
+
+
+def check_examples(
+  split: str,
+  features: np.ndarray,
+  labels: np.ndarray,
+  *,
+  num_classes: int,
+  dim: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns features as float32 (float64 under x64) and labels as int32 NumPy arrays.
+
+  Args:
+    split: name of the split, for messages.
+    features: `[examples, dim]`.
+    labels: classes `[examples]`.
+    num_classes: number of classes.
+    dim: width the features must have, or None.
+
+  Raises:
+    ValueError: shapes do not fit, features are not finite, or labels are not integers in
+      [0, num_classes).
+  """
+  features, labels = np.asarray(features), np.asarray(labels)
+  if features.ndim != 2 or features.shape[:1] != labels.shape or not len(labels):
+    raise ValueError(
+      f"{split} split: expected features [examples, dim] and labels [examples], not empty, got "
+      f"{features.shape} and {labels.shape}."
+    )
+  if dim is not None and features.shape[1] != dim:
+    raise ValueError(
+      f"{split} split: features have width {features.shape[1]}, those of the train split {dim}."
+    )
+  wide = features.dtype == np.float64 and jax.config.jax_enable_x64
+  features = features.astype(np.float64 if wide else np.float32)
+  finite = np.isfinite(features).all(1)
+  if not finite.all():
+    raise ValueError(
+      f"{split} split: {np.sum(~finite)} of {len(features)} examples have NaN or infinite features "
+      f"(the first: example {np.argmin(finite)}); check the encoder."
+    )
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(f"{split} split: labels must be integers, got {labels.dtype}.")
+  if num_classes < 2 or labels.min() < 0 or labels.max() >= num_classes:
+    raise ValueError(
+      f"{split} split: labels must be in [0, num_classes) with num_classes = {num_classes} of at "
+      f"least 2, found {labels.min()}..{labels.max()}."
+    )
+  return features, labels.astype(np.int32)
+
+
+class _Objective(NamedTuple):
+  """Mean CE plus penalty of theta = [W, b], `[classes, dim + 1]`, on the valid examples."""
+
+  features: jax.Array  # [examples, dim + 1], the last one is 1
+  onehot: jax.Array  # of the labels, [classes, examples]
+  valid: jax.Array  # [examples]
+  count: jax.Array  # N
+  squared: bool
+  strength: jax.Array  # of |W|^2 / 2 if squared, else of |W|
+
+  def mean(self, values) -> jax.Array:
+    """Mean over the valid examples, divided last: the mean of equal values is nearly exact."""
+    return jnp.where(self.valid, values, 0).sum() / self.count
+
+  def penalized(self, theta) -> jax.Array:
+    """W with a column of zeros in place of b."""
+    return jnp.where(jnp.arange(theta.shape[1]) < theta.shape[1] - 1, theta, 0)
+
+  def penalty(self, square) -> tuple[jax.Array, jax.Array]:
+    """Penalty and its derivative by |W|^2 = square; that of the norm is taken as 0 at 0."""
+    if self.squared:
+      return self.strength / 2 * square, self.strength / 2
+    positive = square > 0
+    norm = jnp.sqrt(jnp.where(positive, square, 1))
+    value, slope = self.strength * norm, self.strength / (2 * norm)
+    return jnp.where(positive, value, 0), jnp.where(positive, slope, 0)
+
+  def margins(self, theta) -> jax.Array:
+    """Logits minus the logit of the label, `[classes, examples]`."""
+    logits = _matmul(theta, self.features.T)
+    return logits - jnp.where(self.onehot, logits, 0).sum(0)
+
+  def gradient(self, theta, margins) -> jax.Array:
+    error = (jax.nn.softmax(margins, axis=0) - self.onehot) * (self.valid / self.count)
+    weight = self.penalized(theta)
+    _, slope = self.penalty(_vdot(weight, weight))
+    return _matmul(error, self.features) + 2 * slope * weight
+
+  def along(self, theta, margins, direction):
+    """Returns margins of `direction`, and t -> value and slope at `theta + t * direction`.
+
+    Loss and penalty on a line are known from one product with the features: trials are cheap.
+    """
+    change = self.margins(direction)
+    start, move = self.penalized(theta), self.penalized(direction)
+    squares = _vdot(start, start), 2 * _vdot(start, move), _vdot(move, move)
+
+    def value_and_slope(t):
+      moved = margins + t * change
+      highest = moved.max(0)
+      exp = jnp.exp(moved - highest)
+      total = exp.sum(0)
+      loss = self.mean(jnp.log(total) + highest)
+      slope = self.mean((exp * change).sum(0) / total)
+      penalty, by_square = self.penalty(squares[0] + t * (squares[1] + t * squares[2]))
+      return loss + penalty, slope + by_square * (squares[1] + 2 * t * squares[2])
+
+    return change, value_and_slope
+
+
+class _State(NamedTuple):
+  """L-BFGS state; the newest pair of the memory is in slot `(count - 1) % slots`."""
+
+  theta: jax.Array
+  margins: jax.Array
+  value: jax.Array
+  step: jax.Array  # last change of theta
+  gradient: jax.Array  # at the theta before it
+  steps: jax.Array  # [slots, classes, dim + 1]
+  changes: jax.Array  # of the gradient over these steps, likewise
+  scale: jax.Array  # of the first estimate of the inverse Hessian
+  count: jax.Array
+  iterations: jax.Array
+  evaluations: jax.Array
+  done: jax.Array
+
+
+@functools.partial(jax.jit, static_argnames=("num_classes", "penalty", "max_iterations"))
+def _minimize(
+  features, labels, valid, curvature, cost, *, num_classes, penalty, max_iterations
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns theta, the objective there and the number of iterations."""
+  dtype = features.dtype
+  count = valid.sum(dtype=dtype)
+  onehot = labels == jnp.arange(num_classes)[:, None]
+  if penalty == "squared":
+    strength = (2 if num_classes == 2 else 1) / (cost * count)
+    # The Hessian of the mean CE is at most covariance / 2, and covariance / classes at W = 0.
+    hessian = (curvature / num_classes + strength).at[-1].set(1 / num_classes)
+    eps = float(jnp.finfo(dtype).eps)
+    preconditioner = 1 / (hessian + 10 * eps * curvature.max())
+    history, limits = 10, (0.0, eps, 25 * max_iterations)
+  else:
+    strength, preconditioner = 0.5 / cost, jnp.ones((), dtype)
+    history, limits = 100, (1e-7, 1e-9, max_iterations * 5 // 4)
+  objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
+  theta = jnp.zeros((num_classes, features.shape[1]), dtype)
+  # One slot more than the memory is long: a rejected pair overwrites nothing that is in use.
+  pairs = jnp.zeros((history + 1, *theta.shape), dtype)
+  margins = jnp.zeros((num_classes, len(labels)), dtype)
+  value = objective.mean(jax.nn.logsumexp(margins, axis=0))
+  state = _State(
+    theta, margins, value, theta, theta, pairs, pairs,
+    scale=jnp.ones((), dtype), count=0, iterations=0, evaluations=1, done=False,
+  )  # fmt: skip
+  state = jax.lax.while_loop(
+    lambda state: ~state.done & (state.iterations < max_iterations),
+    functools.partial(_iterate, objective, preconditioner, limits),
+    state,
+  )
+  return state.theta, state.value, state.iterations
+
+
+def _iterate(objective, preconditioner, limits, state) -> _State:
+  """One L-BFGS iteration: gradient, memory, direction, line search."""
+  gradient_tolerance, tolerance, max_evaluations = limits
+  gradient = objective.gradient(state.theta, state.margins)
+  state = _remember(state, gradient, preconditioner)
+  direction = _direction(state, preconditioner)
+  change, value_and_slope = objective.along(state.theta, state.margins, direction)
+  slope = _vdot(gradient, direction)
+  steepest, largest = jnp.abs(jnp.stack([gradient, direction])).max((1, 2))
+  first = jnp.ones_like(slope)
+  if not objective.squared:
+    first = jnp.where(state.iterations == 0, jnp.minimum(1, 1 / jnp.abs(gradient).sum()), first)
+  t, value, trials = _line_search(value_and_slope, state.value, slope, first, tolerance / largest)
+  converged = (steepest <= gradient_tolerance) | (slope > -tolerance)
+  stalled = (t * largest <= tolerance) | (jnp.abs(value - state.value) < tolerance)
+  t = jnp.where(converged, 0, t)
+  evaluations = state.evaluations + trials
+  return state._replace(
+    theta=state.theta + t * direction,
+    margins=state.margins + t * change,
+    value=jnp.where(converged, state.value, value),
+    step=t * direction,
+    iterations=state.iterations + 1,
+    evaluations=evaluations,
+    done=converged | stalled | (evaluations >= max_evaluations),
+  )
+
+
+def _remember(state, gradient, preconditioner) -> _State:
+  """Adds the last step and its change of gradient to the memory if the curvature is positive."""
+  change = gradient - state.gradient
+  product = _vdot(state.step, change)
+  accept = product > 1e-10
+  slot = jax.lax.rem(state.count, len(state.steps))
+  put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
+  scale = product / _vdot(change, preconditioner * change)
+  return state._replace(
+    gradient=gradient,
+    steps=put(state.steps, state.step),
+    changes=put(state.changes, change),
+    scale=jnp.where(accept, scale, state.scale),
+    count=state.count + accept,
+  )
+
+
+def _direction(state, preconditioner) -> jax.Array:
+  """Minus the inverse Hessian estimate times the gradient (two-loop recursion)."""
+  slots = len(state.steps)
+  num_pairs = jnp.minimum(state.count, slots - 1)
+
+  def pair(age):
+    slot = jax.lax.rem(state.count - 1 - age, slots)
+    step = jax.lax.dynamic_index_in_dim(state.steps, slot, keepdims=False)
+    change = jax.lax.dynamic_index_in_dim(state.changes, slot, keepdims=False)
+    return step, change, _vdot(step, change)
+
+  def newest_first(age, carry):
+    vector, alphas = carry
+    step, change, product = pair(age)
+    alpha = _vdot(step, vector) / product
+    return vector - alpha * change, jax.lax.dynamic_update_index_in_dim(alphas, alpha, age, 0)
+
+  def oldest_first(i, vector):
+    age = num_pairs - 1 - i
+    step, change, product = pair(age)
+    return vector + (alphas[age] - _vdot(change, vector) / product) * step
+
+  carry = -state.gradient, jnp.zeros(slots, state.gradient.dtype)
+  vector, alphas = jax.lax.fori_loop(0, num_pairs, newest_first, carry)
+  return jax.lax.fori_loop(0, num_pairs, oldest_first, state.scale * preconditioner * vector)
+
+
+def _line_search(objective, value, slope, first, min_width, *, max_trials=26):
+  """Finds a step with the strong Wolfe conditions; returns step, value and number of trials.
+
+  Points are vectors [t, value, slope]. `low` is the best so far that decreases enough; the
+  wanted step lies between it and `high`, which is at infinity until a point is found on the far
+  side. Trial steps are minima of the cubic through two points, pushed off the ends of the interval
+  when they come too near it twice. If no trial decreases enough the step is `low`'s: 0 at worst.
+  """
+
+  def body(carry):
+    low, high, t, near, _, trials = carry
+    new = jnp.stack([t, *objective(t)])
+    too_high = ~(new[1] <= value + 1e-4 * t * slope) | (new[1] >= low[1])
+    accept = ~too_high & (jnp.abs(new[2]) <= -0.9 * slope)
+    crossed = new[2] * (high[0] - low[0]) >= 0
+    keep_low = too_high & ~(new[1] < low[1])
+    high = jnp.where(too_high, jnp.where(keep_low, new, low), jnp.where(crossed, low, high))
+    previous, low = low, jnp.where(keep_low, low, new)
+    open_end = jnp.isinf(high[0])
+    other = jnp.where(open_end, previous, high)
+    left, right = jnp.minimum(low[0], other[0]), jnp.maximum(low[0], other[0])
+    lower = jnp.where(open_end, right + 0.01 * (right - left), left)
+    upper = jnp.where(open_end, 10 * right, right)
+    t = _cubic_minimum(other, low)
+    t = jnp.where(jnp.isnan(t), (lower + upper) / 2, jnp.clip(t, lower, upper))
+    margin = 0.1 * (right - left)
+    was_near, near = near, ~open_end & (jnp.minimum(right - t, t - left) < margin)
+    push = near & (was_near | (t >= right) | (t <= left))
+    t = jnp.where(push, jnp.where(right - t < t - left, right - margin, left + margin), t)
+    done = accept | (~open_end & (right - left < min_width))
+    return low, high, t, near & ~push, done, trials + 1
+
+  zero = jnp.zeros_like(value)
+  low = jnp.stack([zero, value, slope])
+  high = jnp.stack([zero + jnp.inf, zero, zero])
+  carry = low, high, first, False, False, 0
+  low, _, _, _, _, trials = jax.lax.while_loop(lambda c: ~c[4] & (c[5] < max_trials), body, carry)
+  return low[0], low[1], trials
+
+
+def _cubic_minimum(a, b) -> jax.Array:
+  """Minimiser of the cubic through two points [t, value, slope], NaN if it has none."""
+  mean_slope = a[2] + b[2] - 3 * (a[1] - b[1]) / (a[0] - b[0])
+  root = jnp.sign(b[0] - a[0]) * jnp.sqrt(mean_slope * mean_slope - a[2] * b[2])
+  return b[0] - (b[0] - a[0]) * (b[2] + root - mean_slope) / (b[2] - a[2] + 2 * root)

@@ -1,0 +1,97 @@
+"""Contrastive losses between two views: symmetric NT-Xent and CoMM's terms."""
+
+import jax
+import jax.numpy as jnp
+
+
+def normalize(embeddings: jax.Array) -> jax.Array:
+  r"""Scales embeddings to unit length, x / max(|x|, 1e-12), as torch's `normalize` does.
+
+  Args:
+    embeddings: [..., dim].
+
+  Returns:
+    [..., dim]; a zero vector stays zero and has a finite (zero) gradient.
+  """
+  squared = jnp.sum(jnp.square(embeddings), axis=-1, keepdims=True)
+  # The square root has no derivative at 0; rsqrt of the clamped square is the same function with one.
+  return embeddings * jax.lax.rsqrt(jnp.maximum(squared, 1e-24))
+
+
+def exclude_self(similarity: jax.Array) -> jax.Array:
+  """Sets the diagonal of [..., batch, batch] to -inf: an example is no negative of itself."""
+  return jnp.where(jnp.eye(similarity.shape[-1], dtype=bool), -jnp.inf, similarity)
+
+
+def nt_xent(a: jax.Array, b: jax.Array, *, temperature: float) -> jax.Array:
+  r"""Computes the per-example symmetric NT-Xent loss of two views.
+
+  With unit vectors a, b, logits S^{xy}_{ij} = <x_i, y_j> / t,
+
+      loss_i = 1/2 [log(sum_j e^{S^ab_ij} + sum_{j!=i} e^{S^aa_ij}) - S^ab_ii]
+             + 1/2 [log(sum_j e^{S^ba_ij} + sum_{j!=i} e^{S^bb_ij}) - S^ab_ii],
+
+  so each anchor has 2 batch - 1 candidates. Its mean over i is I(a, b) of CoMM (arXiv 2409.07402)
+  and InfMasking (arXiv 2509.25270); symmetric in a and b.
+
+  Args:
+    a: [batch, dim], not normalised.
+    b: [batch, dim], not normalised; row i is the positive of row i of `a`.
+    temperature: t > 0.
+
+  Returns:
+    [batch], nats.
+
+  Raises:
+    ValueError: the views differ in shape or are not [batch, dim].
+  """
+  if a.ndim != 2 or a.shape != b.shape:
+    raise ValueError(
+      f"nt_xent needs two views [batch, dim] of equal shape, got {a.shape}, {b.shape}"
+    )
+  a, b = normalize(a), normalize(b)
+  ab = a @ b.T / temperature
+  aa = exclude_self(a @ a.T / temperature)
+  bb = exclude_self(b @ b.T / temperature)
+  positive = jnp.diagonal(ab)
+  from_a = jax.nn.logsumexp(jnp.concatenate([ab, aa], axis=1), axis=1)
+  from_b = jax.nn.logsumexp(jnp.concatenate([ab.T, bb], axis=1), axis=1)
+  return 0.5 * (from_a + from_b) - positive
+
+
+def retrieval_accuracy(a: jax.Array, b: jax.Array) -> jax.Array:
+  """Computes the fraction of rows of `a` [batch, dim] whose most similar row of `b` is their own."""
+  nearest = jnp.argmax(normalize(a) @ normalize(b).T, axis=1)
+  return jnp.mean(nearest == jnp.arange(a.shape[0]))
+
+
+def comm_terms(view_a: jax.Array, view_b: jax.Array, *, temperature: float) -> jax.Array:
+  r"""Computes CoMM's term of every modality subset.
+
+      l_i = 1/2 [I(z^a_i, z^b_full) + I(z^b_i, z^a_full)]
+
+  CoMM (arXiv 2409.07402), InfMasking (arXiv 2509.25270). CoMM's loss is the mean of the terms.
+
+  Args:
+    view_a: [num_subsets, batch, dim], not normalised; unimodal subsets first, the full set last.
+    view_b: the same of the other augmented view.
+    temperature: t > 0.
+
+  Returns:
+    [num_subsets], nats.
+
+  Raises:
+    ValueError: the views differ in shape or are not [num_subsets, batch, dim].
+  """
+  if view_a.ndim != 3 or view_a.shape != view_b.shape:
+    raise ValueError(
+      "comm_terms needs two views [num_subsets, batch, dim] of equal shape,"
+      f" got {view_a.shape}, {view_b.shape}"
+    )
+
+  def term(subset_a, subset_b):
+    to_full_b = nt_xent(subset_a, view_b[-1], temperature=temperature)
+    to_full_a = nt_xent(subset_b, view_a[-1], temperature=temperature)
+    return 0.5 * jnp.mean(to_full_b + to_full_a)
+
+  return jax.vmap(term)(view_a, view_b)

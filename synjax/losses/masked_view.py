@@ -1,0 +1,93 @@
+"""InfMasking's bound: the unmasked fusion against infinitely many masked fusions of an example."""
+
+import jax
+import jax.numpy as jnp
+
+from synjax.losses.contrastive import comm_terms, exclude_self, normalize
+
+
+def masked_view_bound(
+  anchor: jax.Array,
+  masked_views: jax.Array,
+  *,
+  temperature: float,
+  variance_scale: jax.Array | float,
+) -> jax.Array:
+  r"""Computes the closed-form Gaussian bound on the loss over infinitely many masked views.
+
+  With s_{kbj} = <q_b, z_kj>, t = `temperature` and rho = `variance_scale`,
+
+      a_b = mean_k s_kbb / t,   v_b = var_k s_kbb (population),   P_b = a_b + rho v_b / (2 t^2)
+      bound_b = logsumexp(P_b, {s_kbj / t}_{k, j != b}, {<q_b, q_j> / t}_{j != b}) - a_b.
+
+  InfMasking (arXiv 2509.25270), the bound of its masking term. Equal in value and gradient to the
+  published form, which builds a [batch, dim, dim] covariance: only the variance of the K cosines
+  enters. rho = 1 is the Gaussian bound; the published ramp is rho = lambda (epoch + 1) / epochs.
+
+  Args:
+    anchor: q, [batch, dim], unit vectors: not normalised again.
+    masked_views: z, [num_views, batch, dim], unit vectors.
+    temperature: t > 0.
+    variance_scale: rho >= 0, a number or a traced scalar.
+
+  Returns:
+    [batch], nats.
+
+  Raises:
+    ValueError: `masked_views` is not [num_views >= 1, *anchor.shape].
+  """
+  if masked_views.ndim != 3 or masked_views.shape[1:] != anchor.shape or not masked_views.shape[0]:
+    raise ValueError(
+      "masked_view_bound needs masked_views [num_views >= 1, batch, dim] for an anchor [batch, dim],"
+      f" got {masked_views.shape} and {anchor.shape}"
+    )
+  num_views, batch, dim = masked_views.shape
+  own = jnp.einsum("bd,kbd->kb", anchor, masked_views)
+  mean_logit = jnp.mean(own, axis=0) / temperature
+  positive = mean_logit + variance_scale * jnp.var(own, axis=0) / (2 * temperature**2)
+  # One matrix product against the views of all examples and the anchors themselves.
+  candidates = jnp.concatenate([masked_views, anchor[None]]).reshape(-1, dim)
+  similarity = (anchor @ candidates.T / temperature).reshape(batch, num_views + 1, batch)
+  negatives = exclude_self(similarity.swapaxes(0, 1)).swapaxes(0, 1).reshape(batch, -1)
+  candidates_logits = jnp.concatenate([positive[:, None], negatives], axis=1)
+  return jax.nn.logsumexp(candidates_logits, axis=1) - mean_logit
+
+
+def infmasking_terms(
+  view_a: jax.Array,
+  view_b: jax.Array,
+  masked_a: jax.Array,
+  masked_b: jax.Array,
+  *,
+  temperature: float,
+  variance_scale: jax.Array | float,
+) -> jax.Array:
+  """Computes the terms whose (weighted) mean is the InfMasking loss.
+
+  Order: [bound(a), bound(b), CoMM's term of every subset]; InfMasking (arXiv 2509.25270). Swapping
+  `masked_a` and `masked_b` gives the published option `cross`.
+
+  Args:
+    view_a: [num_subsets, batch, dim], not normalised; the full set last.
+    view_b: the same of the other augmented view.
+    masked_a: [num_views, batch, dim], not normalised: masked fusions of the full set of view a.
+    masked_b: the same of view b.
+    temperature: t > 0.
+    variance_scale: rho of `masked_view_bound`.
+
+  Returns:
+    [2 + num_subsets], nats.
+  """
+  bounds = [
+    jnp.mean(
+      masked_view_bound(
+        normalize(view[-1]),
+        normalize(masked),
+        temperature=temperature,
+        variance_scale=variance_scale,
+      )
+    )
+    for view, masked in ((view_a, masked_a), (view_b, masked_b))
+  ]
+  comm = comm_terms(view_a, view_b, temperature=temperature)
+  return jnp.concatenate([jnp.stack(bounds), comm])

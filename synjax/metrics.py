@@ -1,0 +1,299 @@
+"""Metrics: states that add up inside compiled code, and scores of whole splits on the host.
+
+`Mean` and `ClassRecall` are `(sum, count)` states: pytrees of arrays whose `merge` is an addition,
+so that steps, devices and padded batches can be combined in any order. The functions take NumPy
+arrays of a whole split and compute in float64. All metrics are fractions in [0, 1].
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+import scipy.stats
+
+
+class Mean(NamedTuple):
+  """Mean of a per-example quantity, as a sum and a count.
+
+  Attributes:
+    total: sum over the real examples, float32 `[]`.
+    count: number of real examples, float32 `[]`.
+  """
+
+  total: jax.Array
+  count: jax.Array
+
+  @classmethod
+  def empty(cls) -> "Mean":
+    """Returns the state of no examples."""
+    return cls(jnp.zeros(()), jnp.zeros(()))
+
+  @classmethod
+  def from_values(cls, values: jax.Array, valid: jax.Array | None = None) -> "Mean":
+    """Returns the state of one batch.
+
+    Args:
+      values: `[batch]`, any real or boolean dtype; filler entries may be NaN.
+      valid: bool `[batch]`, True = real example; None = all are.
+    """
+    values = values.astype(jnp.float32)
+    if valid is None:
+      return cls(values.sum(), jnp.asarray(values.size, jnp.float32))
+    return cls(jnp.where(valid, values, 0.0).sum(), valid.sum(dtype=jnp.float32))
+
+  def merge(self, other: "Mean") -> "Mean":
+    """Returns the state of both sets of examples."""
+    return Mean(self.total + other.total, self.count + other.count)
+
+  def compute(self) -> jax.Array:
+    """Returns the mean, NaN if there were no examples."""
+    return self.total / self.count
+
+
+class ClassRecall(NamedTuple):
+  """Correct predictions and examples per class: gives accuracy and macro accuracy.
+
+  Attributes:
+    correct: correctly predicted examples of each class, float32 `[classes]`.
+    count: examples of each class, float32 `[classes]`.
+  """
+
+  correct: jax.Array
+  count: jax.Array
+
+  @classmethod
+  def empty(cls, num_classes: int) -> "ClassRecall":
+    """Returns the state of no examples."""
+    return cls(jnp.zeros(num_classes), jnp.zeros(num_classes))
+
+  @classmethod
+  def from_predictions(
+    cls,
+    predictions: jax.Array,
+    labels: jax.Array,
+    *,
+    num_classes: int,
+    valid: jax.Array | None = None,
+  ) -> "ClassRecall":
+    """Returns the state of one batch.
+
+    Args:
+      predictions: predicted classes `[batch]`.
+      labels: true classes `[batch]`, in [0, num_classes); others are not counted.
+      num_classes: number of classes.
+      valid: bool `[batch]`, True = real example; None = all are.
+    """
+    count = labels[:, None] == jnp.arange(num_classes)
+    if valid is not None:
+      count &= valid[:, None]
+    correct = count & (predictions == labels)[:, None]
+    return cls(correct.sum(0, dtype=jnp.float32), count.sum(0, dtype=jnp.float32))
+
+  def merge(self, other: "ClassRecall") -> "ClassRecall":
+    """Returns the state of both sets of examples."""
+    return ClassRecall(self.correct + other.correct, self.count + other.count)
+
+  def accuracy(self) -> jax.Array:
+    """Returns the fraction of examples predicted correctly, NaN if there were none."""
+    return self.correct.sum() / self.count.sum()
+
+  def macro_accuracy(self) -> jax.Array:
+    """Returns the mean recall over the classes that occur, NaN if there were no examples."""
+    recall = self.correct / jnp.maximum(self.count, 1.0)
+    return recall.sum() / (self.count > 0).sum()
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+  """Computes the fraction of examples predicted correctly.
+
+  Args:
+    predictions: predicted classes `[examples]`.
+    labels: true classes `[examples]`.
+
+  Returns:
+    A fraction.
+
+  Raises:
+    ValueError: the shapes differ, or there are no examples.
+  """
+  predictions, labels = _check("accuracy", predictions, labels)
+  return float(np.mean(predictions == labels))
+
+
+def macro_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+  """Computes macro accuracy, the mean over classes of the recall (= balanced accuracy).
+
+  `mean_c #{i: prediction_i = label_i = c} / #{i: label_i = c}` over the classes c that occur in
+  `labels`; a constant classifier scores 1 / classes. The "acc1" of the published tables. (Its
+  library counts a class that is predicted but never occurs as recall 0; here it is left out, as in
+  scikit-learn's balanced accuracy.)
+
+  Args:
+    predictions: predicted classes `[examples]`.
+    labels: true classes `[examples]`, not negative.
+
+  Returns:
+    A fraction.
+
+  Raises:
+    ValueError: the shapes differ, or there are no examples.
+
+  Source: spec/infmasking.md, section 9.
+  """
+  recall, _ = _class_recall("macro_accuracy", predictions, labels)
+  return float(recall.mean())
+
+
+def macro_accuracy_interval(
+  predictions: np.ndarray, labels: np.ndarray, *, confidence: float = 0.95
+) -> tuple[float, float]:
+  """Computes a confidence interval of macro accuracy for the sampling of the test examples.
+
+  The recalls of the C classes are independent binomial fractions p_c of n_c examples, so the
+  variance of their mean is `sum_c p_c (1 - p_c) / n_c / C^2`; the interval is normal and clipped to
+  [0, 1]. It is too narrow where a class has few examples or a recall of exactly 0 or 1, and does
+  not contain the spread over training seeds (`mean_and_std`).
+
+  Args:
+    predictions: predicted classes `[examples]`.
+    labels: true classes `[examples]`, not negative.
+    confidence: probability of covering the value, in (0, 1).
+
+  Returns:
+    Lower and upper end, fractions.
+
+  Raises:
+    ValueError: the shapes differ, there are no examples, or `confidence` is not in (0, 1).
+  """
+  if not 0 < confidence < 1:
+    raise ValueError(f"macro_accuracy_interval: confidence must be in (0, 1): {confidence}.")
+  recall, count = _class_recall("macro_accuracy_interval", predictions, labels)
+  std = np.sqrt(np.sum(recall * (1 - recall) / count)) / len(recall)
+  half_width = scipy.stats.norm.ppf(0.5 + confidence / 2) * std
+  return float(max(recall.mean() - half_width, 0.0)), float(min(recall.mean() + half_width, 1.0))
+
+
+def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, *, k: int) -> float:
+  """Computes the fraction of examples whose label is among the k highest scores.
+
+  Ties count against the label only where the tied class has the lower index (argmax order), so that
+  k = 1 is the accuracy of `argmax`; with k at least the number of classes it is 1.
+
+  Args:
+    scores: logits or probabilities `[examples, classes]`.
+    labels: true classes `[examples]`, in [0, classes).
+    k: number of guesses, at least 1.
+
+  Returns:
+    A fraction.
+
+  Raises:
+    ValueError: the shapes do not fit, a label is out of range, or `k` is below 1.
+  """
+  if k < 1:
+    raise ValueError(f"top_k_accuracy: k must be at least 1: {k}.")
+  scores, labels = _check_scores("top_k_accuracy", scores, labels)
+  own = np.take_along_axis(scores, labels[:, None], axis=1)
+  earlier = np.arange(scores.shape[1]) < labels[:, None]
+  rank = np.sum((scores > own) | ((scores == own) & earlier), axis=1)
+  return float(np.mean(rank < k))
+
+
+def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+  """Computes the area under the ROC curve, one class against the rest, averaged over classes.
+
+  For class c the area is the probability that an example of c scores higher in column c than an
+  example of another class, ties counting half (the Mann-Whitney statistic from mid-ranks). Classes
+  that do not occur have no area and are left out. Columns of different examples are compared, so
+  `scores` must be on one scale across examples: probabilities, not logits.
+
+  Args:
+    scores: probabilities `[examples, classes]`.
+    labels: true classes `[examples]`, in [0, classes).
+
+  Returns:
+    The unweighted mean over classes, in [0, 1]; 0.5 is chance.
+
+  Raises:
+    ValueError: the shapes do not fit, a label is out of range, a score is NaN, or only one class
+      occurs.
+
+  Source: spec/infmasking.md, section 9 ("multiclass AUROC"); equals scikit-learn's
+  `roc_auc_score(multi_class="ovr")`, which however refuses absent classes.
+  """
+  scores, labels = _check_scores("auroc", scores, labels)
+  if np.isnan(scores).any():
+    raise ValueError("auroc: the scores contain NaN.")
+  present = np.unique(labels)
+  if len(present) < 2:
+    raise ValueError(f"auroc: needs at least two classes among the labels, found only {present}.")
+  areas = []
+  for c in present:
+    positive = labels == c
+    num_positive = positive.sum()
+    num_negative = len(labels) - num_positive
+    rank_sum = scipy.stats.rankdata(scores[:, c])[positive].sum()
+    wins = rank_sum - num_positive * (num_positive + 1) / 2
+    areas.append(wins / (num_positive * num_negative))
+  return float(np.mean(areas))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+  """Computes the softmax over the last axis in float64, where confident scores are not yet ties."""
+  return scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
+
+
+def mean_and_std(values: np.ndarray) -> tuple[float, float]:
+  """Computes mean and sample standard deviation (divisor `seeds - 1`) over seeds.
+
+  The published tables give "mean +- std over 5 seeds" without the divisor; the sample one is used
+  because the seeds stand for all seeds. (The population value is smaller by 11 % at 5 seeds.)
+
+  Args:
+    values: one metric per seed, `[seeds]`.
+
+  Returns:
+    Mean, and standard deviation: NaN for a single seed, whose spread is not known.
+
+  Raises:
+    ValueError: `values` is not a non-empty vector.
+  """
+  values = np.asarray(values, np.float64)
+  if values.ndim != 1 or not len(values):
+    raise ValueError(f"mean_and_std: expected one value per seed, [seeds], got {values.shape}.")
+  return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _class_recall(name, predictions, labels) -> tuple[np.ndarray, np.ndarray]:
+  """Recall and number of examples of the classes that occur."""
+  predictions, labels = _check(name, predictions, labels)
+  count = np.bincount(labels)
+  correct = np.bincount(labels[predictions == labels], minlength=len(count))
+  present = count > 0
+  return correct[present] / count[present], count[present]
+
+
+def _check(name, predictions, labels) -> tuple[np.ndarray, np.ndarray]:
+  predictions, labels = np.asarray(predictions), np.asarray(labels)
+  if predictions.shape != labels.shape or labels.ndim != 1 or not len(labels):
+    raise ValueError(
+      f"{name}: expected predicted and true classes, both [examples] and not empty, got "
+      f"{predictions.shape} and {labels.shape}; take the argmax of scores first."
+    )
+  return predictions, labels
+
+
+def _check_scores(name, scores, labels) -> tuple[np.ndarray, np.ndarray]:
+  scores, labels = np.asarray(scores), np.asarray(labels)
+  if scores.ndim != 2 or scores.shape[:1] != labels.shape or not len(labels):
+    raise ValueError(
+      f"{name}: expected scores [examples, classes] and labels [examples], not empty, got "
+      f"{scores.shape} and {labels.shape}."
+    )
+  if labels.min() < 0 or labels.max() >= scores.shape[1]:
+    raise ValueError(
+      f"{name}: labels must be in [0, {scores.shape[1]}), found {labels.min()}..{labels.max()}."
+    )
+  return scores, labels

@@ -1,0 +1,49 @@
+"""Heads: from the embedding of a subset of modalities to the space of the contrastive losses."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from synjax.models.layers import BatchNorm, Dense
+
+
+class ProjectionHead(nn.Module):
+  """Three-layer projection head: Dense-BN-ReLU-Dense-BN-ReLU-Dense.
+
+  One head serves every subset, view and masked view. Each of them is a separate call with its own
+  batch statistics (spec/infmasking.md 4); here the calls are a leading axis, so that each dense
+  layer is a single matrix product over all calls. The running statistics follow the order of that
+  axis: the published order is view 1's subsets, view 2's subsets, then masked views.
+  The output is not normalised: the losses do that.
+
+  Difference from the published code: it also sends the masked views of single modalities through
+  the head and discards them, which moves the running statistics; those are used by no loss.
+
+  Attributes:
+    hidden: width of both hidden layers (512 for InfMasking and CoMM, 1024 for the baselines).
+    features: output width (256).
+    dtype: computation type; batch statistics are float32 or wider.
+  """
+
+  hidden: int = 512
+  features: int = 256
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool = False, axis: str | None = None) -> jax.Array:
+    """Projects the embeddings of all calls.
+
+    Args:
+      x: [calls, batch, width], or [batch, width] for one call.
+      train: use batch statistics and update the running ones.
+      axis: device axis over which the batch is shared out, or None.
+
+    Returns:
+      [calls, batch, features], or [batch, features].
+    """
+    for layer in (1, 2):
+      x = Dense(self.hidden, dtype=self.dtype, name=f"layer{layer}")(x)
+      x = BatchNorm(dtype=self.dtype, name=f"bn{layer}")(x, train=train, axis=axis)
+      x = nn.relu(x)
+    return Dense(self.features, dtype=self.dtype, name="layer3")(x)

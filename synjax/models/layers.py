@@ -1,0 +1,224 @@
+"""Layers that linen lacks: PyTorch's default initialisation and its BatchNorm, call by call.
+
+Encoders, adapters and heads are built from these. Everywhere in `synjax.models`, `dtype` is the
+computation type as in linen: None promotes the inputs with the float32 parameters.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+BATCH_NORM_MOMENTUM = 0.1  # weight of the newest batch in the running statistics
+BATCH_NORM_EPSILON = 1e-5
+
+
+def check_layout(x: jax.Array, layout: str, where: str) -> None:
+  """Checks that an array has as many axes as its documented layout.
+
+  Args:
+    x: any array.
+    layout: axis names such as "[batch, length, features]".
+    where: who asks, for the message.
+
+  Raises:
+    ValueError: if the number of axes differs.
+  """
+  if x.ndim != layout.count(",") + 1:
+    raise ValueError(
+      f"{where} expects an input {layout}, found shape {tuple(x.shape)}: reshape the input, or "
+      "choose the module made for this layout."
+    )
+
+
+def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+  """Returns an initialiser drawing from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+
+  PyTorch's default for the weights AND the biases of linear, convolution and recurrent layers; for
+  the latter `fan_in` is the hidden width. A bias shares the fan-in of its weight.
+  """
+  bound = fan_in**-0.5
+
+  def initialize(key, shape, dtype=jnp.float32, out_sharding=None):
+    del out_sharding  # linen passes it to some initialisers
+    return jax.random.uniform(key, shape, dtype, minval=-bound, maxval=bound)
+
+  return initialize
+
+
+def space_to_depth(x: jax.Array, block: int) -> jax.Array:
+  """Cuts a map into non-overlapping square patches, each flattened as (row, column, channel).
+
+  A matrix product of the result with a kernel [block * block * channels, width] is the convolution
+  with kernel = stride = block, without a convolution.
+
+  Args:
+    x: [batch, rows, columns, channels].
+    block: side of a patch, in cells of the map.
+
+  Returns:
+    [batch, rows / block, columns / block, block * block * channels].
+
+  Raises:
+    ValueError: if rows or columns are not a multiple of `block`.
+  """
+  batch, rows, columns, channels = x.shape
+  if rows % block or columns % block:
+    raise ValueError(
+      f"A map of {rows} x {columns} cells cannot be cut into patches of side {block}: both sizes "
+      "must be multiples of it; resize the image or change the patch size."
+    )
+  x = x.reshape(batch, rows // block, block, columns // block, block, channels)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows // block, columns // block, -1)
+
+
+class Dense(nn.Module):
+  """Linear layer y = x W + b over the last axis, with W and b from U(+-1/sqrt(fan_in)).
+
+  `linen.Dense` under PyTorch's default initialisation; parameters `kernel` [in, features] and
+  `bias` [features].
+
+  Attributes:
+    features: output width.
+    use_bias: whether b exists.
+    dtype: computation type.
+  """
+
+  features: int
+  use_bias: bool = True
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [..., in] to [..., features]."""
+    init = uniform_fan_in(x.shape[-1])
+    layer = nn.Dense(
+      self.features, self.use_bias, dtype=self.dtype, kernel_init=init, bias_init=init
+    )
+    nn.share_scope(self, layer)
+    return layer(x)
+
+
+class Conv(nn.Module):
+  """2-D convolution over NHWC maps, with W and b from U(+-1/sqrt(fan_in)).
+
+  `linen.Conv` under PyTorch's default initialisation, fan_in = kernel area * input channels;
+  parameters `kernel` [rows, columns, in, features] and `bias` [features].
+
+  Attributes:
+    features: output channels.
+    kernel_size: side of the square kernel.
+    stride: step in both directions.
+    padding: zeros added on each of the four sides.
+    dtype: computation type.
+  """
+
+  features: int
+  kernel_size: int
+  stride: int = 1
+  padding: int = 0
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, rows, columns, in] to [batch, rows', columns', features]."""
+    init = uniform_fan_in(self.kernel_size**2 * x.shape[-1])
+    layer = nn.Conv(
+      self.features,
+      (self.kernel_size, self.kernel_size),
+      strides=self.stride,
+      padding=self.padding,
+      dtype=self.dtype,
+      kernel_init=init,
+      bias_init=init,
+    )
+    nn.share_scope(self, layer)
+    return layer(x)
+
+
+class BatchNorm(nn.Module):
+  """Batch normalisation in which every leading axis is a separate call of the layer.
+
+  y = scale * (x - mean) / sqrt(var + 1e-5) + bias. In training, mean and biased variance are those
+  of each call's own batch; the running statistics become (1 - m) * old + m * new with m = 0.1 and
+  the UNBIASED variance, as if the calls came one after the other:
+  r_C = (1 - m)^C r_0 + sum_c m (1 - m)^(C-1-c) s_c. Evaluation uses the running statistics.
+  PyTorch's semantics; linen's layer keeps the biased variance and knows one call only.
+
+  Statistics are computed in at least float32, in two passes (mean, then squared deviations).
+  Parameters `scale`, `bias`; collection `batch_stats` with `mean`, `var`, left alone by `init`.
+
+  Attributes:
+    dtype: computation type of the output.
+  """
+
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, *, train: bool, axis: str | None = None) -> jax.Array:
+    """Normalises each call of the layer.
+
+    Args:
+      x: [..., batch, features]; leading axes are calls, in row-major order. Maps are to be
+        reshaped to [batch * rows * columns, features].
+      train: batch statistics (and an update of the running ones) instead of running statistics.
+      axis: name of a device axis that shares out the batch: the statistics are then those of the
+        global batch; None for one device or a global view.
+
+    Returns:
+      Array of the shape of x.
+
+    Raises:
+      ValueError: if x has no batch axis, or in training if the global batch has one example.
+    """
+    features = x.shape[-1]
+    scale = self.param("scale", nn.initializers.ones, (features,), jnp.float32)
+    bias = self.param("bias", nn.initializers.zeros, (features,), jnp.float32)
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,), jnp.float32)
+    running_var = self.variable("batch_stats", "var", jnp.ones, (features,), jnp.float32)
+
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if train:
+      mean, var, batch = _batch_moments(wide, axis)
+      if not self.is_initializing():
+        unbiased = var * (batch / (batch - 1))
+        running_mean.value = _update_running(running_mean.value, mean)
+        running_var.value = _update_running(running_var.value, unbiased)
+    else:
+      mean, var = running_mean.value, running_var.value
+    y = (wide - mean) * (jax.lax.rsqrt(var + BATCH_NORM_EPSILON) * scale) + bias
+    return y.astype(nn.dtypes.canonicalize_dtype(x, scale, bias, dtype=self.dtype))
+
+
+def _batch_moments(x: jax.Array, axis: str | None) -> tuple[jax.Array, jax.Array, int]:
+  """Mean and biased variance [..., 1, features] of each call, and the global batch size."""
+  if x.ndim < 2:
+    raise ValueError(
+      f"BatchNorm expects an input [..., batch, features], found shape {tuple(x.shape)}: add the "
+      "batch axis."
+    )
+  batch = x.shape[-2] * (1 if axis is None else jax.lax.axis_size(axis))
+  if batch < 2:
+    raise ValueError(
+      "BatchNorm needs at least 2 examples per training call for a variance, found an input of "
+      f"shape {tuple(x.shape)}: enlarge the batch, drop the partial batch, or pass train=False."
+    )
+
+  def average(values):
+    local = jnp.mean(values, axis=-2, keepdims=True)
+    return local if axis is None else jax.lax.pmean(local, axis)
+
+  mean = average(x)
+  return mean, average(jnp.square(x - mean)), batch
+
+
+def _update_running(running: jax.Array, new: jax.Array) -> jax.Array:
+  """Exponential average after the calls of `new` [..., 1, features], first call first."""
+  new = new.reshape(-1, new.shape[-1])
+  ages = np.arange(len(new))[::-1, None]
+  decay = 1 - BATCH_NORM_MOMENTUM
+  # A sum of products, not a matrix product: those are rounded to fewer digits on accelerators.
+  weights = jnp.asarray(BATCH_NORM_MOMENTUM * decay**ages, new.dtype)
+  return (decay ** len(new) * running + jnp.sum(weights * new, axis=0)).astype(running.dtype)

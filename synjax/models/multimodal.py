@@ -1,0 +1,156 @@
+"""The multimodal model: encoders and adapters per modality, one fusion, one projection head."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synjax.models.adapters import ADAPTERS
+from synjax.models.encoders import ENCODERS
+from synjax.models.fusion import FusionTransformer
+from synjax.models.heads import ProjectionHead
+
+# (lengths of the modalities, valid) -> (keep [num_views, batch, tokens], bound on tokens kept a row)
+DrawKeep = Callable[[Sequence[int], jax.Array | None], tuple[jax.Array, int | None]]
+
+
+class MultimodalModel(nn.Module):
+  """Encoders -> adapters -> tokens of each modality -> fusion -> projection head.
+
+  Which modalities take part is read from the batch: leave one out to see what remains without it.
+
+  Attributes:
+    encoders: modality -> module (x, *, valid, train, axis) -> features.
+    adapters: modality -> module: features -> tokens [batch, length, width].
+    fusion: `FusionTransformer`.
+    head: `ProjectionHead`.
+  """
+
+  encoders: Mapping[str, nn.Module]
+  adapters: Mapping[str, nn.Module]
+  fusion: FusionTransformer
+  head: ProjectionHead
+
+  def tokens(self, batch, *, train: bool = False, axis: str | None = None):
+    """Encodes the modalities present in `batch`.
+
+    Returns:
+      (tokens: list of [batch, length_m, width] in modality order, valid: bool[batch, sum length_m],
+      True = real, or None when no modality has padding).
+    """
+    tokens, valid = [], []
+    for name in [name for name in self.encoders if name in batch]:
+      own_valid = batch.get(f"{name}_valid")
+      features = self.encoders[name](batch[name], valid=own_valid, train=train, axis=axis)
+      tokens.append(self.adapters[name](features))
+      valid.append(own_valid)
+    if all(v is None for v in valid):
+      return tokens, None
+    shapes = [t.shape[:2] for t in tokens]
+    filled = [jnp.ones(s, bool) if v is None else v for v, s in zip(valid, shapes, strict=True)]
+    return tokens, jnp.concatenate(filled, axis=1)
+
+  def __call__(self, batch):
+    """Embeds a batch in evaluation mode.
+
+    Args:
+      batch: modality -> [batch, ...]; modalities may be left out.
+
+    Returns:
+      (subset embeddings [num_modalities + 1, batch, width], None).
+    """
+    tokens, valid = self.tokens(batch)
+    return self.fusion(tokens, valid=valid)
+
+  def masked_embeddings(self, batch, draw_keep: DrawKeep):
+    """Embeds masked views of a batch in evaluation mode, [num_views, batch, width]."""
+    tokens, valid = self.tokens(batch)
+    keep, num_kept = draw_keep([t.shape[1] for t in tokens], valid)
+    return self.fusion(tokens, keep, num_kept, valid=valid)[1]
+
+  def project_views(self, views, draw_keep: Sequence[DrawKeep | None], *, axis: str | None = None):
+    """Runs training views to projections.
+
+    Args:
+      views: batches, one a view.
+      draw_keep: for each view how to draw its masked views, or None for no masked views.
+      axis: device axis of synchronised statistics.
+
+    Returns:
+      (projections, masked projections): lists with an entry a view, [num_subsets, batch, dim] and
+      [num_views, batch, dim] or None.
+    """
+    embeddings, masked = [], []
+    for batch, draw in zip(views, draw_keep, strict=True):
+      tokens, valid = self.tokens(batch, train=True, axis=axis)
+      keep, num_kept = draw([t.shape[1] for t in tokens], valid) if draw else (None, None)
+      subsets, masked_view = self.fusion(tokens, keep, num_kept, valid=valid)
+      embeddings.append(subsets)
+      masked.append(masked_view)
+    # Every subset and masked view is a call of its own to the head: statistics are per call, and the
+    # dense layers are one product over all of them.
+    calls = [*embeddings, *(m for m in masked if m is not None)]
+    ends = np.cumsum([call.shape[0] for call in calls])[:-1]
+    pieces = jnp.split(self.head(jnp.concatenate(calls), train=True, axis=axis), ends)
+    with_masks = iter(pieces[len(views) :])
+    return pieces[: len(views)], [None if m is None else next(with_masks) for m in masked]
+
+  def initialize(self, batch):
+    """Touches every parameter once, for `init`."""
+    subsets, _ = self(batch)
+    return self.head(subsets, train=False)
+
+
+def create(config, modalities: Sequence[str], *, dtype: str = "float32") -> MultimodalModel:
+  """Creates the model of `config.model`.
+
+  Args:
+    config: `modalities` (modality -> `encoder` and `adapter`, each with a `name` and its module's
+      fields), `width`, `num_heads`, `num_layers`, `pool`, `implementation`, `head_hidden`,
+      `head_features`.
+    modalities: names in fusion order.
+    dtype: compute dtype, "float32" or "bfloat16"; parameters stay float32.
+
+  Returns:
+    The model.
+
+  Raises:
+    ValueError: a modality without entry, an unknown module name or field, unknown dtype.
+  """
+  if dtype not in ("float32", "bfloat16"):
+    raise ValueError(f"config.dtype: expected float32 or bfloat16, found {dtype!r}")
+  compute = jnp.bfloat16 if dtype == "bfloat16" else None
+  missing = [name for name in modalities if name not in config.modalities]
+  if missing:
+    raise ValueError(f"config.model.modalities: no entry for {missing} of the dataset's modalities")
+  return MultimodalModel(
+    encoders={m: _build(ENCODERS, config, m, "encoder", compute) for m in modalities},
+    adapters={m: _build(ADAPTERS, config, m, "adapter", compute) for m in modalities},
+    fusion=FusionTransformer(
+      width=config.width,
+      num_heads=config.num_heads,
+      num_layers=config.num_layers,
+      pool=config.pool,
+      implementation=config.implementation,
+      dtype=compute,
+    ),
+    head=ProjectionHead(hidden=config.head_hidden, features=config.head_features, dtype=compute),
+  )
+
+
+def _build(known: Mapping[str, Any], config, modality: str, part: str, dtype) -> nn.Module:
+  """Creates one encoder or adapter from its config entry."""
+  where = f"config.model.modalities.{modality}.{part}"
+  fields = config.modalities[modality][part].to_dict()
+  name = fields.pop("name", None)
+  if name not in known:
+    raise ValueError(f"{where}.name: expected one of {sorted(known)}, found {name!r}")
+  if "width" in known[name].__dataclass_fields__:
+    fields.setdefault("width", config.width)
+  unknown = sorted(set(fields) - set(known[name].__dataclass_fields__))
+  if unknown:
+    raise ValueError(f"{where}: {name} has no field {unknown}")
+  return known[name](**fields, dtype=dtype)

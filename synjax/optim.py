@@ -1,0 +1,100 @@
+"""Optimizer and schedule from config, and durations turned into steps, once."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+
+SCHEDULES = ("constant", "warmup_cosine")
+
+
+def duration_steps(config, name: str, steps_per_epoch: int) -> int:
+  """Converts `config.<name>_epochs` or `config.<name>_steps` to steps, at least 1.
+
+  Args:
+    config: holds exactly one of the two fields with a value that is not None.
+    name: such as "total", "eval", "log".
+    steps_per_epoch: steps of one pass over the training split.
+
+  Returns:
+    Steps, rounded to the nearest.
+
+  Raises:
+    ValueError: both or neither are given, or the duration is not positive.
+  """
+  given = {
+    unit: config.get(f"{name}_{unit}")
+    for unit in ("steps", "epochs")
+    if config.get(f"{name}_{unit}") is not None
+  }
+  if len(given) != 1:
+    raise ValueError(
+      f"config: expected exactly one of {name}_steps and {name}_epochs, found {given or 'neither'}"
+    )
+  ((unit, value),) = given.items()
+  if not value > 0:
+    raise ValueError(f"config.{name}_{unit}: expected a positive number, found {value}")
+  return max(1, round(value * (steps_per_epoch if unit == "epochs" else 1)))
+
+
+def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:
+  """Says whether weight decay acts on a parameter.
+
+  No decay for vectors and scalars and for names that contain "bias", "ln" or "bn"; so the class and
+  mask tokens are decayed. InfMasking and CoMM, published optimiser groups.
+  """
+  name = jax.tree_util.keystr(path, simple=True, separator=".").lower()
+  return parameter.ndim >= 2 and not any(word in name for word in ("bias", "ln", "bn"))
+
+
+def create_schedule(config, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+  """Creates the learning rate as a function of the step.
+
+  "constant", or "warmup_cosine" as published for MM-IMDb: constant within an epoch, with e the epoch,
+  w warm-up epochs and E epochs in all,
+  lr_e = min + e (lr - min) / (w - 1) for e < w, else min + (lr - min)(1 + cos(pi (e-w)/(E-w))) / 2.
+
+  Raises:
+    ValueError: unknown schedule.
+  """
+  if config.schedule == "constant":
+    return optax.constant_schedule(config.lr)
+  if config.schedule != "warmup_cosine":
+    raise ValueError(
+      f"config.optim.schedule: expected one of {SCHEDULES}, found {config.schedule!r}"
+    )
+  warmup, low, epochs = (
+    config.warmup_epochs,
+    config.lr_min,
+    math.ceil(total_steps / steps_per_epoch),
+  )
+
+  def schedule(step):
+    epoch = step // steps_per_epoch
+    rising = low + epoch * (config.lr - low) / max(1, warmup - 1)
+    phase = jnp.pi * (epoch - warmup) / max(1, epochs - warmup)
+    falling = low + 0.5 * (config.lr - low) * (1 + jnp.cos(phase))
+    return jnp.where(epoch < warmup, rising, falling)
+
+  return schedule
+
+
+def create_optimizer(
+  config, steps_per_epoch: int, total_steps: int
+) -> optax.GradientTransformation:
+  """Creates AdamW (betas 0.9, 0.999, eps 1e-8) with decoupled decay on the parameters that `decays`.
+
+  Args:
+    config: `lr`, `weight_decay`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
+    steps_per_epoch: steps of one pass over the training split.
+    total_steps: steps of the run.
+
+  Returns:
+    An optax transformation for one seed (trees without the seed axis).
+  """
+  return optax.adamw(
+    create_schedule(config, steps_per_epoch, total_steps),
+    weight_decay=config.weight_decay,
+    mask=lambda params: jax.tree_util.tree_map_with_path(decays, params),
+  )

@@ -1,0 +1,177 @@
+"""Devices and random streams: the only file that knows how many devices a run has.
+
+A compiled function is written once, as `function(*args, axis)`. `Devices.compile` runs it on one
+device, on several through `jit` and sharding (`axis=None`: the function sees the global batch), or
+under `pmap` (`axis="data"`: it sees its device's share and gathers what it needs).
+"""
+
+import functools
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+AXIS = "data"
+MODES = ("jit", "pmap")
+
+
+def stream_key(key: jax.Array, stream: str) -> jax.Array:
+  """Derives the key of a named stream, such as "init" or "keep/aug1", from `key`."""
+  return jax.random.fold_in(key, zlib.crc32(stream.encode()) & 0x7FFFFFFF)
+
+
+def example_keys(key: jax.Array, stream: str, index: jax.Array) -> jax.Array:
+  """Derives one key an example: equal on 1 and 8 devices, since `index` is the global position.
+
+  Args:
+    key: key of the seed and step.
+    stream: name of the draw.
+    index: int[batch], position in the global batch.
+
+  Returns:
+    keys [batch].
+  """
+  return jax.vmap(functools.partial(jax.random.fold_in, stream_key(key, stream)))(index)
+
+
+def positions(local_batch: int, axis: str | None) -> jax.Array:
+  """Returns the positions of this device's examples in the global batch, int[local_batch]."""
+  index = jnp.arange(local_batch)
+  return index if axis is None else index + jax.lax.axis_index(axis) * local_batch
+
+
+def all_gather(array: jax.Array, axis: str | None, *, batch_axis: int = 0) -> jax.Array:
+  """Returns the global batch of a device's share; the identity without a device axis.
+
+  Differentiable: its transpose sums the gradients of all devices.
+  """
+  if axis is None:
+    return array
+  return jax.lax.all_gather(array, axis, axis=batch_axis, tiled=True)
+
+
+def mean_over_devices(tree: Any, axis: str | None) -> Any:
+  """Averages over the device axis; the identity without one."""
+  return tree if axis is None else jax.lax.pmean(tree, axis)
+
+
+def initialize_hosts(coordinator_address: str | None, num_processes: int, process_id: int) -> None:
+  """Joins several processes into one run; the arguments are found automatically on TPU and Slurm.
+
+  Must be called before any other use of jax. `num_processes` 0 lets jax find everything.
+  """
+  if jax.config.jax_platforms == "cpu":
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+  if num_processes:
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+  else:
+    jax.distributed.initialize()
+
+
+def is_first_host() -> bool:
+  """Says whether this process is the one that writes files."""
+  return jax.process_index() == 0
+
+
+class Devices:
+  """The devices of a run and how arrays are laid out on them."""
+
+  def __init__(self, mode: str = "jit", num_devices: int | None = None):
+    """Picks the devices.
+
+    Args:
+      mode: "jit" or "pmap".
+      num_devices: how many of this machine's devices to use; None: all of them.
+
+    Raises:
+      ValueError: unknown mode, or more devices asked for than there are.
+    """
+    if mode not in MODES:
+      raise ValueError(f"config.parallel: expected one of {MODES}, found {mode!r}")
+    available = jax.devices()
+    if num_devices is not None and not 1 <= num_devices <= len(available):
+      raise ValueError(
+        f"config.num_devices: expected 1 to {len(available)} (the devices jax sees), found {num_devices}"
+      )
+    self.devices = available[:num_devices]
+    self.mode = mode
+    self.mesh = jax.make_mesh(
+      (len(self.devices),), (AXIS,), devices=self.devices, axis_types=(AxisType.Auto,)
+    )
+    self.local = [d for d in self.devices if d.process_index == jax.process_index()]
+
+  def check_batch_size(self, batch_size: int) -> None:
+    """Raises ValueError when `batch_size` does not divide over the devices."""
+    if batch_size % len(self.devices):
+      raise ValueError(
+        f"config.batch_size: expected a multiple of the {len(self.devices)} devices, found"
+        f" {batch_size}; change it, or set config.num_devices"
+      )
+
+  def _sharding(self, batch_axis: int | None) -> NamedSharding:
+    if batch_axis is None:
+      return NamedSharding(self.mesh, PartitionSpec())
+    return NamedSharding(self.mesh, PartitionSpec(*[None] * batch_axis, AXIS))
+
+  def place(self, tree: Any) -> Any:
+    """Copies host arrays to every device."""
+    if self.mode == "jit":
+      return jax.tree.map(functools.partial(self._distribute, batch_axis=None), tree)
+    copies = len(self.local)
+    return self._to_pmap(jax.tree.map(lambda x: np.broadcast_to(x, (copies, *np.shape(x))), tree))
+
+  def split(self, array: np.ndarray, batch_axis: int) -> jax.Array:
+    """Gives every device its share of the examples of a host array that holds the global batch."""
+    if self.mode == "jit":
+      return self._distribute(array, batch_axis)
+    shares = np.split(np.asarray(array), len(self.devices), axis=batch_axis)
+    return self._to_pmap(
+      np.stack([s for s, d in zip(shares, self.devices, strict=True) if d in self.local])
+    )
+
+  def _distribute(self, array: Any, batch_axis: int | None) -> jax.Array:
+    array = np.asarray(array)
+    return jax.make_array_from_callback(
+      array.shape, self._sharding(batch_axis), lambda index: array[index]
+    )
+
+  def _to_pmap(self, tree: Any) -> Any:
+    return jax.pmap(lambda x: x, devices=self.devices)(tree)
+
+  def compile(
+    self, function: Callable[..., Any], *, donate: Sequence[int] = ()
+  ) -> Callable[..., Any]:
+    """Compiles `function(*args, axis)` for these devices.
+
+    Arguments come from `place` and `split`. Results must be equal on all devices: under `pmap` the
+    function averages or gathers them itself.
+
+    Args:
+      function: traced once for each set of shapes.
+      donate: arguments whose memory the results may reuse.
+
+    Returns:
+      A callable of the arguments without `axis`.
+    """
+    if self.mode == "pmap":
+      return jax.pmap(
+        functools.partial(function, axis=AXIS),
+        axis_name=AXIS,
+        devices=self.devices,
+        donate_argnums=tuple(donate),
+      )
+    return jax.jit(
+      functools.partial(function, axis=None),
+      donate_argnums=tuple(donate),
+      out_shardings=self._sharding(None),
+    )
+
+  def fetch(self, tree: Any) -> Any:
+    """Copies results, equal on all devices, to host arrays."""
+    first = 0 if self.mode == "pmap" else ...
+    local = jax.tree.map(lambda x: x.addressable_data(0), tree)
+    return jax.tree.map(lambda x: np.asarray(x)[first], jax.device_get(local))

@@ -1,0 +1,90 @@
+"""Reports: workdirs in, a Markdown table beside the published numbers and plots out.
+
+Last in the dataflow: reads what `train` left in workdirs (config.json, metrics.jsonl, results.json,
+embeddings.npz) and never runs a model.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synjax import checkpoint
+from synjax.report.plots import plot_accuracy, plot_losses, plot_projection, principal_components
+from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
+from synjax.report.tables import format_score, markdown_table, other_scores
+
+__all__ = [
+  "Group",
+  "Run",
+  "find_workdirs",
+  "format_score",
+  "group_runs",
+  "markdown_table",
+  "plot_accuracy",
+  "plot_losses",
+  "plot_projection",
+  "principal_components",
+  "read_run",
+  "write_report",
+]
+
+CAPTIONS = {
+  "losses": "Loss and its unweighted terms over steps",
+  "accuracy": "Probe accuracy on the validation split over epochs",
+  "projection": "PCA fitted on the unmasked test embeddings (the paper shows t-SNE)",
+}
+
+
+def write_report(
+  workdirs: Sequence[str | pathlib.Path],
+  out: str | pathlib.Path | None,
+  published: Mapping[str, Any],
+) -> pathlib.Path:
+  """Writes report.md and its plots.
+
+  Args:
+    workdirs: of runs, finished or not; a folder given twice counts once.
+    out: folder for report.md and the PNG files; None: report/ in the first workdir.
+    published: dataset -> published numbers, as `configs.published.ROWS`.
+
+  Returns:
+    Path of report.md.
+
+  Raises:
+    ValueError: no workdirs; a file that is broken or missing; a seed of a config twice.
+  """
+  if not workdirs:
+    raise ValueError("workdirs: expected at least one, found none; give --workdirs")
+  runs = [read_run(workdir) for workdir in workdirs]
+  folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / "report"
+  folder.mkdir(parents=True, exist_ok=True)
+  sections = ["# Report", markdown_table(runs, published)]
+  for group in group_runs(runs):
+    sections.append(f"## Run {group.label}")
+    sections.append("\n".join(f"* `{run.workdir}`" for run in group.runs))
+    if group.rows:
+      facts = group.runs[0].results.get("facts", {})
+      sections += ["\n".join(f"* {name}: {fact}" for name, fact in facts.items())] if facts else []
+      sections += ["Test split, %, mean ± std over seeds:", other_scores(group)]
+    sections += _write_plots(group, folder, published)
+  path = folder / "report.md"
+  checkpoint.write_atomically(path, "\n\n".join(sections) + "\n")
+  return path
+
+
+def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any]) -> list[str]:
+  """Writes the plots that the group has data for; returns Markdown that shows them."""
+  plots = {
+    "losses": plot_losses(group),
+    "accuracy": plot_accuracy(group, group.chance(published)),
+    "projection": plot_projection(group),
+  }
+  shown = []
+  for kind, figure in plots.items():
+    if figure is None:
+      shown.append(f"No values (yet) for a plot: {CAPTIONS[kind]}.")
+      continue
+    name = f"{group.number}_{group.method}_{kind}.png"
+    figure.savefig(folder / name, format="png")
+    shown.append(f"![{CAPTIONS[kind]}]({name})\n\n{CAPTIONS[kind]}.")
+  return shown

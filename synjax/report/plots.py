@@ -1,0 +1,227 @@
+"""The plots of a report: loss terms, probe accuracy and a projection of the embeddings."""
+
+import pathlib
+import zipfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from synjax.report.runs import Group
+
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
+CLASS_COLORS = (
+  *("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE"),
+  *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+)
+CLASS_MARKERS = "oos^^vvDDs"
+MAX_POINTS = 1500
+MAX_ANCHORS = 5
+
+
+def _figure(group: Group, what: str, **size) -> Figure:
+  """Makes a figure that draws into memory, whatever backend the caller's process uses."""
+  figure = Figure(layout="constrained", dpi=150, **size)
+  FigureCanvasAgg(figure)
+  figure.suptitle(f"{what}: {group.title}", fontsize=10)
+  return figure
+
+
+def _legend(figure: Figure, group: Group) -> None:
+  band = f"mean ± std of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
+  figure.legend(title=band, loc="outside center right", fontsize=8, title_fontsize=8, frameon=False)
+
+
+def _curve(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns steps, mean over seeds and std over seeds (NaN with one seed) of a logged metric."""
+  values: dict[int, list[float]] = {}
+  for run in group.runs:
+    for row in run.metrics:
+      if name in row:
+        values.setdefault(row["step"], []).append(row[name])
+  steps = sorted(values)
+  mean = [np.mean(values[step]) for step in steps]
+  std = [np.std(values[step], ddof=1) if len(values[step]) > 1 else np.nan for step in steps]
+  return np.array(steps), np.array(mean), np.array(std)
+
+
+def _logged(group: Group, wanted: Callable[[str], bool]) -> list[str]:
+  return list(
+    dict.fromkeys(n for run in group.runs for row in run.metrics for n in row if wanted(n))
+  )
+
+
+def _draw_curves(
+  axes, group: Group, names: Mapping[str, str], *, per_unit: float, scale: float
+) -> None:
+  """Draws mean curves, with a band of one std where there are several seeds."""
+  for i, (name, label) in enumerate(names.items()):
+    steps, mean, std = _curve(group, name)
+    style = {"color": LINE_COLORS[i % 6], "linestyle": LINE_STYLES[i % 4], "linewidth": 1.5}
+    if i == len(names) - 1:
+      style = {"color": "black", "linestyle": "-", "linewidth": 2}
+    marker = "o" if len(steps) < 30 else None
+    axes.plot(steps / per_unit, scale * mean, label=label, marker=marker, markersize=3, **style)
+    low, high = scale * (mean - std), scale * (mean + std)
+    axes.fill_between(steps / per_unit, low, high, color=style["color"], alpha=0.15, linewidth=0)
+  axes.grid(alpha=0.3)
+
+
+def plot_losses(group: Group) -> Figure | None:
+  """Plots the loss (black) and its unweighted terms over steps, in nats; None without losses."""
+  terms = sorted(_logged(group, lambda name: name.startswith("train/term/")))
+  names = {name: name.removeprefix("train/term/") for name in terms}
+  names |= dict.fromkeys(_logged(group, lambda name: name == "train/loss"), "loss")
+  if not names:
+    return None
+  figure = _figure(group, "Loss and its terms", figsize=(8, 4.5))
+  axes = figure.add_subplot(xlabel="step", ylabel="mean over the logging interval (nats)")
+  _draw_curves(axes, group, names, per_unit=1, scale=1)
+  _legend(figure, group)
+  return figure
+
+
+def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
+  """Plots validation macro accuracies over epochs, in %; None before the first evaluation.
+
+  Args:
+    group: the runs; while their epochs have no known length, the axis counts steps.
+    chance: task -> chance level, drawn as dotted lines, one for each level.
+
+  Returns:
+    The figure. A star on the mean's curve is what was selected, one a seed.
+  """
+  ending = "/macro_accuracy"
+  logged = _logged(
+    group, lambda n: n.startswith("val/") and n.endswith(ending) and n.count("/") == 2
+  )
+  if not logged:
+    return None
+  logged = sorted(logged, key=lambda name: (name == f"val/mean{ending}", logged.index(name)))
+  names = {name: name.removeprefix("val/").removesuffix(ending) for name in logged}
+  per_epoch = group.runs[0].steps_per_epoch
+  figure = _figure(group, "Probe accuracy on the validation split", figsize=(8, 4.5))
+  axes = figure.add_subplot(xlabel="epoch" if per_epoch else "step", ylabel="macro accuracy (%)")
+  _draw_curves(axes, group, names, per_unit=per_epoch or 1, scale=100)
+  selected = [r for r in group.rows if group.config.get("select_metric") in names]
+  if selected:
+    x = [row["best_step"] / (per_epoch or 1) for row in selected]
+    y = [100 * row["best_value"] for row in selected]
+    axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
+  known = {names[name]: chance[names[name]] for name in logged if names[name] in chance}
+  if known and "mean" in names.values():
+    known["mean"] = np.mean(list(known.values()))
+  for i, level in enumerate(sorted(set(known.values()))):
+    tasks = ", ".join(task for task, value in known.items() if value == level)
+    label = f"chance {100 * level:.1f} %: {tasks}"
+    axes.axhline(
+      100 * level, color="gray", linestyle=LINE_STYLES[::-1][i % 3], label=label, linewidth=1
+    )
+  axes.set_ylim(0, 102)
+  _legend(figure, group)
+  return figure
+
+
+def principal_components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Fits a two-dimensional PCA: the right singular vectors of the centred embeddings.
+
+  Args:
+    embeddings: float[n, dim], n and dim at least 2.
+
+  Returns:
+    mean [dim]; directions [dim, 2], each with its largest entry positive, so that plots of the same
+    data look the same; shares of the variance [2], in [0, 1].
+  """
+  mean = embeddings.mean(axis=0, dtype=np.float64)
+  _, singular, rows = np.linalg.svd(embeddings - mean, full_matrices=False)
+  directions = rows[:2].T
+  signs = np.sign(directions[np.abs(directions).argmax(axis=0), [0, 1]])
+  variance = np.square(singular)
+  return mean, directions * signs, variance[:2] / max(variance.sum(), np.finfo(float).tiny)
+
+
+def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads what the projection needs of embeddings.npz and checks that shapes fit."""
+  try:
+    with np.load(path) as file:
+      arrays = {name.removeprefix("test/"): file[name] for name in file if name.startswith("test/")}
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    raise ValueError(
+      f"{path}: expected arrays written by numpy.savez, found {error}; delete the file to report"
+      " without a projection, or run launch.train on this workdir again"
+    ) from error
+  shapes = {name: array.shape for name, array in arrays.items()}
+  shape = shapes.get("embeddings", ())
+  good = len(shape) == 3 and min(shape[1:]) >= 2 and np.isfinite(arrays["embeddings"]).all()
+  tasks = [name for name in shapes if name not in ("embeddings", "masked", "masked_index")]
+  good = good and tasks and all(shapes[task] == shape[1:2] for task in tasks)
+  if good and "masked" in shapes:
+    examples = shapes.get("masked_index", ())
+    good = shapes["masked"] == (shape[0], *shapes["masked"][1:2], *examples, shape[2])
+    good = good and len(examples) == 1 and (arrays["masked_index"] < shape[1]).all()
+  if not good:
+    raise ValueError(
+      f"{path}: expected finite test/embeddings [seeds, n, dim], test/<task> [n] and, with masking,"
+      f" test/masked [seeds, num_views, m, dim] with test/masked_index [m] < n, found {shapes};"
+      " delete the file to report without a projection, or run launch.train on this workdir again"
+    )
+  return arrays
+
+
+def plot_projection(group: Group) -> Figure | None:
+  """Plots test embeddings in the plane of their first two principal components; None without them.
+
+  PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
+  The paper shows t-SNE instead, which has no map for new points and whose distances between groups
+  mean nothing. Left: by label of the first task. Right: the K masked views of a few examples, small
+  and hollow, joined to their unmasked embedding.
+  """
+  paths = [run.workdir / "embeddings.npz" for run in group.runs]
+  path = next((path for path in paths if path.exists()), None)
+  if path is None:
+    return None
+  seed = group.runs[paths.index(path)].config["seed"]
+  arrays = _read_embeddings(path)
+  tasks = [name for name in arrays if name not in ("embeddings", "masked", "masked_index")]
+  task = next((name for name in group.chance({}) if name in tasks), tasks[0])
+  embeddings, labels = arrays["embeddings"][0], arrays[task].astype(int)
+  mean, directions, shares = principal_components(embeddings)
+  points = (embeddings - mean) @ directions
+  masked = "masked" in arrays
+  figure = _figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
+  panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
+  shown = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
+  for k in np.unique(labels):
+    chosen = points[shown][labels[shown] == k]
+    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=str(k), **_class_style(k))
+  panels[0].set_title(f"unmasked, by {task}, seed {seed}", fontsize=9)
+  if masked:
+    views = (arrays["masked"][0] - mean) @ directions
+    panels[1].scatter(*points[shown].T, s=8, color="lightgray", linewidth=0)
+    _draw_masked(panels[1], points, labels, views, arrays["masked_index"])
+    panels[1].set_title(f"the {len(views)} masked views (hollow) of some examples", fontsize=9)
+  for axes in panels:
+    axes.set_xlabel(f"component 1 ({100 * shares[0]:.1f} % of variance)")
+    axes.set_ylabel(f"component 2 ({100 * shares[1]:.1f} % of variance)")
+  handles = panels[0].get_legend_handles_labels()
+  figure.legend(*handles, title=task, loc="outside center right", fontsize=8, frameon=False)
+  return figure
+
+
+def _class_style(k: int) -> dict[str, str]:
+  return {"color": CLASS_COLORS[k % 10], "marker": CLASS_MARKERS[k % 10]}
+
+
+def _draw_masked(axes, points, labels, views, index) -> None:
+  """Draws masked views [num_views, m, 2] around their anchors, of different labels first."""
+  first = np.unique(labels[index], return_index=True)[1]
+  others = np.setdiff1d(np.arange(len(index)), first)
+  for i in np.concatenate([first, others])[:MAX_ANCHORS]:
+    anchor, style = points[index[i]], _class_style(labels[index[i]])
+    for view in views[:, i]:
+      axes.plot(*np.stack([anchor, view]).T, color=style["color"], linewidth=0.7, alpha=0.7)
+    edge = {"facecolors": "white", "edgecolors": style["color"], "linewidth": 1.1, "zorder": 3}
+    axes.scatter(*views[:, i].T, s=24, marker=style["marker"], **edge)
+    axes.scatter(*anchor, s=90, edgecolors="black", linewidth=1.2, zorder=4, **style)

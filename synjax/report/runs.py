@@ -1,0 +1,269 @@
+"""Reads what runs left in their workdirs, and groups runs that differ in nothing but their seeds."""
+
+import dataclasses
+import glob
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synjax import optim
+from synjax.metric_writer import read_metrics
+from synjax.results import config_hash
+
+CHECKPOINTS = ("best", "last")
+RESULT_FIELDS = (
+  *("config", "code", "hardware", "dataset", "data_fingerprint", "protocol", "selection", "chance"),
+  *("total_steps", "steps_per_epoch", "seconds", "steps_timed", "rows"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What one workdir holds.
+
+  Attributes:
+    workdir: absolute path.
+    config: nested dict of plain values.
+    results: content of results.json; None while the run is unfinished.
+    metrics: rows of metrics.jsonl, possibly none.
+  """
+
+  workdir: pathlib.Path
+  config: Mapping[str, Any]
+  results: Mapping[str, Any] | None
+  metrics: Sequence[Mapping[str, Any]]
+
+  @property
+  def experiment(self) -> dict[str, Any]:
+    """The config without its seeds: equal for runs that are repeats of each other."""
+    return {k: v for k, v in self.config.items() if k not in ("seed", "num_seeds")}
+
+  @property
+  def steps_per_epoch(self) -> float | None:
+    """Of an unfinished run, what the first evaluation tells; None before it."""
+    if self.results:
+      return self.results["steps_per_epoch"]
+    evaluated = [row["step"] for row in self.metrics if any(n.startswith("val/") for n in row)]
+    epochs = self.config.get("eval_epochs")
+    return evaluated[0] / epochs if evaluated and epochs else None
+
+  @property
+  def progress(self) -> str:
+    """How far an unfinished run is, for readers."""
+    step = max((row["step"] for row in self.metrics), default=0)
+    if self.config.get("total_steps") is None and not self.steps_per_epoch:
+      return f"unfinished, step {step} of {self.config.get('total_epochs')} epochs"
+    total = optim.duration_steps(self.config, "total", self.steps_per_epoch)
+    return f"unfinished, step {step} of {total}"
+
+
+def read_run(workdir: str | pathlib.Path) -> Run:
+  """Reads a workdir, finished or not.
+
+  Args:
+    workdir: output folder of `train_and_evaluate`.
+
+  Returns:
+    The run.
+
+  Raises:
+    ValueError: the folder is no workdir, or a file in it is broken; the message names the file.
+  """
+  path = pathlib.Path(workdir).expanduser().absolute()
+  config_file, results_file = path / "config.json", path / "results.json"
+  if not (config_file.exists() or results_file.exists()):
+    raise ValueError(
+      f"{config_file}: expected the config of a run, found no such file; give the --workdir of a"
+      " launch.train command"
+    )
+  results = _read_results(results_file) if results_file.exists() else None
+  config = results["config"] if results else _read_json(config_file)
+  try:
+    config["method"]["name"], config["data"]["name"]
+    config["protocol"], config["seed"], config["num_seeds"]
+  except (KeyError, TypeError) as error:
+    raise ValueError(
+      f"{results_file if results else config_file}: expected a config with seed, num_seeds,"
+      f" protocol, method.name and data.name, found no {error};"
+      " leave this folder out, or train into a new one"
+    ) from error
+  return Run(path, config, results, _read_metrics(path / "metrics.jsonl"))
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    content = json.loads(path.read_text())
+    if isinstance(content, dict):
+      return content
+    found = f"a {type(content).__name__}"
+  except (OSError, ValueError) as error:
+    found = str(error)
+  raise ValueError(
+    f"{path}: expected a JSON object, found {found}; run launch.train on this workdir again, which"
+    " continues the run and writes the file anew, or leave the folder out"
+  )
+
+
+def _read_results(path: pathlib.Path) -> dict[str, Any]:
+  results = _read_json(path)
+  missing = [name for name in RESULT_FIELDS if name not in results]
+  missing += [
+    f"rows[{i}].{name}"
+    for i, row in enumerate(results.get("rows", ()))
+    for name in ("seed", "best_step", "best_value", *CHECKPOINTS)
+    if name not in row
+  ]
+  if missing or not results["rows"]:
+    raise ValueError(
+      f"{path}: expected the fields that synjax.results writes, found none of {missing or 'rows'};"
+      " run launch.train on this workdir again with this version, or leave the folder out"
+    )
+  return results
+
+
+def _read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Reads metrics; a cut-off last line is normal, a broken one before it is not."""
+  try:
+    rows = read_metrics(path)
+    lines = path.read_text().splitlines() if path.exists() else []
+  except (OSError, ValueError) as error:
+    raise ValueError(
+      f"{path}: expected lines of JSON, found {error}; delete the file to report without curves"
+    ) from error
+  broken = next(
+    (i for i, row in enumerate(rows) if not (isinstance(row, dict) and {"step", "seed"} <= {*row})),
+    len(rows),
+  )
+  if broken < len(lines) - 1:
+    raise ValueError(
+      f"{path}: line {broken + 1}: expected a JSON object with step and seed, found"
+      f" {lines[broken][:60]!r}; delete that line to plot without it"
+    )
+  return rows[:broken]
+
+
+def find_workdirs(patterns: Sequence[str]) -> list[pathlib.Path]:
+  """Expands glob patterns: a plain path stays, a pattern gives only the folders that hold runs.
+
+  Raises:
+    ValueError: a pattern matches no run.
+  """
+  found = []
+  for pattern in patterns:
+    path = pathlib.Path(pattern).expanduser()
+    if not glob.has_magic(pattern) or path.exists():
+      found.append(path)
+      continue
+    matches = [pathlib.Path(match) for match in sorted(glob.glob(str(path)))]
+    runs = [m for m in matches if (m / "config.json").exists() or (m / "results.json").exists()]
+    if not runs:
+      raise ValueError(
+        f"--workdirs: expected workdirs that match {pattern!r}, found {len(matches)} paths, no run"
+        " among them; check the pattern, it starts at the current folder"
+      )
+    found += runs
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """Runs of one config that differ in their seeds only: one row of a table.
+
+  Attributes:
+    number: position in the report, from 1; with the method it is the group's label.
+    runs: all finished on the same data, or all unfinished.
+    rows: one a seed, as in results.json; none while unfinished.
+  """
+
+  number: int
+  runs: Sequence[Run]
+  rows: Sequence[Mapping[str, Any]]
+
+  @property
+  def config(self) -> Mapping[str, Any]:
+    """Config of the first run."""
+    return self.runs[0].config
+
+  @property
+  def method(self) -> str:
+    """Name of the method."""
+    return self.config["method"]["name"]
+
+  @property
+  def dataset(self) -> str:
+    """Name of the dataset."""
+    return self.config["data"]["name"]
+
+  @property
+  def seeds(self) -> list[int]:
+    """All seeds, from the configs: they are known before a run is finished."""
+    starts = [(run.config["seed"], run.config["num_seeds"]) for run in self.runs]
+    return sorted({start + i for start, count in starts for i in range(count)})
+
+  @property
+  def label(self) -> str:
+    """Names the group in a report."""
+    return f"{self.number}: {self.method}"
+
+  @property
+  def data(self) -> str:
+    """Says which data, in words."""
+    data = self.config["data"]
+    biased = {True: "biased", False: "unbiased"}.get(data.get("biased"))
+    size = data.get("resolution") and f"{data['resolution']} px"
+    return ", ".join(filter(None, (self.dataset, biased, size)))
+
+  @property
+  def title(self) -> str:
+    """Names the config in a plot."""
+    return (
+      f"{self.method} on {self.data}; protocol {self.config['protocol']}\n"
+      f"config {config_hash(self.runs[0].experiment)}, {'seeds' if len(self.seeds) > 1 else 'seed'}"
+      f" {', '.join(map(str, self.seeds))}"
+    )
+
+  def chance(self, published: Mapping[str, Any]) -> dict[str, float]:
+    """Returns task -> chance of macro accuracy, from the results or the published table."""
+    if self.runs[0].results:
+      return self.runs[0].results["chance"]
+    classes = published[self.dataset].classes if self.dataset in published else {}
+    return {task: 1 / count for task, count in classes.items()}
+
+  def field(self, name: str) -> Any:
+    """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers."""
+    if name == "num_seeds":
+      return len(self.rows)
+    if name == "total_epochs":
+      results = self.runs[0].results
+      epochs = results["total_steps"] / results["steps_per_epoch"]
+      return int(epochs) if epochs.is_integer() else round(epochs, 2)
+    value = self.config
+    for part in name.split("."):
+      value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+  """Puts the seeds of equal configs on equal data together, in the order of the runs.
+
+  Raises:
+    ValueError: a seed of a config is there twice; averaging would count it twice.
+  """
+  members: dict[tuple, list[Run]] = {}
+  for run in {run.workdir.resolve(): run for run in runs}.values():
+    fingerprint = run.results["data_fingerprint"] if run.results else None
+    members.setdefault((config_hash(run.experiment), fingerprint), []).append(run)
+  groups = []
+  for number, same in enumerate(members.values(), 1):
+    owner: dict[int, pathlib.Path] = {}
+    rows = [(run, row) for run in same if run.results for row in run.results["rows"]]
+    for run, row in rows:
+      if row["seed"] in owner:
+        raise ValueError(
+          f"{run.workdir / 'results.json'}: expected seeds that no other workdir of this config"
+          f" has, found seed {row['seed']} of {owner[row['seed']]} again; leave one of the two out"
+        )
+      owner[row["seed"]] = run.workdir
+    groups.append(Group(number, same, sorted((row for _, row in rows), key=lambda r: r["seed"])))
+  return groups

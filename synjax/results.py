@@ -1,0 +1,96 @@
+"""results.json: what a finished run measured, and everything needed to know what was measured."""
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import jax
+import numpy as np
+
+from synjax.checkpoint import write_atomically
+
+PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+
+def config_hash(config: dict[str, Any]) -> str:
+  """Returns 12 hex characters that identify a config."""
+  return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _code_version() -> str:
+  """Returns the git commit of this checkout, with "+changes" when files differ from it."""
+  folder = pathlib.Path(__file__).parent
+  try:
+    git = ["git", "-C", str(folder)]
+    commit = subprocess.run(
+      [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
+    )
+    changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+  except OSError:
+    return "unknown"
+  if commit.returncode:
+    return "unknown"
+  return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, Any]:
+  """Builds the content of `results.json`.
+
+  Args:
+    path: workdir.
+    run: the finished `train.Run`.
+    seconds: wall time of this process in the loop.
+    steps: steps done by this process in that time.
+
+  Returns:
+    The content: provenance, selection rule, chance levels, and `rows`, one a seed.
+  """
+  config = json.loads((path / "config.json").read_text())
+  device = run.devices.devices[0]
+  scores = {which: run.test(which) for which in ("best", "last")}
+  return {
+    "config": config,
+    "config_hash": config_hash(config),
+    "code": _code_version(),
+    "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    "hardware": f"{len(run.devices.devices)} x {device.device_kind} ({platform.machine()})",
+    "dataset": run.dataset.name,
+    "data_fingerprint": run.dataset.fingerprint,
+    "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
+    "protocol": config["protocol"],
+    "selection": f"highest {config['select_metric']}, evaluated every {run.durations.eval} steps",
+    "chance": {task: 1 / classes for task, classes in run.dataset.tasks.items()},
+    "total_steps": run.durations.total,
+    "steps_per_epoch": run.durations.steps_per_epoch,
+    "seconds": round(seconds, 1),
+    "steps_timed": steps,
+    "rows": [
+      {
+        "seed": int(seed),
+        "best_step": int(run.selection.step[i]),
+        "best_value": float(run.selection.value[i]),
+        "stopped_early": not bool(run.selection.active[i]),
+        **{
+          which: {name: float(value[i]) for name, value in metrics.items()}
+          for which, metrics in scores.items()
+        },
+      }
+      for i, seed in enumerate(run.seeds)
+    ],
+  }
+
+
+def write(path: pathlib.Path, content: dict[str, Any]) -> None:
+  """Writes `results.json` into the workdir."""
+  write_atomically(path / "results.json", json.dumps(content, indent=2))
+
+
+def _plain(value: Any) -> Any:
+  """Turns NumPy values into what JSON can hold."""
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    return np.asarray(value).tolist()
+  return value

@@ -1,0 +1,79 @@
+"""Model selection: per seed, the best step by a validation metric, and early stopping."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import numpy as np
+
+
+@flax.struct.dataclass
+class Selection:
+  """What has been best so far, on the host; every leaf has a leading axis of seeds.
+
+  Attributes:
+    value: best value of the selection metric; -inf before the first evaluation.
+    step: step of the best value.
+    evaluations_since: evaluations since then.
+    active: False = stopped early; the seed's state is frozen from then on.
+    params: parameters of the best step.
+    model_state: running statistics of the best step.
+  """
+
+  value: np.ndarray
+  step: np.ndarray
+  evaluations_since: np.ndarray
+  active: np.ndarray
+  params: Any
+  model_state: Any
+
+
+def create(params: Any, model_state: Any, num_seeds: int) -> Selection:
+  """Starts a selection from the initial parameters (host arrays, leaves [seeds, ...])."""
+  return Selection(
+    value=np.full(num_seeds, -np.inf),
+    step=np.zeros(num_seeds, np.int32),
+    evaluations_since=np.zeros(num_seeds, np.int32),
+    active=np.ones(num_seeds, bool),
+    params=params,
+    model_state=model_state,
+  )
+
+
+def update(
+  selection: Selection,
+  value: np.ndarray,
+  step: int,
+  params: Any,
+  model_state: Any,
+  *,
+  patience: int | None,
+) -> Selection:
+  """Takes one evaluation into account.
+
+  Args:
+    selection: so far.
+    value: [seeds], higher is better; NaN never is.
+    step: of the evaluation.
+    params: host arrays [seeds, ...] of that step.
+    model_state: likewise.
+    patience: a seed stops after this many evaluations in a row without improvement; None: never.
+
+  Returns:
+    The new selection. Seeds that have stopped do not change any more.
+  """
+  improved = selection.active & (value > selection.value)
+
+  def choose(new, old):
+    return np.where(improved.reshape(-1, *[1] * (np.ndim(new) - 1)), new, old)
+
+  since = np.where(improved, 0, selection.evaluations_since + selection.active).astype(np.int32)
+  stopped = since >= patience if patience is not None else np.zeros_like(improved)
+  return Selection(
+    value=np.where(improved, value, selection.value),
+    step=np.where(improved, step, selection.step).astype(np.int32),
+    evaluations_since=since,
+    active=selection.active & ~stopped,
+    params=jax.tree.map(choose, params, selection.params),
+    model_state=jax.tree.map(choose, model_state, selection.model_state),
+  )

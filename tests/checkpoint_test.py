@@ -1,0 +1,118 @@
+import json
+import logging
+import os
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from synjax import checkpoint
+
+
+def tree(value):
+  return {"state": {"w": np.full((3, 4), value, np.float32), "step": np.full(3, value, np.int32)}}
+
+
+@pytest.fixture
+def two_checkpoints(tmp_path):
+  checkpointer = checkpoint.Checkpointer(tmp_path)
+  for step in (1, 2, 3):
+    checkpointer.save(step, tree(step))
+  checkpointer.close()
+  return tmp_path
+
+
+def restore(path):
+  checkpointer = checkpoint.Checkpointer(path)
+  restored = checkpointer.restore(tree(0))
+  checkpointer.close()
+  return restored
+
+
+def test_the_newest_two_are_kept_and_the_newest_is_restored_exactly(two_checkpoints):
+  assert checkpoint.Checkpointer(two_checkpoints).steps() == [2, 3]
+  restored = restore(two_checkpoints)
+  np.testing.assert_array_equal(restored["state"]["w"], tree(3)["state"]["w"])
+  assert restored["state"]["step"].dtype == np.int32
+
+
+def data_files(folder):
+  return [p for p in pathlib.Path(folder).rglob("*") if p.is_file() and "/d/" in str(p)]
+
+
+def truncate(folder):
+  for file in data_files(folder):
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip_bits(folder):
+  for file in data_files(folder):
+    content = bytearray(file.read_bytes())
+    for position in range(len(content) // 3, len(content)):
+      content[position] ^= 0xFF
+    file.write_bytes(bytes(content))
+
+
+def remove_arrays(folder):
+  shutil.rmtree(folder / "tree")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_bits, remove_arrays])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(two_checkpoints, damage, caplog):
+  damage(two_checkpoints / "checkpoints" / "3")
+  with caplog.at_level(logging.WARNING, "synjax"):
+    restored = restore(two_checkpoints)
+  np.testing.assert_array_equal(restored["state"]["w"], tree(2)["state"]["w"])
+  assert str(two_checkpoints / "checkpoints" / "3") in caplog.text
+  assert (two_checkpoints / "checkpoints" / "damaged-3").exists()
+  checkpointer = checkpoint.Checkpointer(two_checkpoints)  # and step 3 can be saved again
+  checkpointer.save(3, tree(30))
+  checkpointer.close()
+  np.testing.assert_array_equal(restore(two_checkpoints)["state"]["w"], tree(30)["state"]["w"])
+
+
+def test_a_half_written_checkpoint_is_not_seen(two_checkpoints):
+  half = two_checkpoints / "checkpoints" / "4.orbax-checkpoint-tmp-0"
+  half.mkdir()
+  (half / "junk").write_text("half")
+  np.testing.assert_array_equal(restore(two_checkpoints)["state"]["w"], tree(3)["state"]["w"])
+
+
+def test_only_damaged_checkpoints_stop_the_run(two_checkpoints):
+  for step in (2, 3):
+    truncate(two_checkpoints / "checkpoints" / str(step))
+  with pytest.raises(ValueError, match="only damaged"):
+    restore(two_checkpoints)
+
+
+def test_no_checkpoint_restores_nothing(tmp_path):
+  assert restore(tmp_path) is None
+
+
+def test_a_workdir_of_another_config_is_refused_and_the_fields_are_shown(tmp_path):
+  checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.1}})
+  checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.1}})
+  with pytest.raises(ValueError, match=r"optim\.lr: 0\.1 -> 0\.2"):
+    checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.2}})
+  assert json.loads((tmp_path / "config.json").read_text())["optim"]["lr"] == 0.1
+
+
+def test_added_and_removed_fields_are_differences():
+  assert checkpoint.config_differences({"a": {"b": 1}}, {"a": {"c": 1}}) == [
+    "a.b: 1 -> '(absent)'",
+    "a.c: '(absent)' -> 1",
+  ]
+
+
+def test_an_unwritable_workdir_is_named(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(OSError, match="--workdir: cannot write"):
+    checkpoint.prepare_workdir(tmp_path / "file" / "below", {})
+
+
+def test_a_config_file_that_is_not_json_is_refused(tmp_path):
+  (tmp_path / "config.json").write_text("{broken")
+  with pytest.raises(ValueError, match="expected the JSON config"):
+    checkpoint.prepare_workdir(tmp_path, {"a": 1})
+  assert (tmp_path / "config.json").read_text() == "{broken"

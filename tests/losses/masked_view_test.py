@@ -1,0 +1,132 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from synjax import losses
+from tests.losses.contrastive_test import cases
+
+
+def test_bound_and_its_gradient_equal_the_published_values(golden, x64):
+  for parameters, case in cases(golden, "mask_loss"):
+
+    def mean_bound(anchor, masks, parameters=parameters):
+      return losses.masked_view_bound(
+        anchor,
+        masks,
+        temperature=parameters["temperature"],
+        variance_scale=parameters["ratio"],
+      ).mean()
+
+    value, (anchor_grad, masks_grad) = jax.value_and_grad(mean_bound, (0, 1))(
+      case["q"], case["masks"]
+    )
+    np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
+    np.testing.assert_allclose(anchor_grad, case["gq"], rtol=1e-7, atol=1e-11)
+    np.testing.assert_allclose(masks_grad, case["gmasks"], rtol=1e-7, atol=1e-11)
+
+
+def test_bound_equals_the_covariance_form(x64):
+  rng = np.random.default_rng(0)
+  anchor = rng.normal(size=(5, 7))
+  anchor /= np.linalg.norm(anchor, axis=-1, keepdims=True)
+  masked = rng.normal(size=(4, 5, 7))
+  masked /= np.linalg.norm(masked, axis=-1, keepdims=True)
+  temperature, rho = 0.2, 0.7
+  expected = []
+  for b in range(5):
+    mean = masked[:, b].mean(0)
+    covariance = np.cov(masked[:, b].T, bias=True) * rho / temperature
+    quadratic = anchor[b] @ covariance @ anchor[b]
+    positive = anchor[b] @ mean + quadratic / 2
+    others = [c for c in range(5) if c != b]
+    negatives = [anchor[b] @ masked[k, c] for k in range(4) for c in others]
+    negatives += [anchor[b] @ anchor[c] for c in others]
+    logits = np.array([positive, *negatives]) / temperature
+    expected.append(np.log(np.exp(logits).sum()) - logits[0] + quadratic / 2 / temperature)
+  bound = losses.masked_view_bound(anchor, masked, temperature=temperature, variance_scale=rho)
+  np.testing.assert_allclose(bound, expected, rtol=1e-12)
+
+
+def test_bound_is_above_the_monte_carlo_loss_of_gaussian_views(x64):
+  # For scores s ~ N(m, v) the bound with rho = 1 is E-inside-the-log by the Gaussian moment formula,
+  # so the mean over many views of the one-view loss must not exceed it (Jensen).
+  rng = np.random.default_rng(1)
+  anchor = np.eye(2)[:1]
+  angles = rng.normal(0.8, 0.1, size=4000)
+  views = np.stack([np.cos(angles), np.sin(angles)], -1)[:, None]
+  other_anchor, other_view = np.array([[0.6, 0.8]]), np.array([[0.0, 1.0]])
+  temperature = 0.2
+  both = np.concatenate([anchor, other_anchor])
+  masked = np.concatenate([views, np.broadcast_to(other_view, views.shape)], axis=1)
+  bound = losses.masked_view_bound(both, masked, temperature=temperature, variance_scale=1.0)[0]
+  positive = views[:, 0] @ anchor[0] / temperature
+  negatives = len(views) * np.exp(anchor[0] @ other_view[0] / temperature)
+  negatives += np.exp(anchor[0] @ other_anchor[0] / temperature)
+  monte_carlo = np.mean(np.log(np.exp(positive) + negatives) - positive)
+  assert bound >= monte_carlo - 1e-9
+
+
+def test_whole_loss_and_gradients_equal_the_published_values(golden, x64):
+  for parameters, case in cases(golden, "infmasking_loss_2mod"):
+    if "penalty" in parameters:  # the entropy penalty is a dead option of the published code
+      continue
+    rho = parameters["mask_lambda"] * (parameters["epoch"] + 1) / parameters["max_epochs"]
+    weights = np.array(parameters.get("weights", np.ones(5)))
+
+    def loss(view_a, view_b, masked_a, masked_b, rho=rho, weights=weights, parameters=parameters):
+      if parameters.get("cross"):
+        masked_a, masked_b = masked_b, masked_a
+      terms = losses.infmasking_terms(
+        view_a,
+        view_b,
+        masked_a,
+        masked_b,
+        temperature=parameters["temperature"],
+        variance_scale=rho,
+      )
+      return jnp.mean(weights * terms), terms
+
+    inputs = [case[k] for k in ("z1", "z2", "m1", "m2")]
+    (value, terms), grads = jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)(*inputs)
+    np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
+    np.testing.assert_allclose(terms, [case[f"ssl_loss_{i}"] for i in range(5)], rtol=1e-9)
+    for grad, name in zip(grads, ("gz1", "gz2", "gm1", "gm2"), strict=True):
+      np.testing.assert_allclose(grad, case[name], rtol=1e-7, atol=1e-11)
+
+
+def test_order_of_views_and_of_examples_does_not_matter(x64):
+  rng = np.random.default_rng(2)
+  anchor, masked = (
+    losses.normalize(rng.normal(size=(6, 4))),
+    losses.normalize(rng.normal(size=(3, 6, 4))),
+  )
+  bound = losses.masked_view_bound(anchor, masked, temperature=0.1, variance_scale=0.5)
+  again = losses.masked_view_bound(anchor, masked[::-1], temperature=0.1, variance_scale=0.5)
+  np.testing.assert_allclose(again, bound, rtol=1e-12)
+  order = rng.permutation(6)
+  again = losses.masked_view_bound(
+    anchor[order], masked[:, order], temperature=0.1, variance_scale=0.5
+  )
+  np.testing.assert_allclose(again, bound[order], rtol=1e-12)
+
+
+def test_gradients_agree_with_finite_differences(x64):
+  rng = np.random.default_rng(3)
+  inputs = rng.normal(size=(4, 3)), rng.normal(size=(2, 4, 3))
+  check_grads(
+    lambda q, z: losses.masked_view_bound(q, z, temperature=0.5, variance_scale=1.0),
+    inputs,
+    order=1,
+    modes=("rev",),
+  )
+
+
+def test_wrong_shapes_are_refused():
+  with pytest.raises(ValueError, match="num_views >= 1"):
+    losses.masked_view_bound(jnp.ones((2, 3)), jnp.ones((2, 3)), temperature=0.1, variance_scale=1)
+  with pytest.raises(ValueError, match="num_views >= 1"):
+    losses.masked_view_bound(
+      jnp.ones((2, 3)), jnp.ones((0, 2, 3)), temperature=0.1, variance_scale=1
+    )

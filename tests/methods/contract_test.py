@@ -1,0 +1,101 @@
+"""What every method must fulfil, whatever its objective."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from synjax import methods
+from synjax.data import pipeline
+from tests import tiny
+
+
+@pytest.fixture(scope="module", params=sorted(methods.METHODS))
+def prepared(request):
+  """(method, params, model_state, raw batch, compiled loss and gradient) of one method."""
+  config = tiny.get_config(request.param)
+  dataset = tiny.load_dataset(config)
+  method = methods.create(config, dataset)
+  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(8)) | {
+    "index": jnp.arange(8),
+    "valid": jnp.ones(8, bool),
+  }
+  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+
+  @jax.jit
+  def loss_and_gradient(params, raw, index):
+    info = methods.Info(
+      step=jnp.int32(3), progress=jnp.float32(0.5), key=jax.random.key(1), index=index
+    )
+    batch = {v: pipeline.make_view(raw, dataset.transforms, v, info.keys) for v in method.views}
+
+    def objective(params, raw_inputs):
+      del raw_inputs
+      out = method.loss(params, model_state, batch, info)
+      return sum(out.losses.values()), out
+
+    (loss, out), gradient = jax.value_and_grad(objective, has_aux=True)(params, raw)
+    return loss, out, gradient
+
+  return method, params, model_state, raw, loss_and_gradient
+
+
+def test_losses_and_gradients_are_finite_and_shapes_are_kept(prepared):
+  _, params, model_state, raw, compiled = prepared
+  loss, out, gradient = compiled(params, raw, jnp.arange(8))
+  assert np.isfinite(loss)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((out, gradient)))
+  shape = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
+  assert shape(out.model_state) == shape(model_state)
+
+
+def test_a_second_batch_does_not_compile_again(prepared):
+  _, params, _, raw, compiled = prepared
+  compiled(params, raw, jnp.arange(8))
+  compiled(params, {**raw, "table": raw["table"] * 2}, jnp.arange(8) + 8)
+  assert compiled._cache_size() == 1
+
+
+def test_permuting_the_batch_permutes_nothing_but_the_examples(prepared):
+  _, params, _, raw, compiled = prepared
+  loss, _, gradient = compiled(params, raw, jnp.arange(8))
+  order = np.random.default_rng(0).permutation(8)
+  permuted, _, permuted_gradient = compiled(
+    params, jax.tree.map(lambda x: x[order], raw), jnp.arange(8)[order]
+  )
+  np.testing.assert_allclose(permuted, loss, rtol=1e-5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), permuted_gradient, gradient
+  )
+
+
+def test_inputs_that_a_method_ignores_have_no_gradient(prepared):
+  method, params, model_state, raw, _ = prepared
+  info = methods.Info(
+    step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(0), index=jnp.arange(8)
+  )
+  # A self-supervised method must not see the label; `unused` stands for anything else in the batch.
+  def objective(unused):
+    extra = {**raw, "unused": unused, "label": unused[:, 0]}
+    out = method.loss(params, model_state, dict.fromkeys(method.views, extra), info)
+    return sum(out.losses.values())
+
+  np.testing.assert_array_equal(jax.grad(objective)(jnp.ones((8, 2))), 0)
+
+
+def test_embeddings_do_not_depend_on_the_rest_of_the_batch_and_work_without_a_modality(prepared):
+  method, params, model_state, raw, _ = prepared
+  whole = method.embed(params, model_state, raw)
+  part = method.embed(params, model_state, jax.tree.map(lambda x: x[:3], raw))
+  np.testing.assert_allclose(part, whole[:3], rtol=1e-4, atol=1e-5)
+  assert whole.shape == (8, 16)
+  alone = method.embed(params, model_state, {"table": raw["table"]})
+  assert alone.shape == (8, 16)
+  assert not np.allclose(alone, whole, atol=1e-2)
+
+
+def test_an_unknown_method_lists_the_known_ones():
+  config = tiny.get_config()
+  config.method.name = "unknown"
+  with pytest.raises(ValueError, match="comm.*infmasking"):
+    methods.create(config, tiny.load_dataset(config))

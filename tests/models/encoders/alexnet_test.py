@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from synjax.models.encoders.alexnet import AlexNet
+from tests import torch_weights
+from tests.golden.recipe import recipe
+
+
+@pytest.mark.parametrize(
+  ("case", "size", "seed", "step", "fields"),
+  [
+    ("alexnet_224", 224, 5, 11, {}),
+    ("alexnet_avg_96", 96, 6, 3, {"pool": "average", "features": 32}),
+  ],
+)
+def test_matches_published_encoder(golden, case, size, seed, step, fields):
+  arrays, meta = golden("encoders_big")
+  meta, net = meta[case], AlexNet(**fields)
+  names = torch_weights.alexnet("", (), classifier="pool" in fields)
+  state = recipe(meta["recipe_shapes"], meta["recipe_seed"])
+  params = torch_weights.variables(state, names)["params"]
+  params = jax.tree.map(np.float32, params)
+  x = np.random.RandomState(seed).standard_normal((2, 3, size, size)).astype(np.float32)
+  shape = tuple(arrays[f"{case}/out_shape"])
+  cotangent = np.random.RandomState(meta["recipe_seed"] + 1000).standard_normal(shape)
+  cotangent = cotangent.astype(np.float32)
+
+  def loss(params, x):
+    y = net.apply({"params": params}, x.transpose(0, 2, 3, 1))
+    y = y if y.ndim == 2 else y.transpose(0, 3, 1, 2)
+    return jnp.sum(y * cotangent), y
+
+  with jax.default_matmul_precision("highest"):
+    (grads, gx), y = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, x)
+  assert y.shape == shape
+  close = {"rtol": 2e-4, "atol": 1e-4}
+  np.testing.assert_allclose(np.ravel(y)[::step], arrays[f"{case}/out"], **close)
+  np.testing.assert_allclose(np.ravel(gx)[::step], arrays[f"{case}/gx"], **close)
+  np.testing.assert_allclose(np.abs(y).sum(), arrays[f"{case}/out_abs"], rtol=2e-4)
+  torch_weights.assert_gradient_norms(grads, arrays, case, names, rtol=2e-4, atol=1e-2)
+
+
+def test_parameters_have_the_published_shapes_without_the_dead_classifier():
+  names = torch_weights.alexnet("encoder.encoders.0", ())
+  x = jnp.zeros((1, 224, 224, 3))
+  y, variables = jax.eval_shape(AlexNet().init_with_output, jax.random.key(0), x)
+  published = torch_weights.zeros("trifeatures", names)
+  assert jax.tree.map(jnp.shape, variables["params"]) == jax.tree.map(jnp.shape, published)
+  assert y.shape == (1, 6, 6, 256)
+
+  names = torch_weights.alexnet("encoder.encoders.0", (), classifier=True)
+  variables = jax.eval_shape(AlexNet("average").init, jax.random.key(0), x)
+  published = torch_weights.zeros("trifeatures", names)
+  assert jax.tree.map(jnp.shape, variables["params"]) == jax.tree.map(jnp.shape, published)
+
+
+def test_smallest_image_has_one_cell_and_smaller_ones_are_refused():
+  def init(size):
+    x = jnp.zeros((1, size, size, 3))
+    return jax.eval_shape(AlexNet().init_with_output, jax.random.key(0), x)
+
+  assert init(63)[0].shape == (1, 1, 1, 256)
+  with pytest.raises(ValueError, match=r"at least 63 pixels.*\(1, 62, 62, 3\)"):
+    init(62)
+  with pytest.raises(ValueError, match=r"AlexNet expects an input \[batch, rows, columns"):
+    AlexNet().init(jax.random.key(0), jnp.zeros((64, 64, 3)))
+  with pytest.raises(ValueError, match="'none' or 'average', found 'avg'"):
+    AlexNet("avg").init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))

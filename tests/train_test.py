@@ -1,0 +1,234 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from synjax import train
+from synjax.metric_writer import read_metrics
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def tiny_dataset():
+  with tiny.registered():
+    yield
+
+
+def final_params(workdir, **overrides):
+  """Trains and returns the last parameters and the results."""
+  config = tiny.get_config(**overrides)
+  results = train.train_and_evaluate(config, str(workdir))
+  run = train.Run(config, workdir)
+  params = run.devices.fetch(run.state.params)
+  run.checkpointer.close()
+  return params, results
+
+
+def losses(workdir, seed=42):
+  rows = read_metrics(workdir / "metrics.jsonl")
+  return np.array([r["train/loss"] for r in rows if r["seed"] == seed and "train/loss" in r])
+
+
+def assert_equal(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+  """An uninterrupted run of 20 steps on one device."""
+  workdir = tmp_path_factory.mktemp("straight")
+  with tiny.registered():
+    params, results = final_params(workdir, log_steps=1)
+  return workdir, params, results
+
+
+def test_training_lowers_the_loss_and_finds_the_shared_bit(straight):
+  workdir, _, results = straight
+  curve = losses(workdir)
+  assert len(curve) == 20
+  assert curve[-5:].mean() < curve[:5].mean()
+  assert results["rows"][0]["best"]["test/shared/macro_accuracy"] > 0.7
+
+
+def test_results_say_what_was_run(straight):
+  _, _, results = straight
+  assert results["chance"] == {"shared": 0.5, "synergy": 0.5}
+  assert results["config"]["batch_size"] == 16
+  assert results["rows"][0]["seed"] == 42
+  assert {"jax", "flax", "numpy"} <= set(results["versions"])
+
+
+class Interrupted(Exception):
+  pass
+
+
+@pytest.mark.parametrize("at", [7, 13])
+def test_a_run_interrupted_anywhere_ends_in_the_same_parameters(
+  straight, tmp_path, monkeypatch, at
+):
+  advance = train.Run.advance
+
+  def interrupt(run):
+    if run.step >= at:
+      raise Interrupted
+    return advance(run)
+
+  monkeypatch.setattr(train.Run, "advance", interrupt)
+  with pytest.raises(Interrupted):
+    train.train_and_evaluate(tiny.get_config(log_steps=1), str(tmp_path))
+  monkeypatch.undo()
+  params, results = final_params(tmp_path, log_steps=1)
+  assert_equal(params, straight[1])
+  np.testing.assert_array_equal(losses(tmp_path), losses(straight[0]))
+  assert results["rows"] == straight[2]["rows"]
+
+
+def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_path):
+  program = textwrap.dedent("""
+    import sys, time
+    from tests import tiny
+    from synjax import train
+    advance = train.Run.advance
+    def slow(run):
+      time.sleep(0.3)
+      return advance(run)
+    train.Run.advance = slow
+    with tiny.registered():
+      train.train_and_evaluate(tiny.get_config(log_steps=1), sys.argv[1])
+  """)
+  process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=os.getcwd())
+  deadline = time.monotonic() + 180
+  while not any((tmp_path / "checkpoints").glob("[0-9]*")) and time.monotonic() < deadline:
+    assert process.poll() is None, "the run ended before its first checkpoint"
+    time.sleep(0.05)
+  os.kill(process.pid, signal.SIGKILL)
+  assert process.wait() == -signal.SIGKILL
+  assert not (tmp_path / "results.json").exists()
+  assert_equal(final_params(tmp_path, log_steps=1)[0], straight[1])
+
+
+def test_steps_per_call_changes_nothing(straight, tmp_path):
+  params, _ = final_params(tmp_path, log_steps=1, steps_per_call=1)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), params, straight[1]
+  )
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+def test_eight_devices_follow_the_loss_curve_of_one(straight, tmp_path, parallel):
+  _, results = final_params(tmp_path, log_steps=1, parallel=parallel, num_devices=8)
+  np.testing.assert_allclose(losses(tmp_path), losses(straight[0]), rtol=1e-4)
+  ours, theirs = (
+    r["rows"][0]["last"]["test/shared/macro_accuracy"] for r in (results, straight[2])
+  )
+  assert ours == pytest.approx(theirs, abs=0.06)  # two of 40 test examples
+
+
+def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path):
+  program = textwrap.dedent("""
+    import sys
+    import jax
+    from synjax import parallel, train
+    from tests import tiny
+    parallel.initialize_hosts(sys.argv[2], 2, int(sys.argv[3]))
+    with tiny.registered():
+      config = tiny.get_config(log_steps=1, parallel=sys.argv[4])
+      config.num_devices = None
+      train.train_and_evaluate(config, sys.argv[1])
+  """)
+  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  for mode, port in (("jit", 12391), ("pmap", 12392)):
+    processes = [
+      subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / mode), f"127.0.0.1:{port}", str(i), mode],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+      for i in range(2)
+    ]
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors[0][-3000:]
+    np.testing.assert_allclose(losses(tmp_path / mode), losses(straight[0]), rtol=1e-4)
+
+
+def test_seeds_under_vmap_equal_single_runs(straight, tmp_path):
+  _, results = final_params(tmp_path / "both", log_steps=1, seed=41, num_seeds=2)
+  np.testing.assert_allclose(losses(tmp_path / "both", 42), losses(straight[0]), rtol=1e-4)
+  assert [row["seed"] for row in results["rows"]] == [41, 42]
+  assert not np.allclose(losses(tmp_path / "both", 41), losses(straight[0]), rtol=1e-2)
+
+
+def test_a_stopped_seed_is_frozen(tmp_path):
+  run = train.Run(tiny.get_config(num_seeds=2), tmp_path)
+  before = run.devices.fetch(run.state)
+  run.selection = run.selection.replace(active=np.array([False, True]))
+  run.advance()
+  after = run.devices.fetch(run.state)
+  np.testing.assert_array_equal(after.step, [0, 4])
+  assert_equal(
+    jax.tree.map(lambda x: x[0], after.params), jax.tree.map(lambda x: x[0], before.params)
+  )
+  moved = jax.tree.map(lambda a, b: not np.array_equal(a[1], b[1]), after.params, before.params)
+  assert any(jax.tree.leaves(moved))
+  run.checkpointer.close()
+
+
+def test_a_second_call_does_not_compile_again(tmp_path):
+  run = train.Run(tiny.get_config(total_steps=11), tmp_path)
+  while run.step < 11:  # calls of 4, 1, 4, 1, 1 steps
+    run.advance()
+  assert run.train_steps._cache_size() == 1
+  run.checkpointer.close()
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_checkpoint(tmp_path):
+  train.train_and_evaluate(tiny.get_config(total_steps=5), str(tmp_path / "good"))
+  kept = sorted(p.name for p in (tmp_path / "good" / "checkpoints").iterdir())
+  with pytest.raises(FloatingPointError, match=r"step \d+: not finite: .*loss.* \(seed 42\)"):
+    train.train_and_evaluate(tiny.get_config(**{"optim.lr": 1e30}), str(tmp_path / "bad"))
+  assert not (tmp_path / "bad" / "results.json").exists()
+  assert sorted(p.name for p in (tmp_path / "good" / "checkpoints").iterdir()) == kept
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tmp_path):
+  params, _ = final_params(tmp_path, log_steps=1, dtype="bfloat16")
+  assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+  curve = losses(tmp_path)
+  np.testing.assert_allclose(curve, losses(straight[0]), rtol=0.05)
+  assert not np.array_equal(curve, losses(straight[0]))
+
+
+@pytest.mark.parametrize(
+  ("overrides", "message"),
+  [
+    ({"batch_size": 0}, "batch_size"),
+    ({"batch_size": 97}, "1 to 96"),
+    ({"batch_size": 15, "num_devices": 8}, "multiple of the 8 devices"),
+    ({"num_devices": 9}, "num_devices"),
+    ({"parallel": "ddp"}, "parallel"),
+    ({"protocol": "published"}, "protocol"),
+    ({"dtype": "float16"}, "dtype"),
+    ({"data.name": "unknown"}, "data.name"),
+    ({"method.name": "unknown"}, "infmasking"),
+    ({"method.mask_ratio": 1.0}, "mask_ratio"),
+    ({"method.num_views": 0}, "num_views"),
+    ({"method.mask_lambda": -1.0}, "mask_lambda"),
+    ({"method.temperature": 0.0}, "temperature"),
+    ({"method.weights": (1.0, 2.0)}, "weights"),
+    ({"model.modalities.table.encoder.name": "unknown"}, "table.encoder.name"),
+    ({"select_metric": "val/nothing"}, "select_metric"),
+    ({"total_steps": 0}, "total_steps"),
+    ({"total_epochs": 1.0}, "total_epochs"),
+  ],
+)
+def test_a_wrong_field_is_named(tmp_path, overrides, message):
+  with pytest.raises(ValueError, match=message):
+    train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path))
+  assert not (tmp_path / "results.json").exists()
