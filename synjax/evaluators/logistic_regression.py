@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 # Accelerators would otherwise round the factors to fewer bits than float32 has.
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
@@ -116,7 +117,7 @@ class Problem:
     if penalty == "squared":
       self._mean = features.mean(0)
       features = features - self._mean
-      curvature[:-1], self._basis = np.linalg.eigh(features.T @ features / examples)
+      curvature[:-1], self._basis = scipy.linalg.eigh(features.T @ features / examples)
       features = features @ self._basis
     # The bias is the weight of a constant feature.
     self._features = jnp.asarray(np.concatenate([features, np.ones_like(features[:, :1])], 1))
@@ -264,17 +265,16 @@ class _Objective(NamedTuple):
 
 
 class _State(NamedTuple):
-  """L-BFGS state; the newest pair of the memory is in slot `(count - 1) % slots`."""
+  """L-BFGS state; vectors are flat thetas, the memory has its oldest pair first, zeros if none."""
 
   theta: jax.Array
   margins: jax.Array
   value: jax.Array
   step: jax.Array  # last change of theta
   gradient: jax.Array  # at the theta before it
-  steps: jax.Array  # [slots, classes, dim + 1]
+  steps: jax.Array  # [history, classes * (dim + 1)]
   changes: jax.Array  # of the gradient over these steps, likewise
   scale: jax.Array  # of the first estimate of the inverse Hessian
-  count: jax.Array
   iterations: jax.Array
   evaluations: jax.Array
   done: jax.Array
@@ -300,13 +300,12 @@ def _minimize(
     history, limits = 100, (1e-7, 1e-9, max_iterations * 5 // 4)
   objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
   theta = jnp.zeros((num_classes, features.shape[1]), dtype)
-  # One slot more than the memory is long: a rejected pair overwrites nothing that is in use.
-  pairs = jnp.zeros((history + 1, *theta.shape), dtype)
+  pairs = jnp.zeros((history, theta.size), dtype)
   margins = jnp.zeros((num_classes, len(labels)), dtype)
   value = objective.mean(jax.nn.logsumexp(margins, axis=0))
   state = _State(
     theta, margins, value, theta, theta, pairs, pairs,
-    scale=jnp.ones((), dtype), count=0, iterations=0, evaluations=1, done=False,
+    scale=jnp.ones((), dtype), iterations=0, evaluations=1, done=False,
   )  # fmt: skip
   state = jax.lax.while_loop(
     lambda state: ~state.done & (state.iterations < max_iterations),
@@ -348,44 +347,35 @@ def _remember(state, gradient, preconditioner) -> _State:
   """Adds the last step and its change of gradient to the memory if the curvature is positive."""
   change = gradient - state.gradient
   product = _vdot(state.step, change)
-  accept = product > 1e-10
-  slot = jax.lax.rem(state.count, len(state.steps))
-  put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=0)
   scale = product / _vdot(change, preconditioner * change)
+  accept = product > 1e-10
+
+  def push(memory, new):
+    return jnp.where(accept, jnp.concatenate([memory[1:], new.reshape(1, -1)]), memory)
+
   return state._replace(
     gradient=gradient,
-    steps=put(state.steps, state.step),
-    changes=put(state.changes, change),
+    steps=push(state.steps, state.step),
+    changes=push(state.changes, change),
     scale=jnp.where(accept, scale, state.scale),
-    count=state.count + accept,
   )
 
 
 def _direction(state, preconditioner) -> jax.Array:
-  """Minus the inverse Hessian estimate times the gradient (two-loop recursion)."""
-  slots = len(state.steps)
-  num_pairs = jnp.minimum(state.count, slots - 1)
+  """Minus the inverse Hessian estimate times the gradient.
 
-  def pair(age):
-    slot = jax.lax.rem(state.count - 1 - age, slots)
-    step = jax.lax.dynamic_index_in_dim(state.steps, slot, keepdims=False)
-    change = jax.lax.dynamic_index_in_dim(state.changes, slot, keepdims=False)
-    return step, change, _vdot(step, change)
-
-  def newest_first(age, carry):
-    vector, alphas = carry
-    step, change, product = pair(age)
-    alpha = _vdot(step, vector) / product
-    return vector - alpha * change, jax.lax.dynamic_update_index_in_dim(alphas, alpha, age, 0)
-
-  def oldest_first(i, vector):
-    age = num_pairs - 1 - i
-    step, change, product = pair(age)
-    return vector + (alphas[age] - _vdot(change, vector) / product) * step
-
-  carry = -state.gradient, jnp.zeros(slots, state.gradient.dtype)
-  vector, alphas = jax.lax.fori_loop(0, num_pairs, newest_first, carry)
-  return jax.lax.fori_loop(0, num_pairs, oldest_first, state.scale * preconditioner * vector)
+  The two loops of the usual recursion, from the newest pair to the oldest and back, are the two
+  triangular systems solved here.
+  """
+  products = _matmul(state.steps, state.changes.T)
+  own = jnp.diagonal(products)
+  triangle = jnp.triu(products) + jnp.diag((own == 0).astype(own.dtype))
+  solve = functools.partial(jax.scipy.linalg.solve_triangular, triangle)
+  alphas = solve(-_matmul(state.steps, state.gradient.ravel()))
+  vector = -state.gradient - _matmul(alphas, state.changes).reshape(state.gradient.shape)
+  vector = state.scale * preconditioner * vector
+  rest = solve(own * alphas - _matmul(state.changes, vector.ravel()), trans=1)
+  return vector + _matmul(rest, state.steps).reshape(vector.shape)
 
 
 def _line_search(objective, value, slope, first, min_width, *, max_trials=26):
