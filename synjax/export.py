@@ -60,7 +60,8 @@ def _masked(run, params, model_state, index: np.ndarray) -> np.ndarray | None:
 
   def embed(params, model_state, seed):
     keys = functools.partial(parallel.example_keys, jax.random.key(seed), index=index)
-    batch = pipeline.make_view(split.gather(arrays, index), run.dataset.transforms, "clean", keys)
+    raw = split.gather(arrays, index)
+    batch = pipeline.make_views(raw, run.dataset.transforms, ("clean",), keys)["clean"]
     info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(seed), index=index)
     return run.method.embed_masked(params, model_state, batch, info)
 

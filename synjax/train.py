@@ -28,8 +28,8 @@ from synjax import (
   selection,
 )
 from synjax.data import pipeline
-from synjax.metric_writer import MetricWriter
 from synjax.methods.base import Info, Method
+from synjax.metric_writer import MetricWriter
 from synjax.train_state import TrainState, create_train_state
 
 logger = logging.getLogger("synjax")
@@ -87,9 +87,7 @@ def make_train_step(
     )
     raw = dataset.train.gather(arrays, index)
     raw |= {"index": index, "valid": jnp.ones(index.shape, bool)}
-    batch = {
-      view: pipeline.make_view(raw, dataset.transforms, view, info.keys) for view in method.views
-    }
+    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
 
     def objective(params):
       out = method.loss(params, state.model_state, batch, info)
@@ -144,7 +142,7 @@ def make_train_steps(
 
   def train_steps(state, arrays, index, seeds, active, num_steps, axis):
     run = functools.partial(one_seed, axis=axis)
-    return jax.vmap(run, in_axes=(0, None, 0, 0, 0, None))(
+    return parallel.over_seeds(run, in_axes=(0, None, 0, 0, 0, None))(
       state, arrays, index, seeds, active, num_steps
     )
 
@@ -200,7 +198,7 @@ class Embedder:
       def embed_batch(rows, params, model_state):
         raw = split.gather(arrays, rows)
         keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
-        batch = pipeline.make_view(raw, transforms, "clean", keys)
+        batch = pipeline.make_views(raw, transforms, ("clean",), keys)["clean"]
         kept = {
           name: value for name, value in batch.items() if name.split("_valid")[0] in modalities
         }
@@ -209,7 +207,7 @@ class Embedder:
       def embed_seed(params, model_state):
         return jax.lax.map(lambda rows: embed_batch(rows, params, model_state), index)
 
-      embeddings = jax.vmap(embed_seed)(params, model_state)
+      embeddings = parallel.over_seeds(embed_seed, in_axes=(0, 0))(params, model_state)
       return parallel.all_gather(embeddings, axis, batch_axis=2)
 
     return self._devices.compile(embed)
@@ -284,7 +282,7 @@ class Run:
       {name: jnp.asarray(a) for name, a in self.dataset.train.arrays.items()}, jnp.arange(2)
     )
     keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
-    return pipeline.make_view(raw, self.dataset.transforms, "clean", keys)
+    return pipeline.make_views(raw, self.dataset.transforms, ("clean",), keys)["clean"]
 
   def advance(self) -> dict[str, jax.Array]:
     """Does one compiled call's steps; returns their metrics, still on the devices."""

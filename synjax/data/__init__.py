@@ -1,6 +1,6 @@
 """Datasets, their pipelines and their transforms."""
 
-from synjax.data import trifeature, transforms
+from synjax.data import transforms, trifeature
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
 
 PROTOCOLS = ("clean", "paper")

@@ -5,7 +5,7 @@ examples come next and gathers them on the device.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -78,29 +78,38 @@ class Dataset:
   facts: Mapping[str, object]
 
 
-def make_view(
+def make_views(
   raw: Mapping[str, jax.Array],
   transforms: Mapping[str, Transform],
-  view: str,
+  views: Sequence[str],
   keys: Callable[[str], jax.Array],
-) -> dict[str, jax.Array]:
-  """Makes one view of a gathered batch.
+) -> dict[str, dict[str, jax.Array]]:
+  """Makes the views of a gathered batch.
+
+  Modalities and views that share a transform are transformed in one call.
 
   Args:
     raw: what `Split.gather` returned, and `index`, `valid`.
     transforms: modality -> `Transform`; a modality that is not in `raw` is left out.
-    view: "clean" for the evaluation transform; any other name for an augmentation of its own.
+    views: "clean" for the evaluation transform; any other name for an augmentation of its own.
     keys: stream name -> keys [batch]; the stream is "<view>/<modality>".
 
   Returns:
-    `raw` with every modality transformed.
+    view -> `raw` with every modality transformed.
   """
-  batch = dict(raw)
-  for name, transform in transforms.items():
-    if name in raw:
+  calls: dict[tuple, list[tuple[str, str]]] = {}
+  for view in views:
+    for name in [name for name in transforms if name in raw]:
+      transform = transforms[name]
       function = transform.evaluate if view == "clean" else transform.augment
-      batch[name] = function(keys(f"{view}/{name}"), raw[name])
-  return batch
+      calls.setdefault((function, raw[name].shape, raw[name].dtype), []).append((view, name))
+  batches = {view: dict(raw) for view in views}
+  for (function, _, _), uses in calls.items():
+    all_keys = jnp.concatenate([keys(f"{view}/{name}") for view, name in uses])
+    made = function(all_keys, jnp.concatenate([raw[name] for _, name in uses]))
+    for (view, name), part in zip(uses, jnp.split(made, len(uses)), strict=True):
+      batches[view][name] = part
+  return batches
 
 
 class TrainOrder:

@@ -14,7 +14,6 @@ import scipy.linalg
 
 # Accelerators would otherwise round the factors to fewer bits than float32 has.
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-_vdot = functools.partial(jnp.vdot, precision=jax.lax.Precision.HIGHEST)
 
 
 class LinearClassifier(NamedTuple):
@@ -209,14 +208,14 @@ class _Objective(NamedTuple):
 
   features: jax.Array  # [examples, dim + 1], the last one is 1
   onehot: jax.Array  # of the labels, [classes, examples]
-  valid: jax.Array  # [examples]
+  valid: jax.Array  # 1 or 0, [examples]
   count: jax.Array  # N
   squared: bool
   strength: jax.Array  # of |W|^2 / 2 if squared, else of |W|
 
   def mean(self, values) -> jax.Array:
     """Mean over the valid examples, divided last: the mean of equal values is nearly exact."""
-    return jnp.where(self.valid, values, 0).sum() / self.count
+    return (values * self.valid).sum() / self.count
 
   def penalized(self, theta) -> jax.Array:
     """W with a column of zeros in place of b."""
@@ -239,7 +238,7 @@ class _Objective(NamedTuple):
   def gradient(self, theta, margins) -> jax.Array:
     error = (jax.nn.softmax(margins, axis=0) - self.onehot) * (self.valid / self.count)
     weight = self.penalized(theta)
-    _, slope = self.penalty(_vdot(weight, weight))
+    _, slope = self.penalty(_products(weight)[0, 0])
     return _matmul(error, self.features) + 2 * slope * weight
 
   def along(self, theta, margins, direction):
@@ -248,8 +247,8 @@ class _Objective(NamedTuple):
     Loss and penalty on a line are known from one product with the features: trials are cheap.
     """
     change = self.margins(direction)
-    start, move = self.penalized(theta), self.penalized(direction)
-    squares = _vdot(start, start), 2 * _vdot(start, move), _vdot(move, move)
+    products = _products(self.penalized(theta), self.penalized(direction))
+    squares = products[0, 0], 2 * products[0, 1], products[1, 1]
 
     def value_and_slope(t):
       moved = margins + t * change
@@ -286,7 +285,8 @@ def _minimize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns theta, the objective there and the number of iterations."""
   dtype = features.dtype
-  count = valid.sum(dtype=dtype)
+  valid = valid.astype(dtype)
+  count = valid.sum()
   onehot = labels == jnp.arange(num_classes)[:, None]
   if penalty == "squared":
     strength = (2 if num_classes == 2 else 1) / (cost * count)
@@ -322,7 +322,7 @@ def _iterate(objective, preconditioner, limits, state) -> _State:
   state = _remember(state, gradient, preconditioner)
   direction = _direction(state, preconditioner)
   change, value_and_slope = objective.along(state.theta, state.margins, direction)
-  slope = _vdot(gradient, direction)
+  slope = _products(gradient, direction)[0, 1]
   steepest, largest = jnp.abs(jnp.stack([gradient, direction])).max((1, 2))
   first = jnp.ones_like(slope)
   if not objective.squared:
@@ -346,9 +346,8 @@ def _iterate(objective, preconditioner, limits, state) -> _State:
 def _remember(state, gradient, preconditioner) -> _State:
   """Adds the last step and its change of gradient to the memory if the curvature is positive."""
   change = gradient - state.gradient
-  product = _vdot(state.step, change)
-  scale = product / _vdot(change, preconditioner * change)
-  accept = product > 1e-10
+  products = _products(state.step, change, preconditioner * change)
+  accept = products[0, 1] > 1e-10
 
   def push(memory, new):
     return jnp.where(accept, jnp.concatenate([memory[1:], new.reshape(1, -1)]), memory)
@@ -357,7 +356,7 @@ def _remember(state, gradient, preconditioner) -> _State:
     gradient=gradient,
     steps=push(state.steps, state.step),
     changes=push(state.changes, change),
-    scale=jnp.where(accept, scale, state.scale),
+    scale=jnp.where(accept, products[0, 1] / products[1, 2], state.scale),
   )
 
 
@@ -368,14 +367,23 @@ def _direction(state, preconditioner) -> jax.Array:
   triangular systems solved here.
   """
   products = _matmul(state.steps, state.changes.T)
-  own = jnp.diagonal(products)
-  triangle = jnp.triu(products) + jnp.diag((own == 0).astype(own.dtype))
+  order = jnp.arange(len(products))
+  diagonal, later = order[:, None] == order, order[:, None] <= order
+  own = jnp.where(diagonal, products, 0).sum(1)
+  # Ones for pairs not made yet keep the triangle invertible.
+  triangle = jnp.where(diagonal & (products == 0), 1, jnp.where(later, products, 0))
   solve = functools.partial(jax.scipy.linalg.solve_triangular, triangle)
   alphas = solve(-_matmul(state.steps, state.gradient.ravel()))
   vector = -state.gradient - _matmul(alphas, state.changes).reshape(state.gradient.shape)
   vector = state.scale * preconditioner * vector
   rest = solve(own * alphas - _matmul(state.changes, vector.ravel()), trans=1)
   return vector + _matmul(rest, state.steps).reshape(vector.shape)
+
+
+def _products(*vectors) -> jax.Array:
+  """Inner products of all pairs of arrays."""
+  rows = jnp.stack([vector.ravel() for vector in vectors])
+  return _matmul(rows, rows.T)
 
 
 def _line_search(objective, value, slope, first, min_width, *, max_trials=26):

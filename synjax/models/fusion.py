@@ -50,10 +50,8 @@ class _Projection(nn.Module):
   dtype: jnp.dtype | None = None
 
   def setup(self):
-    kernel_init, shape = (
-      nn.initializers.normal(self.kernel_stddev),
-      (self.in_features, self.features),
-    )
+    shape = (self.in_features, self.features)
+    kernel_init = nn.initializers.normal(self.kernel_stddev)
     self.kernel = self.param("kernel", kernel_init, shape, jnp.float32)
     bounds = (-self.bias_bound, self.bias_bound)
     self.bias = self.param("bias", jax.random.uniform, shape[1:], jnp.float32, *bounds)

@@ -76,27 +76,32 @@ class MultimodalModel(nn.Module):
 
     Args:
       views: batches, one a view.
-      draw_keep: for each view how to draw its masked views, or None for no masked views.
+      draw_keep: for each view how to draw its masked views; all None for no masked views.
       axis: device axis of synchronised statistics.
 
     Returns:
       (projections, masked projections): lists with an entry a view, [num_subsets, batch, dim] and
       [num_views, batch, dim] or None.
     """
-    embeddings, masked = [], []
-    for batch, draw in zip(views, draw_keep, strict=True):
-      tokens, valid = self.tokens(batch, train=True, axis=axis)
-      keep, num_kept = draw([t.shape[1] for t in tokens], valid) if draw else (None, None)
-      subsets, masked_view = self.fusion(tokens, keep, num_kept, valid=valid)
-      embeddings.append(subsets)
-      masked.append(masked_view)
-    # Every subset and masked view is a call of its own to the head: statistics are per call, and the
-    # dense layers are one product over all of them.
-    calls = [*embeddings, *(m for m in masked if m is not None)]
+    count = len(views)
+    # Nothing before the head mixes examples, so all views are one batch: one program, larger products.
+    merged = jax.tree.map(lambda *parts: jnp.concatenate(parts), *views)
+    tokens, valid = self.tokens(merged, train=True, axis=axis)
+    lengths = [t.shape[1] for t in tokens]
+    own_valid = [None] * count if valid is None else jnp.split(valid, count)
+    drawn = [draw(lengths, v) for draw, v in zip(draw_keep, own_valid, strict=True) if draw]
+    keep, num_kept = (
+      (jnp.concatenate([d[0] for d in drawn], 1), drawn[0][1]) if drawn else (None,) * 2
+    )
+    subsets, masked = self.fusion(tokens, keep, num_kept, valid=valid)
+    # Every subset and masked view of a view is a call of its own to the head: statistics are per call,
+    # and the dense layers are one product over all of them.
+    calls = [
+      part for z in (subsets, masked) if z is not None for part in jnp.split(z, count, axis=1)
+    ]
     ends = np.cumsum([call.shape[0] for call in calls])[:-1]
-    pieces = jnp.split(self.head(jnp.concatenate(calls), train=True, axis=axis), ends)
-    with_masks = iter(pieces[len(views) :])
-    return pieces[: len(views)], [None if m is None else next(with_masks) for m in masked]
+    projected = jnp.split(self.head(jnp.concatenate(calls), train=True, axis=axis), ends)
+    return projected[:count], projected[count:] or [None] * count
 
   def initialize(self, batch):
     """Touches every parameter once, for `init`."""

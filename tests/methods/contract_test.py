@@ -27,7 +27,7 @@ def prepared(request):
     info = methods.Info(
       step=jnp.int32(3), progress=jnp.float32(0.5), key=jax.random.key(1), index=index
     )
-    batch = {v: pipeline.make_view(raw, dataset.transforms, v, info.keys) for v in method.views}
+    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
 
     def objective(params, raw_inputs):
       del raw_inputs
@@ -64,9 +64,9 @@ def test_permuting_the_batch_permutes_nothing_but_the_examples(prepared):
     params, jax.tree.map(lambda x: x[order], raw), jnp.arange(8)[order]
   )
   np.testing.assert_allclose(permuted, loss, rtol=1e-5)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), permuted_gradient, gradient
-  )
+  # Biases before a BatchNorm have a gradient of 0 up to rounding, others are of order 1.
+  compare = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)  # noqa: E731
+  jax.tree.map(compare, permuted_gradient, gradient)
 
 
 def test_inputs_that_a_method_ignores_have_no_gradient(prepared):
@@ -74,6 +74,7 @@ def test_inputs_that_a_method_ignores_have_no_gradient(prepared):
   info = methods.Info(
     step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(0), index=jnp.arange(8)
   )
+
   # A self-supervised method must not see the label; `unused` stands for anything else in the batch.
   def objective(unused):
     extra = {**raw, "unused": unused, "label": unused[:, 0]}

@@ -51,7 +51,9 @@ def weight_names(name, meta):
   )
 
 
-@pytest.mark.parametrize(("name", "file"), [("infmasking", "train_step_2mod"), ("comm", "train_step_comm")])
+@pytest.mark.parametrize(
+  ("name", "file"), [("infmasking", "train_step_2mod"), ("comm", "train_step_comm")]
+)
 def test_training_steps_equal_the_published_ones(name, file, x64):
   arrays = np.load(GOLDEN / f"{file}.npz")
   ((case, meta),) = json.loads(str(arrays["__meta__"])).items()
@@ -61,11 +63,11 @@ def test_training_steps_equal_the_published_ones(name, file, x64):
   names = weight_names(name, meta)
   variables = torch_weights.variables(weights, names)
   params, model_state = variables["params"], {"batch_stats": variables["batch_stats"]}
-  batch = {
-    f"aug{v}": {"table": golden[f"x{v}_0"], "series": golden[f"x{v}_1"]} for v in (1, 2)
-  }
+  batch = {f"aug{v}": {"table": golden[f"x{v}_0"], "series": golden[f"x{v}_1"]} for v in (1, 2)}
   progress = jnp.float64((meta["epoch"] + 1) / meta["max_epochs"])
-  info = methods.Info(step=0, progress=progress, key=jax.random.key(0), index=jnp.arange(meta["batch"]))
+  info = methods.Info(
+    step=0, progress=progress, key=jax.random.key(0), index=jnp.arange(meta["batch"])
+  )
   optimizer = optim.create_optimizer(config.optim, 1, 100)
   opt_state = optimizer.init(params)
 
@@ -80,7 +82,14 @@ def test_training_steps_equal_the_published_ones(name, file, x64):
 
     (loss, out), grads = jax.value_and_grad(objective, has_aux=True)(params)
     updates, opt_state_ = optimizer.update(grads, opt_state, params)
-    return optax.apply_updates(params, updates), out.model_state, opt_state_, loss, grads, out.metrics
+    return (
+      optax.apply_updates(params, updates),
+      out.model_state,
+      opt_state_,
+      loss,
+      grads,
+      out.metrics,
+    )
 
   def compare(ours, prefix, rtol, atol):
     state = torch_weights.read_prefix(golden, prefix)
@@ -94,7 +103,9 @@ def test_training_steps_equal_the_published_ones(name, file, x64):
     keeps = {
       f"aug{v}": golden[f"masks_step{s}/aug{v}_all"] == 1 for v in (1, 2) if name == "infmasking"
     }
-    params, model_state, opt_state, loss, grads, metrics = step(params, model_state, opt_state, keeps)
+    params, model_state, opt_state, loss, grads, metrics = step(
+      params, model_state, opt_state, keeps
+    )
     np.testing.assert_allclose(loss, golden["losses"][s], rtol=1e-9)
     if s == 0:
       terms = [metrics[f"term/{term}"] for term in method.term_names]
