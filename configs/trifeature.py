@@ -75,9 +75,23 @@ def _set_encoder(config: ConfigDict, encoder: dict) -> None:
 
 
 def _make_small(config: ConfigDict) -> None:
-  """Turns the paper's config into one for 2 CPU cores."""
-  config.data.resolution = 64
+  """Turns the paper's config into one that learns in minutes on 2 CPU cores, chosen by measurement."""
+  config.data.resolution = 32
   config.data.biased = True
-  _set_encoder(config, {"name": "patch_convnet"})
+  config.data.transform.crop_scale = (0.4, 1.0)  # a smaller crop holds no shape of 18 pixels
+  encoder = {"name": "patch_convnet", "patch": 2, "widths": (32, 64, 128), "depths": (0, 1, 1)}
+  _set_encoder(config, {**encoder, "overlaps": (True, True, False)})
+  config.model.width = 128
+  config.model.head_hidden = 128
+  config.model.head_features = 64
   config.batch_size = 128
   config.eval_batch_size = 250
+  config.optim.lr = 2e-3
+  config.total_epochs = None
+  config.total_steps = 1200
+  config.eval_epochs = None
+  config.eval_steps = 300
+  config.checkpoint_epochs = None
+  config.checkpoint_steps = 100
+  config.early_stop_patience = None
+  config.probe.test_search = "coarse"

@@ -113,11 +113,11 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   assert_equal(final_params(tmp_path, log_steps=1)[0], straight[1])
 
 
-def test_steps_per_call_changes_nothing(straight, tmp_path):
-  params, _ = final_params(tmp_path, log_steps=1, steps_per_call=1)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), params, straight[1]
-  )
+def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):
+  # Not the parameters: those with zero gradient (biases before BatchNorm) follow rounding under Adam.
+  train.train_and_evaluate(tiny.get_config(log_steps=10, steps_per_call=10), str(tmp_path))
+  expected = losses(straight[0]).reshape(2, 10).mean(axis=1)
+  np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("parallel", ["jit", "pmap"])

@@ -113,19 +113,53 @@ class Problem:
     self._mean = np.zeros(dim, features.dtype)
     self._basis = None
     curvature = np.ones(dim + 1, features.dtype)
+    extended = np.ones((examples, dim + 1), features.dtype)
     if penalty == "squared":
       self._mean = features.mean(0)
       features = features - self._mean
-      curvature[:-1], self._basis = scipy.linalg.eigh(features.T @ features / examples)
-      features = features @ self._basis
+      covariance = features.T @ features / examples
+      curvature[:-1], self._basis = scipy.linalg.eigh(covariance, driver="evd")
+      np.matmul(features, self._basis, out=extended[:, :-1])
+    else:
+      extended[:, :-1] = features
     # The bias is the weight of a constant feature.
-    self._features = jnp.asarray(np.concatenate([features, np.ones_like(features[:, :1])], 1))
+    self._features = jnp.asarray(extended)
     self._curvature = jnp.asarray(curvature)
+    self._zero = tuple(
+      jnp.asarray(np.zeros((num_classes, size), features.dtype)) for size in (dim + 1, examples)
+    )
+    self._last = self._zero
 
   def fit(
-    self, cost: float, *, valid: np.ndarray | None = None, max_iterations: int = 100
+    self,
+    cost: float,
+    *,
+    valid: np.ndarray | None = None,
+    max_iterations: int = 100,
+    warm: bool = False,
   ) -> LinearClassifier:
-    """Fits at one cost, see the function `fit`."""
+    """Fits at one cost, see the function `fit`; `warm` = start from the last fit instead of 0."""
+    theta, _, loss, iterations = self._solve(cost, valid, max_iterations, warm)
+    theta = np.asarray(theta)
+    weight, bias = theta[:, :-1], theta[:, -1]
+    if self._basis is not None:
+      weight = weight @ self._basis.T
+      bias = bias - weight @ self._mean
+    return LinearClassifier(weight, bias, float(loss), int(iterations))
+
+  def predict(
+    self,
+    cost: float,
+    *,
+    valid: np.ndarray | None = None,
+    max_iterations: int = 100,
+    warm: bool = False,
+  ) -> np.ndarray:
+    """Fits like `fit`; returns the predicted classes `[examples]` of all examples, valid or not."""
+    _, margins, _, _ = self._solve(cost, valid, max_iterations, warm)
+    return np.asarray(margins).argmax(0)
+
+  def _solve(self, cost, valid, max_iterations, warm) -> tuple[jax.Array, ...]:
     if not cost > 0:
       raise ValueError(f"the cost C of a linear probe must be positive, got {cost}.")
     valid = np.ones(len(self._labels), bool) if valid is None else np.asarray(valid, bool)
@@ -136,22 +170,19 @@ class Problem:
       raise ValueError(
         f"a linear probe needs training examples of at least two classes, found only {classes}."
       )
-    theta, loss, iterations = _minimize(
+    solution = _minimize(
       self._features,
       jnp.asarray(self._labels),
       jnp.asarray(valid),
       self._curvature,
-      jnp.asarray(cost, self._features.dtype),
+      jnp.asarray(np.asarray(cost, self._features.dtype)),
+      *(self._last if warm else self._zero),
       num_classes=self._num_classes,
       penalty=self._penalty,
       max_iterations=max_iterations,
     )
-    theta = np.asarray(theta)
-    weight, bias = theta[:, :-1], theta[:, -1]
-    if self._basis is not None:
-      weight = weight @ self._basis.T
-      bias = bias - weight @ self._mean
-    return LinearClassifier(weight, bias, float(loss), int(iterations))
+    self._last = solution[:2]
+    return solution
 
 
 def check_examples(
@@ -281,9 +312,9 @@ class _State(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "penalty", "max_iterations"))
 def _minimize(
-  features, labels, valid, curvature, cost, *, num_classes, penalty, max_iterations
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Returns theta, the objective there and the number of iterations."""
+  features, labels, valid, curvature, cost, theta, margins, *, num_classes, penalty, max_iterations
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Returns theta, the margins and the objective there, and the number of iterations."""
   dtype = features.dtype
   valid = valid.astype(dtype)
   count = valid.sum()
@@ -294,17 +325,17 @@ def _minimize(
     hessian = (curvature / num_classes + strength).at[-1].set(1 / num_classes)
     eps = float(jnp.finfo(dtype).eps)
     preconditioner = 1 / (hessian + 10 * eps * curvature.max())
-    history, limits = 10, (0.0, eps, 25 * max_iterations)
+    history, limits = 10, (0.0, 10 * eps, 25 * max_iterations)
   else:
     strength, preconditioner = 0.5 / cost, jnp.ones((), dtype)
     history, limits = 100, (1e-7, 1e-9, max_iterations * 5 // 4)
   objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
-  theta = jnp.zeros((num_classes, features.shape[1]), dtype)
-  pairs = jnp.zeros((history, theta.size), dtype)
-  margins = jnp.zeros((num_classes, len(labels)), dtype)
+  weight = objective.penalized(theta)
   value = objective.mean(jax.nn.logsumexp(margins, axis=0))
+  value += objective.penalty(_products(weight)[0, 0])[0]
+  pairs = jnp.zeros((history, theta.size), dtype)
   state = _State(
-    theta, margins, value, theta, theta, pairs, pairs,
+    theta, margins, value, jnp.zeros_like(theta), jnp.zeros_like(theta), pairs, pairs,
     scale=jnp.ones((), dtype), iterations=0, evaluations=1, done=False,
   )  # fmt: skip
   state = jax.lax.while_loop(
@@ -312,7 +343,7 @@ def _minimize(
     functools.partial(_iterate, objective, preconditioner, limits),
     state,
   )
-  return state.theta, state.value, state.iterations
+  return state.theta, state.margins, state.value, state.iterations
 
 
 def _iterate(objective, preconditioner, limits, state) -> _State:
