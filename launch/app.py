@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 from absl import app, flags
+from absl import logging as absl_logging
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -40,6 +41,7 @@ def _stop(message: str, status: int):
 
 
 def _log_to_stderr() -> None:
+  absl_logging.set_verbosity(absl_logging.WARNING)  # orbax: 50 lines a checkpoint at INFO
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
   logger = logging.getLogger("synjax")

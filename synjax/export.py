@@ -45,6 +45,8 @@ def write_embeddings(
   if masked is not None:
     arrays |= {"test/masked": masked, "test/masked_index": shown}
   file = path / "embeddings.npz"
+  if not parallel.is_first_host():  # all hosts compute, one writes
+    return file
   temporary = path / f"embeddings.{os.getpid()}.npz"
   np.savez(temporary, **arrays)
   os.replace(temporary, file)

@@ -396,9 +396,9 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       run.save()
   seconds = time.monotonic() - started
   content = results.build(path, run, seconds=seconds, steps=run.step - first)
+  export.write_embeddings(path, run)
   if parallel.is_first_host():
     results.write(path, content)
-    export.write_embeddings(path, run)
   return content
 
 

@@ -123,10 +123,10 @@ class Problem:
     else:
       extended[:, :-1] = features
     # The bias is the weight of a constant feature.
-    self._features = jnp.asarray(extended)
-    self._curvature = jnp.asarray(curvature)
+    self._features = jax.device_put(extended)
+    self._curvature = jax.device_put(curvature)
     self._zero = tuple(
-      jnp.asarray(np.zeros((num_classes, size), features.dtype)) for size in (dim + 1, examples)
+      jax.device_put(np.zeros((num_classes, size), features.dtype)) for size in (dim + 1, examples)
     )
     self._last = self._zero
 
@@ -172,10 +172,10 @@ class Problem:
       )
     solution = _minimize(
       self._features,
-      jnp.asarray(self._labels),
-      jnp.asarray(valid),
+      self._labels,
+      valid,
       self._curvature,
-      jnp.asarray(np.asarray(cost, self._features.dtype)),
+      np.asarray(cost, self._features.dtype),
       *(self._last if warm else self._zero),
       num_classes=self._num_classes,
       penalty=self._penalty,
