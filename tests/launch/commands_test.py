@@ -1,0 +1,105 @@
+"""The commands of README, run as a user runs them."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = {
+  "data.num_pairs": 16, "batch_size": 8, "total_steps": 2, "eval_steps": 2, "checkpoint_steps": 2,
+  "log_steps": 1, "steps_per_call": 1, "model.width": 16, "model.num_heads": 2, "num_devices": 1,
+}  # fmt: skip
+
+
+def run(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+  )
+
+
+def readme_arguments():
+  """The arguments of README's first command behind `-m`."""
+  command = re.search(r"python -m (launch\.train .*)", (ROOT / "README.md").read_text())[1]
+  return command.split()
+
+
+def overrides(cache_dir, **changes):
+  fields = {**TINY, "data.cache_dir": cache_dir, **changes}
+  return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """(workdir, output, arguments) of README's first command with tiny overrides."""
+  folder = tmp_path_factory.mktemp("readme")
+  arguments = [a for a in readme_arguments() if not a.startswith("--workdir")]
+  arguments += [f"--workdir={folder / 'run'}", *overrides(folder / "cache")]
+  done = run(*arguments)
+  assert done.returncode == 0, done.stderr[-3000:]
+  return folder / "run", done.stdout, arguments
+
+
+def test_the_first_command_trains_probes_and_reports(finished):
+  workdir, output, _ = finished
+  results = json.loads((workdir / "results.json").read_text())
+  assert {"test/share/macro_accuracy", "test/synergy/macro_accuracy"} <= set(
+    results["rows"][0]["best"]
+  )
+  for word in ("redundancy", "uniqueness", "synergy", "chance 50.0"):
+    assert word in output
+  assert (workdir / "embeddings.npz").exists()
+  plots = sorted(path.name for path in (workdir / "report").glob("*.png"))
+  assert len(plots) == 3, plots
+
+
+def test_a_finished_run_is_scored_again_to_the_same_numbers(finished):
+  workdir = finished[0]
+  done = run("launch.evaluate", f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr[-3000:]
+  again = json.loads((workdir / "evaluation.json").read_text())["scores"]
+  first = json.loads((workdir / "results.json").read_text())["rows"][0]["best"]
+  assert again["test/share/macro_accuracy"]["42"] == pytest.approx(
+    first["test/share/macro_accuracy"]
+  )
+
+
+def test_a_report_of_the_workdir_is_made(finished, tmp_path):
+  done = run("launch.report", f"--workdirs={finished[0]}", f"--out={tmp_path}")
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert (tmp_path / "report.md").exists()
+
+
+def test_another_config_in_the_same_workdir_stops_and_shows_the_field(finished):
+  workdir, _, arguments = finished
+  before = (workdir / "config.json").read_text()
+  done = run(*arguments, "--config.optim.lr=0.5")
+  assert done.returncode == 1
+  assert "optim.lr: 0.002 -> 0.5" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert (workdir / "config.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+  ("arguments", "status", "message"),
+  [
+    (["--config.optim.lrr=1"], 2, "lrr"),
+    (["--config.method.mask_ratio=1.0"], 1, "mask_ratio: expected in [0, 1)"),
+    (["--config.method.num_views=0"], 1, "num_views: expected K >= 1"),
+    (["--workdir=/proc/none"], 1, "--workdir: cannot write to /proc/none"),
+  ],
+)
+def test_bad_input_gives_one_clear_message(finished, tmp_path, arguments, status, message):
+  done = run(*finished[2], f"--workdir={tmp_path / 'new'}", *arguments)
+  assert done.returncode == status, done.stderr[-2000:]
+  assert message in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_method_lists_the_known_ones(tmp_path):
+  done = run("launch.train", "--config=configs/trifeature.py:unknown", f"--workdir={tmp_path}")
+  assert done.returncode == 2
+  assert "infmasking" in done.stderr
