@@ -110,7 +110,6 @@ class Problem:
     self._labels = labels
     self._num_classes = num_classes
     self._penalty = penalty
-    self._mean = np.zeros(dim, features.dtype)
     self._basis = None
     curvature = np.ones(dim + 1, features.dtype)
     extended = np.ones((examples, dim + 1), features.dtype)
@@ -125,21 +124,18 @@ class Problem:
     # The bias is the weight of a constant feature.
     self._features = jax.device_put(extended)
     self._curvature = jax.device_put(curvature)
-    self._zero = tuple(
-      jax.device_put(np.zeros((num_classes, size), features.dtype)) for size in (dim + 1, examples)
-    )
-    self._last = self._zero
+    zeros = np.zeros((num_classes, dim + 1)), np.zeros((num_classes, examples))
+    self._last = self._zero = jax.device_put([zero.astype(features.dtype) for zero in zeros])
 
-  def fit(
-    self,
-    cost: float,
-    *,
-    valid: np.ndarray | None = None,
-    max_iterations: int = 100,
-    warm: bool = False,
-  ) -> LinearClassifier:
-    """Fits at one cost, see the function `fit`; `warm` = start from the last fit instead of 0."""
-    theta, _, loss, iterations = self._solve(cost, valid, max_iterations, warm)
+  def fit(self, cost: float, **options) -> LinearClassifier:
+    """Fits at one cost.
+
+    Args:
+      cost: C, positive.
+      **options: `valid` and `max_iterations` as for the function `fit`; `warm` = start from the
+        last fit of this problem instead of 0, faster with the squared penalty.
+    """
+    theta, _, loss, iterations = self._solve(cost, **options)
     theta = np.asarray(theta)
     weight, bias = theta[:, :-1], theta[:, -1]
     if self._basis is not None:
@@ -147,19 +143,13 @@ class Problem:
       bias = bias - weight @ self._mean
     return LinearClassifier(weight, bias, float(loss), int(iterations))
 
-  def predict(
-    self,
-    cost: float,
-    *,
-    valid: np.ndarray | None = None,
-    max_iterations: int = 100,
-    warm: bool = False,
-  ) -> np.ndarray:
+  def predict(self, cost: float, **options) -> np.ndarray:
     """Fits like `fit`; returns the predicted classes `[examples]` of all examples, valid or not."""
-    _, margins, _, _ = self._solve(cost, valid, max_iterations, warm)
+    _, margins, _, _ = self._solve(cost, **options)
     return np.asarray(margins).argmax(0)
 
-  def _solve(self, cost, valid, max_iterations, warm) -> tuple[jax.Array, ...]:
+  def _solve(self, cost, valid=None, warm=False, max_iterations=100) -> tuple[jax.Array, ...]:
+    """Theta, margins, loss, number of iterations; the first two start the next warm fit."""
     if not cost > 0:
       raise ValueError(f"the cost C of a linear probe must be positive, got {cost}.")
     valid = np.ones(len(self._labels), bool) if valid is None else np.asarray(valid, bool)
@@ -193,7 +183,7 @@ def check_examples(
   num_classes: int,
   dim: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns features as float32 (float64 under x64) and labels as int32 NumPy arrays.
+  """Returns features as float32 (float64 if they are and x64 is on), labels as int32, NumPy.
 
   Args:
     split: name of the split, for messages.
