@@ -328,6 +328,10 @@ class Run:
       self.step, {"state": self.devices.fetch(self.state), "selection": self.selection}
     )
 
+  def finished(self) -> bool:
+    """Says whether all steps are done or every seed has stopped early."""
+    return self.step >= self.durations.total or not self.selection.active.any()
+
   def weights(self, which: str) -> tuple[Any, Any]:
     """Returns (params, model_state) on the devices: "best" by validation, or "last"."""
     if which == "last":
@@ -374,12 +378,14 @@ def train_and_evaluate(config, workdir: str) -> dict[str, Any]:
 def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dict[str, Any]:
   """Moves a run to its end: the order of log, evaluation and save is what makes resuming exact."""
   durations, pending, started, first = run.durations, [], time.monotonic(), run.step
-  while run.step < durations.total and run.selection.active.any():
+  if run.finished() and (path / "results.json").exists():
+    return json.loads((path / "results.json").read_text())
+  while not run.finished():
     begin, active = run.step, run.selection.active
     metrics = run.advance()
     pending.append((range(begin, run.step), metrics))
     bar.update(run.step - begin)
-    done = run.step == durations.total
+    done = run.step == durations.total  # as finished(), before this step's evaluation
     if done or run.step % durations.log == 0 or run.step % durations.eval == 0:
       steps, metrics = _collect(run.devices, pending)
       pending = []
@@ -392,7 +398,7 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       scores = run.evaluate()
       writer.write(run.step, scores)
       logger.info("step %d: %s", run.step, _one_line(scores, run.config.select_metric))
-    if done or run.step % durations.checkpoint == 0 or not run.selection.active.any():
+    if run.finished() or run.step % durations.checkpoint == 0:
       run.save()
   seconds = time.monotonic() - started
   content = results.build(path, run, seconds=seconds, steps=run.step - first)

@@ -95,10 +95,7 @@ class Problem:
     features: `[examples, dim]`.
     labels: classes `[examples]`, in [0, num_classes).
     num_classes: number of classes.
-    penalty: `squared` or `norm`, see `fit`.
-
-  Raises:
-    ValueError: `penalty` is unknown.
+    penalty: `squared` or `norm`, see `fit`; ValueError if it is another.
   """
 
   def __init__(
@@ -384,8 +381,7 @@ def _remember(state, gradient, preconditioner) -> _State:
 def _direction(state, preconditioner) -> jax.Array:
   """Minus the inverse Hessian estimate times the gradient.
 
-  The two loops of the usual recursion, from the newest pair to the oldest and back, are the two
-  triangular systems solved here.
+  The two loops of the usual recursion, over the pairs and back, are two triangular systems.
   """
   products = _matmul(state.steps, state.changes.T)
   order = jnp.arange(len(products))
@@ -410,10 +406,9 @@ def _products(*vectors) -> jax.Array:
 def _line_search(objective, value, slope, first, min_width, *, max_trials=26):
   """Finds a step with the strong Wolfe conditions; returns step, value and number of trials.
 
-  Points are vectors [t, value, slope]. `low` is the best so far that decreases enough; the
-  wanted step lies between it and `high`, which is at infinity until a point is found on the far
-  side. Trial steps are minima of the cubic through two points, pushed off the ends of the interval
-  when they come too near it twice. If no trial decreases enough the step is `low`'s: 0 at worst.
+  Points are [t, value, slope]. `low` is the best that decreases enough; the step lies between it
+  and `high`, at infinity until a point beyond is found. Trials are minima of the cubic through two
+  points, pushed off an end of the interval when twice too near it. The step is 0 at worst.
   """
 
   def body(carry):

@@ -143,6 +143,29 @@ def test_one_compilation_serves_all_costs_and_subsets():
   assert norms[0] < norms[1] < norms[2]
 
 
+def test_warm_start_ends_at_the_same_minimum(x64):
+  features, labels = _blobs(3)
+  problem = logistic_regression.Problem(
+    features, labels.astype(np.int32), num_classes=3, penalty="squared"
+  )
+  cold = problem.fit(3.0)
+  problem.fit(0.1)
+  warm = problem.fit(3.0, warm=True)
+  np.testing.assert_allclose(warm.weight, cold.weight, atol=1e-6 * np.abs(cold.weight).max())
+  assert problem.fit(3.0, warm=True).num_iterations < cold.num_iterations / 2
+
+
+def test_predictions_are_of_all_examples():
+  features, labels = _blobs(3)
+  problem = logistic_regression.Problem(
+    features.astype(np.float32), labels.astype(np.int32), num_classes=3, penalty="squared"
+  )
+  valid = np.arange(len(labels)) < 60
+  expected = problem.fit(1.0, valid=valid).logits(features).argmax(1)
+  np.testing.assert_array_equal(problem.predict(1.0, valid=valid), expected)
+  assert np.mean(expected[~valid] == labels[~valid]) > 0.4
+
+
 def test_separable_classes_and_constant_features_stay_finite():
   features = np.zeros((20, 3), np.float32)
   features[10:, 0] = 1.0
