@@ -44,7 +44,7 @@ def cache_dir(tmp_path_factory):
   return tmp_path_factory.mktemp("trifeature")
 
 
-@pytest.mark.parametrize(("method", "preset"), itertools.product(METHODS, trifeature.PRESETS))
+@pytest.mark.parametrize(("method", "preset"), list(itertools.product(METHODS, trifeature.PRESETS)))
 def test_every_config_builds_and_takes_a_step(method, preset, tmp_path, cache_dir):
   config = shrink(trifeature.get_config(f"{method},{preset}"), cache_dir)
   run = train.Run(config, tmp_path)

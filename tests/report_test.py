@@ -375,10 +375,10 @@ def test_projection_is_fitted_on_unmasked_embeddings_and_joins_the_masked(tmp_pa
     np.sort(np.abs(points), axis=0), np.sort(np.abs(expected), axis=0), rtol=1e-4, atol=1e-5
   )
   assert len(left.collections) == 10
-  assert len(right.get_lines()) == report.MAX_ANCHORS * 3
+  assert len(right.get_lines()) == report.plots.MAX_ANCHORS * 3
   # Masked examples are rows 0, 10, 20, ... and all have different labels, in rising order.
   anchors = np.array([line.get_xydata()[0] for line in right.get_lines()])
-  expected = np.repeat(np.abs(expected[::10][: report.MAX_ANCHORS]), 3, axis=0)
+  expected = np.repeat(np.abs(expected[::10][: report.plots.MAX_ANCHORS]), 3, axis=0)
   np.testing.assert_allclose(np.abs(anchors), expected, rtol=1e-4, atol=1e-5)
 
 
