@@ -129,11 +129,11 @@ class Devices:
     )
     self.local = [d for d in self.devices if d.process_index == jax.process_index()]
 
-  def check_batch_size(self, batch_size: int) -> None:
-    """Raises ValueError when `batch_size` does not divide over the devices."""
+  def check_batch_size(self, field: str, batch_size: int) -> None:
+    """Raises ValueError when the config's `field` does not divide over the devices."""
     if batch_size % len(self.devices):
       raise ValueError(
-        f"config.batch_size: expected a multiple of the {len(self.devices)} devices, found"
+        f"config.{field}: expected a multiple of the {len(self.devices)} devices, found"
         f" {batch_size}; change it, or set config.num_devices"
       )
 

@@ -249,7 +249,8 @@ class Run:
     """Builds everything a run needs from its config, and restores the newest checkpoint."""
     self.config = config
     self.devices = parallel.Devices(config.parallel, config.num_devices)
-    self.devices.check_batch_size(config.batch_size)
+    self.devices.check_batch_size("batch_size", config.batch_size)
+    self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
     self.seeds = np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32)
@@ -386,7 +387,10 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
     pending.append((range(begin, run.step), metrics))
     bar.update(run.step - begin)
     done = run.step == durations.total  # as finished(), before this step's evaluation
-    if done or run.step % durations.log == 0 or run.step % durations.eval == 0:
+    # Also before a save: a checkpoint never holds what has not been checked.
+    if done or any(
+      run.step % every == 0 for every in (durations.log, durations.eval, durations.checkpoint)
+    ):
       steps, metrics = _collect(run.devices, pending)
       pending = []
       check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)

@@ -197,6 +197,13 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_checkpoint(
   assert sorted(p.name for p in (tmp_path / "good" / "checkpoints").iterdir()) == kept
 
 
+def test_a_checkpoint_is_never_written_before_its_steps_were_checked(tmp_path):
+  overrides = {"optim.lr": 1e30, "log_steps": 20, "eval_steps": 20, "checkpoint_steps": 5}
+  with pytest.raises(FloatingPointError):
+    train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path))
+  assert not any((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tmp_path):
   params, _ = final_params(tmp_path, log_steps=1, dtype="bfloat16")
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
@@ -211,6 +218,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tm
     ({"batch_size": 0}, "batch_size"),
     ({"batch_size": 97}, "1 to 96"),
     ({"batch_size": 15, "num_devices": 8}, "multiple of the 8 devices"),
+    ({"eval_batch_size": 15, "num_devices": 8}, "eval_batch_size: expected a multiple of the 8"),
     ({"num_devices": 9}, "num_devices"),
     ({"parallel": "ddp"}, "parallel"),
     ({"protocol": "published"}, "protocol"),
