@@ -90,7 +90,7 @@ def _make_small(config: ConfigDict) -> None:
   config.total_epochs = None
   config.total_steps = 1200
   config.eval_epochs = None
-  config.eval_steps = 300
+  config.eval_steps = 400
   config.checkpoint_epochs = None
   config.checkpoint_steps = 100
   config.early_stop_patience = None
