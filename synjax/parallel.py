@@ -6,6 +6,7 @@ under `pmap` (`axis="data"`: it sees its device's share and gathers what it need
 """
 
 import functools
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -91,6 +92,9 @@ def initialize_hosts(coordinator_address: str | None, num_processes: int, proces
   """
   if jax.config.jax_platforms == "cpu":
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Independent collectives of one program may else meet in another order on the other host and abort.
+    flag = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
   if num_processes:
     jax.distributed.initialize(coordinator_address, num_processes, process_id)
   else:

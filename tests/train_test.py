@@ -115,7 +115,8 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
 
 def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):
   # Not the parameters: those with zero gradient (biases before BatchNorm) follow rounding under Adam.
-  train.train_and_evaluate(tiny.get_config(log_steps=10, steps_per_call=10), str(tmp_path))
+  every = {name: 10 for name in ("log_steps", "eval_steps", "checkpoint_steps", "steps_per_call")}
+  train.train_and_evaluate(tiny.get_config(**every), str(tmp_path))
   expected = losses(straight[0]).reshape(2, 10).mean(axis=1)
   np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-4)
 
@@ -144,17 +145,18 @@ def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path):
   """)
   environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
   for mode, port in (("jit", 12391), ("pmap", 12392)):
+    # Files, not pipes: a process whose pipe is full stops, and with it the heartbeat it owes the other.
+    logs = [tmp_path / f"{mode}{i}.log" for i in range(2)]
     processes = [
       subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / mode), f"127.0.0.1:{port}", str(i), mode],
         env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=log.open("w"),
       )
-      for i in range(2)
+      for i, log in enumerate(logs)
     ]
-    errors = [process.communicate(timeout=900)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors[0][-3000:]
+    codes = [process.wait(timeout=600) for process in processes]
+    assert codes == [0, 0], logs[0].read_text()[-3000:]
     np.testing.assert_allclose(losses(tmp_path / mode), losses(straight[0]), rtol=1e-4)
 
 
