@@ -115,7 +115,7 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
 
 def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):
   # Not the parameters: those with zero gradient (biases before BatchNorm) follow rounding under Adam.
-  every = {name: 10 for name in ("log_steps", "eval_steps", "checkpoint_steps", "steps_per_call")}
+  every = dict.fromkeys(("log_steps", "eval_steps", "checkpoint_steps", "steps_per_call"), 10)
   train.train_and_evaluate(tiny.get_config(**every), str(tmp_path))
   expected = losses(straight[0]).reshape(2, 10).mean(axis=1)
   np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-4)
