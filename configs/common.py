@@ -16,6 +16,9 @@ def base_config() -> ConfigDict:
   config.dtype = "float32"  # compute dtype; "bfloat16" keeps parameters and reductions in float32
 
   config.batch_size = 64  # of the whole run, all devices together
+  config.keep_partial_batch = (
+    False  # the last batch of an epoch, filled up: supervised methods only
+  )
   config.eval_batch_size = 64
   config.steps_per_call = 16  # training steps in one compiled call
   # Durations: exactly one of <name>_epochs and <name>_steps is set.
@@ -28,12 +31,16 @@ def base_config() -> ConfigDict:
   config.checkpoint_epochs = placeholder(float)
   config.checkpoint_steps = placeholder(int)
 
+  config.evaluators = ("representation",)  # and / or "classification"
+  config.evaluate_train = False  # "classification": score the training split at each evaluation too
   config.select_metric = ""  # validation metric that picks the checkpoint, higher is better
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
 
   config.optim = ConfigDict()
+  config.optim.name = "adamw"  # "adamw", or "adam": decay as an L2 term of the gradient
   config.optim.lr = 1e-3
   config.optim.weight_decay = 1e-2
+  config.optim.eps = 1e-8
   config.optim.schedule = "constant"  # "constant" or "warmup_cosine"
   config.optim.warmup_epochs = 10  # "warmup_cosine" only
   config.optim.lr_min = 1e-6  # "warmup_cosine" only

@@ -18,7 +18,7 @@ from absl import flags
 
 from configs import trifeature
 from launch import app
-from synjax import losses, masking, methods, metrics, models, optim, train
+from synjax import losses, masking, methods, metrics, models, optim, train, trial
 from synjax.data import pipeline, transforms
 from synjax.evaluators import linear_probe
 
@@ -137,28 +137,29 @@ def _image_dataset(config) -> pipeline.Dataset:
 
 
 def _prepare(config):
-  """Returns (method, optimizer, dataset, durations, state of one seed, placed arrays)."""
+  """Returns (method, step, state of one trial, placed arrays, the trial)."""
   dataset = _image_dataset(config)
   method = methods.create(config, dataset)
   durations = train.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
-  optimizer = optim.create_optimizer(config.optim, 100, 100)
+  trials = jax.tree.map(jnp.asarray, trial.stack(config, train.traced_fields(config), None))
+  optimizer = functools.partial(
+    optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
+  )
   size = config.data.resolution
   example = {name: jnp.zeros((2, size, size, 3)) for name in dataset.modalities}
-  state = train.create_train_state(method, optimizer, [0], example)
+  state = train.create_train_state(method, optimizer, trials, example)
   arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
-  return method, optimizer, dataset, durations, state, arrays
+  step = train.make_train_step(method, optimizer, dataset, durations)
+  return method, step, state, arrays, trials
 
 
 def step_rows() -> Iterator[Row]:
   """Share of fusion, head and loss in a whole training step of the paper's Trifeature row."""
   config = trifeature.get_config("infmasking")
-  method, optimizer, dataset, durations, state, arrays = _prepare(config)
-  state = jax.tree.map(lambda x: x[0], state)
-  step = train.make_train_step(method, optimizer, dataset, durations)
+  method, step, state, arrays, trials = _prepare(config)
+  state, one = jax.tree.map(lambda x: x[0], (state, trials))
   index = jnp.arange(config.batch_size)
-  whole = measure(
-    functools.partial(step, axis=None), state, arrays, index, jnp.uint32(0), run=False
-  )
+  whole = measure(functools.partial(step, axis=None), state, arrays, index, one, run=False)
   part = _after_the_adapters(method, state, config)
   share = part.operations / whole.operations
   yield Row(
@@ -197,13 +198,12 @@ def calls_rows() -> Iterator[Row]:
   """Time per step with 1 and 16 steps in a compiled call, host work included."""
   seconds = {}
   config = trifeature.get_config("infmasking,small")
-  method, optimizer, dataset, durations, state, arrays = _prepare(config)
-  step = train.make_train_step(method, optimizer, dataset, durations)
+  _, step, state, arrays, trials = _prepare(config)
   for steps in (1, 16):
     program = jax.jit(functools.partial(train.make_train_steps(step, steps), axis=None))
     index = np.arange(config.batch_size) + np.zeros((1, steps, 1), np.int32)
     call = functools.partial(
-      program, state, arrays, index, np.zeros(1, np.uint32), np.ones(1, bool), np.int32(steps)
+      program, state, arrays, {}, index, trials, np.ones(1, bool), np.int32(steps)
     )
     seconds[steps] = lowest_seconds(call) / steps
   ratio = seconds[16] / seconds[1]

@@ -34,14 +34,14 @@ def write_embeddings(
   Returns:
     The file's path.
   """
-  params, model_state = run.weights(which)
+  frozen = run.frozen(which)
   arrays = {"seeds": run.seeds}
   for name in splits:
     split = getattr(run.dataset, name)
-    arrays[f"{name}/embeddings"] = run.embedder(params, model_state, split)
+    arrays[f"{name}/embeddings"] = frozen.embed(split)
     arrays |= {f"{name}/{task}": labels for task, labels in split.labels.items()}
   shown = np.arange(min(MASKED_EXAMPLES, run.dataset.test.num_examples))
-  masked = _masked(run, params, model_state, shown)
+  masked = _masked(run, frozen, shown)
   if masked is not None:
     arrays |= {"test/masked": masked, "test/masked_index": shown}
   file = path / "embeddings.npz"
@@ -53,9 +53,9 @@ def write_embeddings(
   return file
 
 
-def _masked(run, params, model_state, index: np.ndarray) -> np.ndarray | None:
+def _masked(run, frozen, index: np.ndarray) -> np.ndarray | None:
   """Embeds masked views of test examples, [seeds, num_views, examples, dim]."""
-  params, model_state = run.devices.fetch((params, model_state))
+  params, model_state = run.devices.fetch((frozen.params, frozen.model_state))
   split = run.dataset.test
   arrays = {name: jnp.asarray(array) for name, array in split.arrays.items()}
   index = jnp.asarray(index, jnp.int32)

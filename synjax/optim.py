@@ -1,12 +1,15 @@
 """Optimizer and schedule from config, and durations turned into steps, once."""
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 
 SCHEDULES = ("constant", "warmup_cosine")
+OPTIMIZERS = ("adamw", "adam")
+TRACED = ("optim.lr", "optim.weight_decay")  # read from the trial, never from the config
 
 
 def duration_steps(config, name: str, steps_per_epoch: int) -> int:
@@ -48,7 +51,9 @@ def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:
   return parameter.ndim >= 2 and not any(word in name for word in ("bias", "ln", "bn"))
 
 
-def create_schedule(config, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+def create_schedule(
+  config, lr: jax.Array, steps_per_epoch: int, total_steps: int
+) -> optax.Schedule:
   """Creates the learning rate as a function of the step.
 
   "constant", or "warmup_cosine" as published for MM-IMDb: constant within an epoch, with e the epoch,
@@ -59,7 +64,7 @@ def create_schedule(config, steps_per_epoch: int, total_steps: int) -> optax.Sch
     ValueError: unknown schedule.
   """
   if config.schedule == "constant":
-    return optax.constant_schedule(config.lr)
+    return lambda step: lr
   if config.schedule != "warmup_cosine":
     raise ValueError(
       f"config.optim.schedule: expected one of {SCHEDULES}, found {config.schedule!r}"
@@ -72,29 +77,43 @@ def create_schedule(config, steps_per_epoch: int, total_steps: int) -> optax.Sch
 
   def schedule(step):
     epoch = step // steps_per_epoch
-    rising = low + epoch * (config.lr - low) / max(1, warmup - 1)
+    rising = low + epoch * (lr - low) / max(1, warmup - 1)
     phase = jnp.pi * (epoch - warmup) / max(1, epochs - warmup)
-    falling = low + 0.5 * (config.lr - low) * (1 + jnp.cos(phase))
+    falling = low + 0.5 * (lr - low) * (1 + jnp.cos(phase))
     return jnp.where(epoch < warmup, rising, falling)
 
   return schedule
 
 
 def create_optimizer(
-  config, steps_per_epoch: int, total_steps: int
+  config, hyper: Mapping[str, jax.Array], *, steps_per_epoch: int, total_steps: int
 ) -> optax.GradientTransformation:
-  """Creates AdamW (betas 0.9, 0.999, eps 1e-8) with decoupled decay on the parameters that `decays`.
+  """Creates the optimizer of one trial (betas 0.9, 0.999).
+
+  "adamw": decoupled decay on the parameters that `decays` (InfMasking, CoMM). "adam": PyTorch's Adam,
+  whose decay is an L2 term added to the gradient of every parameter (SynIB).
 
   Args:
-    config: `lr`, `weight_decay`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
+    config: `name`, `eps`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
+    hyper: "optim.lr" and "optim.weight_decay", which may be traced.
     steps_per_epoch: steps of one pass over the training split.
     total_steps: steps of the run.
 
   Returns:
-    An optax transformation for one seed (trees without the seed axis).
+    An optax transformation for trees without the axis of trials.
+
+  Raises:
+    ValueError: unknown optimizer or schedule.
   """
-  return optax.adamw(
-    create_schedule(config, steps_per_epoch, total_steps),
-    weight_decay=config.weight_decay,
-    mask=lambda params: jax.tree_util.tree_map_with_path(decays, params),
-  )
+  decay = hyper["optim.weight_decay"]
+  schedule = create_schedule(config, hyper["optim.lr"], steps_per_epoch, total_steps)
+  if config.name == "adamw":
+    return optax.adamw(
+      schedule,
+      eps=config.eps,
+      weight_decay=decay,
+      mask=lambda params: jax.tree_util.tree_map_with_path(decays, params),
+    )
+  if config.name == "adam":
+    return optax.chain(optax.add_decayed_weights(decay), optax.adam(schedule, eps=config.eps))
+  raise ValueError(f"config.optim.name: expected one of {OPTIMIZERS}, found {config.name!r}")

@@ -60,21 +60,21 @@ def mean_over_devices(tree: Any, axis: str | None) -> Any:
   return tree if axis is None else jax.lax.pmean(tree, axis)
 
 
-def over_seeds(function: Callable[..., Any], in_axes: Sequence[int | None]) -> Callable[..., Any]:
-  """Maps a function over the leading axis of seeds of the arguments whose axis is 0.
+def over_trials(function: Callable[..., Any], in_axes: Sequence[int | None]) -> Callable[..., Any]:
+  """Maps a function over the leading axis of trials of the arguments whose axis is 0.
 
-  A single seed runs without a batch axis: batched products of one are half as fast on CPUs, and take
+  A single trial runs without a batch axis: batched products of one are half as fast on CPUs, and take
   twice as long to compile.
   """
 
   def mapped(*args):
-    seeds = {
+    trials = {
       leaf.shape[0]
       for arg, axis in zip(args, in_axes, strict=True)
       if axis == 0
       for leaf in jax.tree.leaves(arg)
     }
-    if seeds != {1}:
+    if trials != {1}:
       return jax.vmap(function, in_axes=tuple(in_axes))(*args)
     single = [
       arg if axis is None else jax.tree.map(lambda x: x[0], arg)

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from synjax import evaluators
 from synjax.checkpoint import write_atomically
 
 PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -65,7 +66,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
     "protocol": config["protocol"],
     "selection": f"highest {config['select_metric']}, evaluated every {run.durations.eval} steps",
-    "chance": {task: 1 / classes for task, classes in run.dataset.tasks.items()},
+    "chance": dict(evaluators.chance(run.config, run.dataset)),
     "total_steps": run.durations.total,
     "steps_per_epoch": run.durations.steps_per_epoch,
     "seconds": round(seconds, 1),
@@ -73,6 +74,8 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "rows": [
       {
         "seed": int(seed),
+        "trial": {"seed": int(seed)}
+        | {name: float(value[i]) for name, value in run.trials.hyper.items()},
         "best_step": int(run.selection.step[i]),
         "best_value": float(run.selection.value[i]),
         "stopped_early": not bool(run.selection.active[i]),

@@ -7,7 +7,7 @@ import json
 import logging
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,13 +26,17 @@ from synjax import (
   parallel,
   results,
   selection,
+  trial,
 )
 from synjax.data import pipeline
-from synjax.methods.base import Info, Method
+from synjax.methods.base import Info, Method, Phase
 from synjax.metric_writer import MetricWriter
+from synjax.predict import Frozen, Predictor
 from synjax.train_state import TrainState, create_train_state
 
 logger = logging.getLogger("synjax")
+
+Points = Sequence[Mapping[str, Any]] | None  # trials as plain dicts, see `trial.stack`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +56,10 @@ class Durations:
     steps = {name: optim.duration_steps(config, name, steps_per_epoch) for name in names}
     return cls(steps_per_epoch=steps_per_epoch, **steps)
 
-  def next_stop(self, step: int, steps_per_call: int) -> int:
+  def next_stop(self, step: int, steps_per_call: int, *, every_epoch: bool = False) -> int:
     """Returns where the compiled call that starts at `step` ends: the next time the host is needed."""
-    due = [every * (step // every + 1) for every in (self.log, self.eval, self.checkpoint)]
+    stops = [self.log, self.eval, self.checkpoint] + every_epoch * [self.steps_per_epoch]
+    due = [every * (step // every + 1) for every in stops]
     return min(step + steps_per_call, self.total, *due)
 
   def progress(self, step: jax.Array) -> jax.Array:
@@ -65,70 +70,123 @@ class Durations:
 
 def make_train_step(
   method: Method,
-  optimizer: optax.GradientTransformation,
+  create_optimizer: Callable[[Mapping[str, jax.Array]], optax.GradientTransformation],
   dataset: pipeline.Dataset,
   durations: Durations,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """Makes the step of one seed: views, loss, gradients, update.
+  """Makes the step of one trial: views, loss, gradients, update, for each phase of the method.
+
+  Args:
+    method: the objective.
+    create_optimizer: traced hyper-parameters -> optax transformation.
+    dataset: the `Dataset`.
+    durations: of the run, for `Info.progress`.
 
   Returns:
-    step(state, arrays, index int32[batch], seed, axis) -> (state, metrics {name: scalar}). The same
-    function serves one device, sharded `jit` (axis None) and `pmap` (the device axis' name).
+    step(state, arrays, index int32[batch], trial, axis) -> (state, metrics {name: scalar}); an index
+    of -1 is a filler example. The same function serves one device, sharded `jit` (axis None) and
+    `pmap` (the device axis' name).
   """
-  transform = optax.with_extra_args_support(method.transform())
 
-  def train_step(state, arrays, index, seed, axis):
+  def train_step(state, arrays, index, trial, axis):
     info = Info(
       step=state.step,
       progress=durations.progress(state.step),
-      key=jax.random.fold_in(jax.random.key(seed), state.step),
+      key=jax.random.fold_in(jax.random.key(trial.seed), state.step),
       index=parallel.positions(index.shape[0], axis),
       axis=axis,
+      hyper=trial.hyper,
     )
-    raw = dataset.train.gather(arrays, index)
-    raw |= {"index": index, "valid": jnp.ones(index.shape, bool)}
+    raw = dataset.train.gather(arrays, jnp.maximum(index, 0))
+    raw |= {"index": index, "valid": index >= 0}
     batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
-
-    def objective(params):
-      out = method.loss(params, state.model_state, batch, info)
-      # The mean over devices is taken here and again of the gradients: of the obvious forms only this
-      # one is right under jit, pmap and shard_map alike (design.md, section 3).
-      return parallel.mean_over_devices(sum(out.losses.values()), axis), out
-
-    (loss, out), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-    loss, grads = parallel.mean_over_devices((loss, grads), axis)
-    metrics = parallel.mean_over_devices(
-      {
-        "loss": loss,
-        **{f"loss/{name}": value for name, value in out.losses.items()},
-        **out.metrics,
-      },
-      axis,
-    )
-    metrics["gradient_norm"] = optax.tree.norm(grads)
-    grads, _ = transform.update(grads, transform.init(state.params), signals=out.signals)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = method.post_step(optax.apply_updates(state.params, updates))
-    model_state = parallel.mean_over_devices(out.model_state, axis)
-    return TrainState(state.step + 1, params, model_state, opt_state), metrics
+    optimizer = create_optimizer(trial.hyper)
+    metrics = {}
+    for phase in method.phases:
+      update = functools.partial(
+        update_phase, method, phase, phase.restrict(optimizer), batch, info
+      )
+      if phase.active is None:
+        state, found = update(state)
+      else:
+        active = phase.active(info)
+        _, shapes = jax.eval_shape(update, state)
+        idle = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+        state, found = jax.lax.cond(active, update, lambda s, m=idle: (s, m), state)
+        found |= {"active": active.astype(jnp.float32)}
+      prefix = "" if len(method.phases) == 1 else f"{phase.name}/"
+      metrics |= {f"{prefix}{name}": value for name, value in found.items()}
+    return state.replace(step=state.step + 1, params=method.post_step(state.params)), metrics
 
   return train_step
+
+
+def update_phase(
+  method: Method, phase: Phase, optimizer, batch, info: Info, state: TrainState
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """Does one phase of a step: the gradients of its losses, the method's transform, the optimizer."""
+  (total, out), grads = _losses_and_gradients(method, phase, batch, info, state)
+  metrics = parallel.mean_over_devices(
+    {"loss": total, **{f"loss/{name}": v for name, v in out.losses.items()}, **out.metrics},
+    info.axis,
+  )
+  transform = optax.with_extra_args_support(method.transform())
+  grads, transform_state = transform.update(
+    grads,
+    state.opt_state["transform"],
+    state.params,
+    signals=out.signals,
+    key=parallel.stream_key(info.key, "transform"),
+  )
+  metrics["gradient_norm"] = optax.tree.norm(grads)
+  updates, opt_state = optimizer.update(grads, state.opt_state[phase.name], state.params)
+  new = state.replace(
+    params=optax.apply_updates(state.params, updates),
+    model_state=parallel.mean_over_devices(out.model_state, info.axis),
+    opt_state={**state.opt_state, "transform": transform_state, phase.name: opt_state},
+  )
+  return new, metrics
+
+
+def _losses_and_gradients(method, phase, batch, info, state):
+  """Returns ((sum of losses, Out), gradients), of the sum or, with `per_loss`, stacked [losses, ...]."""
+
+  def objective(params):
+    out = method.loss(params, state.model_state, batch, info, phase.name)
+    # The mean over devices is taken here and again of the gradients: of the obvious forms only this
+    # one is right under jit, pmap and shard_map alike (design.md, section 3).
+    return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
+
+  if method.per_loss:
+    values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
+    (grads,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
+    total = values.sum()
+  else:
+
+    def summed(params):
+      values, out = objective(params)
+      return values.sum(), out
+
+    (total, out), grads = jax.value_and_grad(summed, has_aux=True)(state.params)
+  total, grads = parallel.mean_over_devices((total, grads), info.axis)
+  return (total, out), grads
 
 
 def make_train_steps(
   train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]], steps_per_call: int
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-  """Makes several steps of several seeds one program.
+  """Makes several steps of several trials one program.
 
   Returns:
-    steps(state, arrays, index int32[seeds, steps_per_call, batch], seeds, active bool[seeds],
-    num_steps, axis) -> (state, metrics {name: [seeds, steps_per_call]}). Only the first `num_steps`
+    steps(state, shared, own, index int32[trials, steps_per_call, batch], trials, active bool[trials],
+    num_steps, axis) -> (state, metrics {name: [trials, steps_per_call]}). `shared` are arrays of the
+    training split, `own` further ones with a leading axis of trials. Only the first `num_steps`
     (traced) are done, so that one compilation serves every distance to the next stop; the state of a
-    seed that is not active stays as it is.
+    trial that is not active stays as it is.
   """
 
-  def one_seed(state, arrays, index, seed, active, num_steps, axis):
-    step = functools.partial(train_step, arrays=arrays, seed=seed, axis=axis)
+  def one_trial(state, shared, own, index, trial, active, num_steps, axis):
+    step = functools.partial(train_step, arrays={**shared, **own}, trial=trial, axis=axis)
     shapes = jax.eval_shape(lambda: step(state, index=index[0])[1])
     record = jax.tree.map(lambda s: jnp.zeros((steps_per_call, *s.shape), s.dtype), shapes)
 
@@ -140,93 +198,32 @@ def make_train_steps(
 
     return jax.lax.fori_loop(0, num_steps, body, (state, record))
 
-  def train_steps(state, arrays, index, seeds, active, num_steps, axis):
-    run = functools.partial(one_seed, axis=axis)
-    return parallel.over_seeds(run, in_axes=(0, None, 0, 0, 0, None))(
-      state, arrays, index, seeds, active, num_steps
+  def train_steps(state, shared, own, index, trials, active, num_steps, axis):
+    run = functools.partial(one_trial, axis=axis)
+    return parallel.over_trials(run, in_axes=(0, None, 0, 0, 0, 0, None))(
+      state, shared, own, index, trials, active, num_steps
     )
 
   return train_steps
-
-
-class Embedder:
-  """Computes frozen representations of whole splits, on all devices of the run."""
-
-  def __init__(
-    self, method: Method, dataset: pipeline.Dataset, devices: parallel.Devices, batch: int
-  ):
-    """Prepares the evaluation of `method` in batches of `batch` examples."""
-    self._method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
-    self._programs: dict[tuple[int, tuple[str, ...]], Any] = {}
-    self._placed: dict[int, Any] = {}
-
-  def __call__(
-    self, params: Any, model_state: Any, split: pipeline.Split, modalities: tuple[str, ...] = ()
-  ) -> np.ndarray:
-    """Embeds a split.
-
-    Args:
-      params: on the devices, leaves [seeds, ...].
-      model_state: likewise.
-      split: one of the dataset's.
-      modalities: those to use; (): all.
-
-    Returns:
-      float32[seeds, num_examples, dim], on the host.
-    """
-    modalities = modalities or self._dataset.modalities
-    program = self._programs.setdefault((id(split), modalities), self._compile(split, modalities))
-    index = pipeline.evaluation_order(split.num_examples, self._batch)
-    embeddings = self._devices.fetch(
-      program(params, model_state, self.place(split), self._devices.split(index, batch_axis=1))
-    )
-    return embeddings.reshape(len(embeddings), -1, embeddings.shape[-1])[:, : split.num_examples]
-
-  def place(self, split: pipeline.Split) -> Any:
-    """Returns the split's arrays on the devices; an array that two splits share is placed once."""
-    return {name: self._place_once(array) for name, array in split.arrays.items()}
-
-  def _place_once(self, array: np.ndarray) -> Any:
-    if id(array) not in self._placed:
-      self._placed[id(array)] = self._devices.place(array)
-    return self._placed[id(array)]
-
-  def _compile(self, split, modalities):
-    transforms = {name: self._dataset.transforms[name] for name in modalities}
-
-    def embed(params, model_state, arrays, index, axis):
-      def embed_batch(rows, params, model_state):
-        raw = split.gather(arrays, rows)
-        keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
-        batch = pipeline.make_views(raw, transforms, ("clean",), keys)["clean"]
-        kept = {
-          name: value for name, value in batch.items() if name.split("_valid")[0] in modalities
-        }
-        return self._method.embed(params, model_state, kept)
-
-      def embed_seed(params, model_state):
-        return jax.lax.map(lambda rows: embed_batch(rows, params, model_state), index)
-
-      embeddings = parallel.over_seeds(embed_seed, in_axes=(0, 0))(params, model_state)
-      return parallel.all_gather(embeddings, axis, batch_axis=2)
-
-    return self._devices.compile(embed)
 
 
 def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, folder) -> None:
   """Stops the run when a loss term is not finite.
 
   Args:
-    metrics: name -> [seeds, steps].
+    metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0.
     steps: the steps' numbers.
-    seeds: [seeds].
-    active: bool[seeds]; seeds that have stopped are not looked at.
+    seeds: [trials].
+    active: bool[trials]; trials that have stopped are not looked at.
     folder: where the last good checkpoint is, for the message.
 
   Raises:
     FloatingPointError: naming the first step, the seed and the terms.
   """
-  bad = {n: ~np.isfinite(v) & np.asarray(active)[:, None] for n, v in metrics.items()}
+  bad = {
+    name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
+    for name, value in metrics.items()
+  }
   steps_with = np.any([b.any(axis=0) for b in bad.values()], axis=0)
   if not steps_with.any():
     return
@@ -242,32 +239,65 @@ def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, fo
   )
 
 
+def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """Returns 1 where the phase that the metric belongs to ran, 0 where it did not; [trials, steps]."""
+  phase = name.partition("/")[0]
+  return metrics.get(f"{phase}/active", np.ones_like(metrics[name]))
+
+
+def _step_means(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Averages [trials, steps] over the steps on which a metric was computed."""
+  means = {}
+  for name, value in metrics.items():
+    ran = _phase_active(metrics, name) > 0
+    if ran.any():
+      means[name] = np.where(ran, value, 0).sum(axis=1) / ran.sum(axis=1)
+  return means
+
+
 class Run:
   """A run in progress: what `train_and_evaluate` builds, restores and moves forward."""
 
-  def __init__(self, config, workdir: pathlib.Path):
-    """Builds everything a run needs from its config, and restores the newest checkpoint."""
+  def __init__(self, config, workdir: pathlib.Path, trials: Points = None):
+    """Builds everything a run needs from its config, and restores the newest checkpoint.
+
+    Args:
+      config: locked `ConfigDict`.
+      workdir: output folder.
+      trials: see `trial.stack`; they are trained together.
+    """
     self.config = config
     self.devices = parallel.Devices(config.parallel, config.num_devices)
     self.devices.check_batch_size("batch_size", config.batch_size)
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
-    self.seeds = np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32)
+    self.trials = trial.stack(config, traced_fields(config), trials)
+    self.seeds = self.trials.seed
     train = self.dataset.train
-    self.order = pipeline.TrainOrder(train.num_examples, config.batch_size, self.seeds)
-    self.durations = Durations.from_config(config, self.order.steps_per_epoch)
-    optimizer = optim.create_optimizer(
-      config.optim, self.durations.steps_per_epoch, self.durations.total
+    self.order = pipeline.TrainOrder(
+      train.num_examples, config.batch_size, self.seeds, keep_partial=config.keep_partial_batch
     )
-    step = make_train_step(self.method, optimizer, self.dataset, self.durations)
+    self.durations = Durations.from_config(config, self.order.steps_per_epoch)
+    create_optimizer = functools.partial(
+      optim.create_optimizer,
+      config.optim,
+      steps_per_epoch=self.durations.steps_per_epoch,
+      total_steps=self.durations.total,
+    )
+    step = make_train_step(self.method, create_optimizer, self.dataset, self.durations)
     self.train_steps = self.devices.compile(
       make_train_steps(step, config.steps_per_call), donate=(0,)
     )
-    self.embedder = Embedder(self.method, self.dataset, self.devices, config.eval_batch_size)
-    self.arrays = self.embedder.place(train)
+    self._placed_trials = self.devices.place(self.trials)
+    self.predictor = Predictor(
+      self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
+    )
+    self.arrays = self.predictor.arrays(train)
     self.checkpointer = checkpoint.Checkpointer(workdir)
-    state = jax.device_get(create_train_state(self.method, optimizer, self.seeds, self._example()))
+    state = jax.device_get(
+      create_train_state(self.method, create_optimizer, self.trials, self._example())
+    )
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     restored = self.checkpointer.restore({"state": state, "selection": chosen})
     if restored is not None:
@@ -279,36 +309,48 @@ class Run:
 
   def _example(self):
     """Returns a batch of two examples, for shapes."""
-    raw = self.dataset.train.gather(
-      {name: jnp.asarray(a) for name, a in self.dataset.train.arrays.items()}, jnp.arange(2)
-    )
+    split = self.dataset.train
+    arrays = {name: jnp.asarray(a) for name, a in split.arrays.items()}
+    if split.generate is not None:
+      arrays |= jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), self.trials))
+    raw = split.gather(arrays, jnp.arange(2))
     keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
     return pipeline.make_views(raw, self.dataset.transforms, ("clean",), keys)["clean"]
 
   def advance(self) -> dict[str, jax.Array]:
     """Does one compiled call's steps; returns their metrics, still on the devices."""
-    stop = self.durations.next_stop(self.step, self.config.steps_per_call)
+    epochs = self.method.epoch_end is not None
+    stop = self.durations.next_stop(self.step, self.config.steps_per_call, every_epoch=epochs)
     index = self.order.take(self.step, self.config.steps_per_call)
     self.state, metrics = self.train_steps(
       self.state,
-      self.arrays,
+      *self.arrays,
       self.devices.split(index, batch_axis=2),
-      self.devices.place(self.seeds),
+      self._placed_trials,
       self.devices.place(self.selection.active),
       self.devices.place(np.int32(stop - self.step)),
     )
     self.step = stop
     return metrics
 
-  def embed(self, params: Any, model_state: Any):
-    """Returns a function (split, modalities) -> [seeds, examples, dim] for evaluators."""
-    return functools.partial(self.embedder, params, model_state)
+  def frozen(self, which: str) -> Frozen:
+    """Returns the model at its "best" parameters by validation, or at its "last" ones."""
+    return Frozen(self.predictor, *self.weights(which))
+
+  def end_epoch(self) -> None:
+    """Lets the method change the state between two epochs."""
+    if self.method.epoch_end is None or self.step % self.durations.steps_per_epoch:
+      return
+    state = self.method.epoch_end(
+      self.step // self.durations.steps_per_epoch,
+      self.devices.fetch(self.state),
+      self.frozen("last"),
+    )
+    self.state = self.devices.place(state)
 
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
-    scores = evaluators.validate(
-      self.config, self.dataset, self.embed(self.state.params, self.state.model_state)
-    )
+    scores = evaluators.validate(self.config, self.dataset, self.frozen("last"))
     name = self.config.select_metric
     if name not in scores:
       raise ValueError(f"config.select_metric: expected one of {sorted(scores)}, found {name!r}")
@@ -343,15 +385,27 @@ class Run:
 
   def test(self, which: str) -> dict[str, np.ndarray]:
     """Scores the selected or the last parameters on the test split."""
-    return evaluators.test(self.config, self.dataset, self.embed(*self.weights(which)))
+    return evaluators.test(self.config, self.dataset, self.frozen(which))
 
 
-def train_and_evaluate(config, workdir: str) -> dict[str, Any]:
-  """Trains, selects and scores all seeds of a config; continues where an earlier call stopped.
+def traced_fields(config) -> tuple[str, ...]:
+  """Returns the config fields in which runs may differ and still share one compiled program.
+
+  Raises:
+    ValueError: unknown method or dataset.
+  """
+  method = tuple(f"method.{name}" for name in methods.find(config).traced)
+  return (*optim.TRACED, *method, *data.traced_fields(config))
+
+
+def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str, Any]:
+  """Trains, selects and scores all trials of a config; continues where an earlier call stopped.
 
   Args:
     config: locked `ConfigDict`, see `configs/`.
     workdir: output folder: `config.json`, `checkpoints/`, `metrics.jsonl`, `results.json`.
+    trials: runs to train together, each `seed` and values of `traced_fields(config)`; None:
+      `config.num_seeds` seeds from `config.seed` on.
 
   Returns:
     The content of `results.json`.
@@ -361,8 +415,11 @@ def train_and_evaluate(config, workdir: str) -> dict[str, Any]:
     OSError: `workdir` cannot be written.
     FloatingPointError: a loss term is not finite.
   """
-  path = checkpoint.prepare_workdir(workdir, json.loads(config.to_json_best_effort()))
-  run = Run(config, path)
+  description = json.loads(config.to_json_best_effort())
+  if trials is not None:
+    description["trials"] = [dict(point) for point in trials]
+  path = checkpoint.prepare_workdir(workdir, description)
+  run = Run(config, path, trials)
   for name, fact in run.dataset.facts.items():
     logger.info("%s: %s", name, fact)
   with contextlib.ExitStack() as stack:
@@ -387,6 +444,7 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
     pending.append((range(begin, run.step), metrics))
     bar.update(run.step - begin)
     done = run.step == durations.total  # as finished(), before this step's evaluation
+    run.end_epoch()
     # Also before a save: a checkpoint never holds what has not been checked.
     if done or any(
       run.step % every == 0 for every in (durations.log, durations.eval, durations.checkpoint)
@@ -394,10 +452,10 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       steps, metrics = _collect(run.devices, pending)
       pending = []
       check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
-      writer.write(
-        run.step, {f"train/{name}": value.mean(axis=1) for name, value in metrics.items()}
-      )
-      _log_progress(run, metrics["loss"][active].mean(), time.monotonic() - started, first)
+      means = _step_means(metrics)
+      writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
+      loss = sum(value[active].mean() for name, value in means.items() if name.endswith("loss"))
+      _log_progress(run, loss, time.monotonic() - started, first)
     if done or run.step % durations.eval == 0:
       scores = run.evaluate()
       writer.write(run.step, scores)
@@ -406,7 +464,8 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       run.save()
   seconds = time.monotonic() - started
   content = results.build(path, run, seconds=seconds, steps=run.step - first)
-  export.write_embeddings(path, run)
+  if "representation" in run.config.evaluators:
+    export.write_embeddings(path, run)
   if parallel.is_first_host():
     results.write(path, content)
   return content

@@ -1,24 +1,24 @@
-"""The state of training: everything a step changes, with a leading axis of seeds."""
+"""The state of training: everything a step changes, with a leading axis of trials."""
 
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import optax
 
 from synjax import parallel
+from synjax.trial import Trial
 
 
 @flax.struct.dataclass
 class TrainState:
-  """What a step reads and writes; under `create_train_state` every leaf is [seeds, ...].
+  """What a step reads and writes; under `create_train_state` every leaf is [trials, ...].
 
   Attributes:
     step: int32, steps done.
     params: trained parameters.
     model_state: running statistics (flax collections other than "params").
-    opt_state: state of the optimizer.
+    opt_state: states of the optimizer, one a phase of the method, and of its gradient transformation.
   """
 
   step: jax.Array
@@ -27,21 +27,28 @@ class TrainState:
   opt_state: Any
 
 
-def create_train_state(method, optimizer: optax.GradientTransformation, seeds, batch) -> TrainState:
-  """Initialises one state a seed, as one compiled program.
+def create_train_state(method, create_optimizer, trials: Trial, batch) -> TrainState:
+  """Initialises one state a trial, as one compiled program.
 
   Args:
     method: a `Method`.
-    optimizer: the transformation of `optim.create_optimizer`.
-    seeds: int[num_seeds]; seed s gives the state of a single run with seed s.
+    create_optimizer: traced hyper-parameters -> optax transformation.
+    trials: leaves [trials]; a trial gives the state of a single run with its seed.
     batch: a `Batch` of one of the method's views, for shapes only.
 
   Returns:
-    TrainState with leaves [num_seeds, ...].
+    TrainState with leaves [trials, ...].
   """
 
-  def create(seed):
-    params, model_state = method.init(parallel.stream_key(jax.random.key(seed), "init"), batch)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
+  def create(trial):
+    params, model_state = method.init(
+      parallel.stream_key(jax.random.key(trial.seed), "init"), batch
+    )
+    optimizer = create_optimizer(trial.hyper)
+    opt_state = {
+      "transform": method.transform().init(params),
+      **{phase.name: phase.restrict(optimizer).init(params) for phase in method.phases},
+    }
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state)
 
-  return jax.jit(jax.vmap(create))(jnp.asarray(seeds, jnp.uint32))
+  return jax.jit(jax.vmap(create))(jax.tree.map(jnp.asarray, trials))

@@ -11,7 +11,8 @@ ALLOWED = {
   "parallel": set(),
   "metrics": set(),
   "models": {"masking"},
-  "data": set(),
+  "trial": set(),
+  "data": {"trial"},
   "methods": {"losses", "masking", "models", "data", "parallel"},
   "evaluators": {"data", "methods", "metrics", "losses"},
 }

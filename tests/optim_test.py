@@ -10,7 +10,7 @@ from synjax import optim
 
 def config(**fields):
   return ConfigDict(
-    {"lr": 0.1, "weight_decay": 0.5, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
+    {"name": "adamw", "eps": 1e-8, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
     | fields
   )
 
@@ -38,7 +38,9 @@ def test_adamw_follows_its_equations_and_decays_only_matrices_without_bias_in_th
     "cls_token": jnp.full((1, 1, 2), 3.0),
     "ln1": {"scale": jnp.full(2, 3.0)},
   }
-  optimizer = optim.create_optimizer(config(), 1, 10)
+  optimizer = optim.create_optimizer(
+    config(), {"optim.lr": 0.1, "optim.weight_decay": 0.5}, steps_per_epoch=1, total_steps=10
+  )
   state = optimizer.init(params)
   rng = np.random.default_rng(0)
   expected = jax.tree.map(np.asarray, params)
@@ -72,10 +74,10 @@ def test_warmup_cosine_equals_the_published_schedule(golden):
     schedule = optim.create_schedule(
       config(
         schedule="warmup_cosine",
-        lr=published["base"],
         lr_min=published["eta_min"],
         warmup_epochs=published["warmup"],
       ),
+      published["base"],
       steps_per_epoch=3,
       total_steps=3 * epochs,
     )
@@ -85,4 +87,26 @@ def test_warmup_cosine_equals_the_published_schedule(golden):
 
 def test_an_unknown_schedule_is_refused():
   with pytest.raises(ValueError, match="schedule"):
-    optim.create_schedule(config(schedule="cosine"), 1, 1)
+    optim.create_schedule(config(schedule="cosine"), 0.1, 1, 1)
+
+
+def test_adam_adds_the_decay_to_every_gradient_as_pytorch_does():
+  params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, -2.0)}
+  hyper = {"optim.lr": jnp.float32(0.1), "optim.weight_decay": jnp.float32(0.5)}
+  optimizer = optim.create_optimizer(config(name="adam"), hyper, steps_per_epoch=1, total_steps=10)
+  state, m, v = optimizer.init(params), 0.0, 0.0
+  expected = np.array(-2.0)
+  for t in range(1, 4):
+    updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+    params = optax.apply_updates(params, updates)
+    gradient = 1 + 0.5 * expected
+    m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+    expected = expected - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+  np.testing.assert_allclose(params["bias"], expected, rtol=1e-5)
+
+
+def test_an_unknown_optimizer_is_refused():
+  with pytest.raises(ValueError, match=r"config\.optim\.name: .*adamw.*'sgd'"):
+    optim.create_optimizer(
+      config(name="sgd"), dict.fromkeys(optim.TRACED, 0.1), steps_per_epoch=1, total_steps=1
+    )

@@ -48,7 +48,7 @@ def test_positions_are_those_of_the_global_batch():
 
 
 def test_one_seed_equals_the_same_seed_among_two():
-  function = parallel.over_seeds(lambda x, y: (x @ y, x.sum()), in_axes=(0, None))
+  function = parallel.over_trials(lambda x, y: (x @ y, x.sum()), in_axes=(0, None))
   x, y = (
     np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32),
     np.eye(3, dtype=np.float32),

@@ -16,6 +16,8 @@ def _load_trifeature(config) -> Dataset:
 
 
 DATASETS = {"trifeature": _load_trifeature}
+# Fields of a generated dataset that may differ between runs of one program, see `Dataset.traced`.
+TRACED: dict[str, tuple[str, ...]] = {}
 
 
 def load(config) -> Dataset:
@@ -38,4 +40,9 @@ def load(config) -> Dataset:
   return DATASETS[name](config)
 
 
-__all__ = ["DATASETS", "Batch", "Dataset", "Split", "Transform", "load"]
+def traced_fields(config) -> tuple[str, ...]:
+  """Returns the dotted fields that the config's dataset reads from the trial."""
+  return TRACED.get(config.data.name, ())
+
+
+__all__ = ["DATASETS", "Batch", "Dataset", "Split", "Transform", "load", "traced_fields"]

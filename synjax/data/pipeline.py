@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synjax.trial import Trial
+
 Batch = Mapping[str, jax.Array]
 
 
@@ -29,12 +31,16 @@ class Split:
     labels: task -> int[num_examples], on the host, for probes.
     gather: (arrays, index int32[batch]) -> modality name -> [batch, ...] and `label` [batch];
       traced inside the compiled step.
+    generate: of a dataset made on the device, `Trial` -> further arrays for `gather`, so that runs
+      that are trained together have data of their own; `labels` is then empty and what `gather`
+      returns is the truth. None: stored data, shared by all runs.
   """
 
   arrays: Mapping[str, np.ndarray]
   num_examples: int
   labels: Mapping[str, np.ndarray]
   gather: Callable[[Mapping[str, jax.Array], jax.Array], dict[str, jax.Array]] = gather_rows
+  generate: Callable[[Trial], Mapping[str, jax.Array]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +70,12 @@ class Dataset:
     transforms: modality -> `Transform`.
     fingerprint: hash of the arrays and pairs: equal data, equal fingerprint.
     facts: what a reader of the results should know about the data (label rates, sizes).
+    num_classes: number of values of `label`, for methods that learn from labels.
+    sources: names of what can carry an example's label; `gather` then also returns `source`
+      int32[batch], an index into them. (): not known.
+    informative: modality -> bool[features]: the features that carry synergy, which an oracle mask
+      corrupts. Empty: not known.
+    traced: config fields that `generate` reads from `Trial.hyper`.
   """
 
   name: str
@@ -76,6 +88,10 @@ class Dataset:
   transforms: Mapping[str, Transform]
   fingerprint: str
   facts: Mapping[str, object]
+  num_classes: int = 0
+  sources: tuple[str, ...] = ()
+  informative: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  traced: tuple[str, ...] = ()
 
 
 def make_views(
@@ -115,11 +131,19 @@ def make_views(
 class TrainOrder:
   """The order in which training examples come: a function of seed and step, so nothing to store.
 
-  Every epoch is a fresh permutation of the split; the partial batch at its end is dropped.
+  Every epoch is a fresh permutation of the split.
   """
 
-  def __init__(self, num_examples: int, batch_size: int, seeds: np.ndarray):
+  def __init__(
+    self, num_examples: int, batch_size: int, seeds: np.ndarray, *, keep_partial: bool = False
+  ):
     """Checks the sizes.
+
+    Args:
+      num_examples: of the split.
+      batch_size: of all devices together.
+      seeds: [trials].
+      keep_partial: fill the last batch of an epoch with index -1 instead of dropping it.
 
     Raises:
       ValueError: a batch does not fit into the split.
@@ -129,7 +153,7 @@ class TrainOrder:
         f"config.batch_size: expected 1 to {num_examples} (the training examples), found {batch_size}"
       )
     self.num_examples, self.batch_size, self.seeds = num_examples, batch_size, seeds
-    self.steps_per_epoch = num_examples // batch_size
+    self.steps_per_epoch = (num_examples + keep_partial * (batch_size - 1)) // batch_size
     self._permutations: tuple[int, np.ndarray] = (-1, np.empty(0))
 
   def _epoch(self, epoch: int) -> np.ndarray:
@@ -138,7 +162,9 @@ class TrainOrder:
         np.random.default_rng([int(seed), epoch]).permutation(self.num_examples)
         for seed in self.seeds
       ]
-      self._permutations = epoch, np.stack(rows).astype(np.int32)
+      filler = max(0, self.steps_per_epoch * self.batch_size - self.num_examples)
+      padded = np.pad(np.stack(rows), ((0, 0), (0, filler)), constant_values=-1)
+      self._permutations = epoch, padded.astype(np.int32)
     return self._permutations[1]
 
   def take(self, step: int, num_steps: int) -> np.ndarray:

@@ -1,5 +1,57 @@
 """Evaluators: what a frozen representation or a classifier is worth."""
 
-from synjax.evaluators.representation import test, validate
+from collections.abc import Mapping
 
-__all__ = ["test", "validate"]
+import numpy as np
+
+from synjax.evaluators import classification, representation
+
+EVALUATORS = {"classification": classification, "representation": representation}
+
+
+def _chosen(config):
+  unknown = sorted(set(config.evaluators) - set(EVALUATORS))
+  if unknown or not config.evaluators:
+    raise ValueError(
+      f"config.evaluators: expected some of {sorted(EVALUATORS)}, found {tuple(config.evaluators)}"
+    )
+  return [EVALUATORS[name] for name in config.evaluators]
+
+
+def validate(config, dataset, frozen) -> dict[str, np.ndarray]:
+  """Scores the validation split, for model selection: no test example is looked at.
+
+  Args:
+    config: the run's config; `config.evaluators` names what is computed.
+    dataset: the `Dataset`.
+    frozen: `predict.Frozen`.
+
+  Returns:
+    "val/<task>/<metric>" -> [trials].
+
+  Raises:
+    ValueError: unknown evaluator.
+  """
+  scores = {}
+  for evaluator in _chosen(config):
+    scores |= evaluator.validate(config, dataset, frozen)
+  return scores
+
+
+def test(config, dataset, frozen) -> dict[str, np.ndarray]:
+  """Scores the test split with everything chosen on the others; as `validate`."""
+  scores = {}
+  for evaluator in _chosen(config):
+    scores |= evaluator.test(config, dataset, frozen)
+  return scores
+
+
+def chance(config, dataset) -> Mapping[str, float]:
+  """Returns task -> chance level of its macro accuracy, for the tasks that are scored."""
+  levels = {}
+  for evaluator in _chosen(config):
+    levels |= {task: 1 / classes for task, classes in evaluator.tasks(dataset).items()}
+  return levels
+
+
+__all__ = ["EVALUATORS", "chance", "test", "validate"]

@@ -11,19 +11,19 @@ from synjax.evaluators import knn, linear_probe
 Embed = Callable[..., np.ndarray]
 
 
-def validate(config, dataset: Dataset, embed: Embed) -> dict[str, np.ndarray]:
+def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   """Scores the validation split, for model selection: no test example is looked at.
 
   Args:
     config: the run's config; `config.probe.validation_search` is the cost search.
     dataset: the `Dataset`.
-    embed: representations of a split.
+    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
 
   Returns:
     "val/<task>/<metric>" and "val/mean/macro_accuracy" (over tasks) -> [seeds].
   """
-  val = _split(dataset.val, embed)
-  probe = _split(dataset.probe, embed)
+  val = _split(dataset.val, frozen.embed)
+  probe = _split(dataset.probe, frozen.embed)
   # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
   scores = linear_probe.evaluate_tasks(
     probe,
@@ -36,26 +36,26 @@ def validate(config, dataset: Dataset, embed: Embed) -> dict[str, np.ndarray]:
   return _named("val", scores, dataset.tasks)
 
 
-def test(config, dataset: Dataset, embed: Embed) -> dict[str, np.ndarray]:
+def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   """Scores the test split with everything chosen on the others.
 
   Args:
     config: the run's config; `config.probe.test_search` is the cost search, `config.probe.neighbors`
       the number of nearest neighbours.
     dataset: the `Dataset`.
-    embed: representations of a split.
+    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
 
   Returns:
     metric -> [seeds]: "test/<task>/<metric>" of the linear probe, "test/<task>/knn_<metric>", and
     "test/without_<modality>/<task>/<metric>" of a probe on what is left when a modality is missing.
   """
-  splits = {name: _split(getattr(dataset, name), embed) for name in ("probe", "val", "test")}
+  splits = {name: _split(getattr(dataset, name), frozen.embed) for name in ("probe", "val", "test")}
   scores = _named("test", _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
   scores |= _named("test", _neighbors(config, dataset, splits), ())
   for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
     left = tuple(name for name in dataset.modalities if name != missing)
     partial = {
-      name: _split(getattr(dataset, name), lambda split, left=left: embed(split, left))
+      name: _split(getattr(dataset, name), lambda split, left=left: frozen.embed(split, left))
       for name in splits
     }
     without = _probe(config, dataset, partial, config.probe.validation_search)
@@ -63,7 +63,17 @@ def test(config, dataset: Dataset, embed: Embed) -> dict[str, np.ndarray]:
   return scores
 
 
+def tasks(dataset: Dataset) -> Mapping[str, int]:
+  """Returns task -> number of classes of what is scored."""
+  return dataset.tasks
+
+
 def _split(split: Split, embed: Embed) -> linear_probe.Split:
+  if not split.labels:
+    raise ValueError(
+      "config.evaluators: representation needs a dataset with stored labels; this one makes examples"
+      " of its own for every trial: use classification"
+    )
   return linear_probe.Split(embed(split), split.labels)
 
 

@@ -1,6 +1,6 @@
 """Training objectives, one published method per file."""
 
-from synjax.methods.base import Info, Method, Out
+from synjax.methods.base import Info, Method, Out, Phase
 from synjax.methods.comm import CoMM
 from synjax.methods.infmasking import InfMasking
 
@@ -20,10 +20,15 @@ def create(config, dataset) -> Method:
   Raises:
     ValueError: unknown name; the message lists the known ones.
   """
+  return find(config)(config, dataset)
+
+
+def find(config) -> type[Method]:
+  """Returns the class of the method named in the config; ValueError lists the known ones."""
   name = config.method.name
   if name not in METHODS:
     raise ValueError(f"config.method.name: expected one of {sorted(METHODS)}, found {name!r}")
-  return METHODS[name](config, dataset)
+  return METHODS[name]
 
 
-__all__ = ["METHODS", "CoMM", "InfMasking", "Info", "Method", "Out", "create"]
+__all__ = ["METHODS", "CoMM", "InfMasking", "Info", "Method", "Out", "Phase", "create", "find"]

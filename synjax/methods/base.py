@@ -1,6 +1,7 @@
 """The contract between the loop and a training objective."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
@@ -22,6 +23,8 @@ class Info:
     key: key of this seed and step; draw through `keys`.
     index: int[batch], positions in the global batch.
     axis: name of the device axis, or None where the function sees the global batch.
+    hyper: traced hyper-parameters, dotted config field -> float32 scalar: the fields a method names
+      in `traced` are read from here, so that runs which differ in them share one program.
   """
 
   step: jax.Array
@@ -29,10 +32,16 @@ class Info:
   key: jax.Array
   index: jax.Array
   axis: str | None = flax.struct.field(pytree_node=False, default=None)
+  hyper: Mapping[str, jax.Array] = flax.struct.field(default_factory=dict)
 
   def keys(self, stream: str) -> jax.Array:
     """Returns one key an example, [batch], for the named draw."""
     return parallel.example_keys(self.key, stream, self.index)
+
+  def device_key(self, stream: str) -> jax.Array:
+    """Returns one key of this device, for draws that belong to no example (dropout, permutations)."""
+    key = parallel.stream_key(self.key, stream)
+    return key if self.axis is None else jax.random.fold_in(key, jax.lax.axis_index(self.axis))
 
 
 @flax.struct.dataclass
@@ -52,15 +61,53 @@ class Out:
   signals: Any = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """Which parameters are trained, on which steps; the phases of a method run one after another.
+
+  Attributes:
+    name: handed to `Method.loss`, and the name of the phase's optimizer state.
+    trains: path of a parameter, as "encoders_image/kernel" -> whether the phase updates it.
+    active: `Info` -> bool scalar, whether the phase runs on this step; None: on every step.
+  """
+
+  name: str = "all"
+  trains: Callable[[str], bool] | None = None
+  active: Callable[[Info], jax.Array] | None = None
+
+  def restrict(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Returns the optimizer of the phase's parameters: no state and no update for the others."""
+    if self.trains is None:
+      return optimizer
+
+    def label(path, _):
+      return self.trains(jax.tree_util.keystr(path, simple=True, separator="/"))
+
+    return optax.partition(
+      {True: optimizer, False: optax.set_to_zero()},
+      lambda params: jax.tree_util.tree_map_with_path(label, params),
+    )
+
+
 class Method:
   """A published objective: `loss` is its own, everything else has a default.
 
   Attributes:
     views: the inputs a step needs: "clean" (evaluation transform) or "aug1", "aug2", ... (independent
       augmentations). `loss` gets `batch[view]`, a `Batch`, for each of them.
+    phases: see `Phase`; by default every parameter is trained on every step.
+    traced: fields of `config.method` that are read from `Info.hyper` instead of the config.
+    per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
+      order of `Out.losses`, instead of the gradient of their sum.
+    epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the
+      last: host arrays with a leading axis of trials, and a `predict.Frozen` of that state.
   """
 
   views: tuple[str, ...] = ("clean",)
+  phases: tuple[Phase, ...] = (Phase(),)
+  traced: tuple[str, ...] = ()
+  per_loss: bool = False
+  epoch_end: Callable[..., Any] | None = None
 
   def __init__(self, config, dataset):
     """Builds the networks.
@@ -85,7 +132,7 @@ class Method:
   def transform(self) -> optax.GradientTransformation:
     """Returns what happens to the gradients before the optimizer (gradient balancing methods).
 
-    Its `update` gets the method's `signals` as an extra argument.
+    Its `update` gets two extra arguments: the method's `signals`, and `key` for draws.
     """
     return optax.identity()
 
@@ -105,4 +152,8 @@ class Method:
 
   def logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
     """Returns class scores [batch, classes], for methods that learn from labels."""
+    raise NotImplementedError
+
+  def unimodal_logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    """Returns every modality's own class scores [batch, modalities, classes], where they exist."""
     raise NotImplementedError

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def planted(split, modalities=()):
 
 
 def test_planted_bits_are_found_and_the_missing_modality_shows(dataset):
-  scores = representation.test(tiny.get_config(), dataset, planted)
+  scores = representation.test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
   for task in ("shared", "synergy"):
     np.testing.assert_array_equal(scores[f"test/{task}/macro_accuracy"], [1, 1])
     np.testing.assert_array_equal(scores[f"test/{task}/knn_macro_accuracy"], [1, 1])
@@ -34,6 +36,8 @@ def test_validation_never_looks_at_the_test_split(dataset, protocol):
     assert split is not dataset.test
     return planted(split, modalities)
 
-  scores = representation.validate(tiny.get_config(protocol=protocol), dataset, embed)
+  scores = representation.validate(
+    tiny.get_config(protocol=protocol), dataset, types.SimpleNamespace(embed=embed)
+  )
   np.testing.assert_array_equal(scores["val/mean/macro_accuracy"], [1, 1])
   assert not [name for name in scores if name.startswith("test")]

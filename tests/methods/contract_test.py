@@ -5,9 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synjax import methods
+from synjax import methods, train, trial
 from synjax.data import pipeline
 from tests import tiny
+
+
+def make_info(config, key, index):
+  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
+  return methods.Info(
+    step=jnp.int32(3),
+    progress=jnp.float32(0.5),
+    key=key,
+    index=index,
+    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
+  )
 
 
 @pytest.fixture(scope="module", params=sorted(methods.METHODS))
@@ -24,9 +35,7 @@ def prepared(request):
 
   @jax.jit
   def loss_and_gradient(params, raw, index):
-    info = methods.Info(
-      step=jnp.int32(3), progress=jnp.float32(0.5), key=jax.random.key(1), index=index
-    )
+    info = make_info(config, jax.random.key(1), index)
     batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
 
     def objective(params, raw_inputs):
@@ -71,9 +80,7 @@ def test_permuting_the_batch_permutes_nothing_but_the_examples(prepared):
 
 def test_inputs_that_a_method_ignores_have_no_gradient(prepared):
   method, params, model_state, raw, _ = prepared
-  info = methods.Info(
-    step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(0), index=jnp.arange(8)
-  )
+  info = make_info(method.config, jax.random.key(0), jnp.arange(8))
 
   # A self-supervised method must not see the label; `unused` stands for anything else in the batch.
   def objective(unused):

@@ -68,7 +68,12 @@ def test_training_steps_equal_the_published_ones(name, file, x64):
   info = methods.Info(
     step=0, progress=progress, key=jax.random.key(0), index=jnp.arange(meta["batch"])
   )
-  optimizer = optim.create_optimizer(config.optim, 1, 100)
+  optimizer = optim.create_optimizer(
+    config.optim,
+    {"optim.lr": meta["lr"], "optim.weight_decay": meta["weight_decay"]},
+    steps_per_epoch=1,
+    total_steps=100,
+  )
   opt_state = optimizer.init(params)
 
   @jax.jit

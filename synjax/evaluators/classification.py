@@ -1,0 +1,141 @@
+"""Scores of classifiers: accuracy, per source of the label, calibration, and the synergy subset."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import log_softmax
+
+from synjax.data.pipeline import Dataset, Split
+
+TASK = "label"
+CALIBRATION_BINS = 15
+
+
+def tasks(dataset: Dataset) -> Mapping[str, int]:
+  """Returns task -> number of classes of what is scored: the label the classifier learned."""
+  return {TASK: dataset.num_classes}
+
+
+def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
+  """Scores the validation split, and with `config.evaluate_train` the training split.
+
+  Args:
+    config: the run's config.
+    dataset: the `Dataset`.
+    frozen: `predict.Frozen`.
+
+  Returns:
+    "val/label/<metric>" (and "train_split/label/<metric>") -> [trials], see `score`.
+  """
+  scores = _named("val", _score_split(dataset, dataset.val, frozen))
+  if config.evaluate_train:
+    scores |= _named("train_split", _score_split(dataset, dataset.train, frozen))
+  return scores
+
+
+def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
+  """Scores the test split, and its synergy subset where the method has unimodal predictions.
+
+  Returns:
+    "test/label/<metric>" -> [trials], see `score` and `synergy_subset`. The subset is that of the
+    run's own unimodal heads; `launch.evaluate --unimodal=WORKDIR` scores the published one, of
+    separately trained unimodal models.
+  """
+  del config
+  return _named("test", _score_split(dataset, dataset.test, frozen))
+
+
+def score(
+  logits: np.ndarray,
+  label: np.ndarray,
+  source: np.ndarray | None = None,
+  sources: tuple[str, ...] = (),
+) -> dict[str, float]:
+  """Scores one trial's class scores.
+
+  Args:
+    logits: [examples, classes].
+    label: int[examples].
+    source: int[examples], index into `sources`; None: not known.
+    sources: their names.
+
+  Returns:
+    "accuracy" and "macro_accuracy" as fractions, "cross_entropy" in nats, "calibration_error" (expected
+    calibration error over 15 equal bins of confidence, a fraction), and "<source>/accuracy" of the
+    sources that occur.
+  """
+  log_probs = log_softmax(logits.astype(np.float64), axis=-1)
+  correct = logits.argmax(-1) == label
+  scores = {
+    "accuracy": correct.mean(),
+    "macro_accuracy": np.mean([correct[label == c].mean() for c in np.unique(label)]),
+    "cross_entropy": -np.take_along_axis(log_probs, label[:, None], 1).mean(),
+    "calibration_error": calibration_error(np.exp(log_probs.max(-1)), correct),
+  }
+  for i, name in enumerate(sources):
+    if (source == i).any():
+      scores[f"{name}/accuracy"] = correct[source == i].mean()
+  return {name: float(value) for name, value in scores.items()}
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+  """Returns the expected calibration error: sum over bins of share |accuracy - mean confidence|.
+
+  Args:
+    confidence: [examples], probability of the predicted class.
+    correct: bool[examples].
+  """
+  bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+  gaps = [
+    abs(correct[bins == b].sum() - confidence[bins == b].sum()) for b in range(CALIBRATION_BINS)
+  ]
+  return float(sum(gaps) / len(correct))
+
+
+def synergy_subset(
+  logits: np.ndarray, unimodal_logits: np.ndarray, label: np.ndarray
+) -> dict[str, float]:
+  """Scores the examples that every unimodal model gets wrong, and the other groups.
+
+  With two classes random labels score one half on this subset, and so does anything that ignores the
+  unimodal models: compare with chance and with `flipped`, the accuracy there of the opposite of the
+  unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4).
+
+  Args:
+    logits: [examples, classes] of the fused model.
+    unimodal_logits: [examples, modalities, classes] of separately trained unimodal models.
+    label: int[examples].
+
+  Returns:
+    "synergy_subset/accuracy" (NaN when empty), "synergy_subset/size" (examples),
+    "synergy_subset/flipped" and, where some or all unimodal models are right, "some_right/accuracy" and
+    "all_right/accuracy".
+  """
+  correct = logits.argmax(-1) == label
+  right = unimodal_logits.argmax(-1) == label[:, None]
+  subset = ~right.any(axis=1)
+  opposite = unimodal_logits.mean(axis=1).argmin(-1) == label
+
+  def mean(values, where):
+    return float(values[where].mean()) if where.any() else float("nan")
+
+  return {
+    "synergy_subset/accuracy": mean(correct, subset),
+    "synergy_subset/size": float(subset.sum()),
+    "synergy_subset/flipped": mean(opposite, subset),
+    "some_right/accuracy": mean(correct, right.any(axis=1) & ~right.all(axis=1)),
+    "all_right/accuracy": mean(correct, right.all(axis=1)),
+  }
+
+
+def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray]:
+  """Scores every trial on a split: metric -> [trials]; NaN for a source that a trial lacks."""
+  logits, label = frozen.logits(split), frozen.field("label", split)
+  source = frozen.field("source", split) if dataset.sources else label
+  rows = [score(*trial, dataset.sources) for trial in zip(logits, label, source, strict=True)]
+  names = dict.fromkeys(name for row in rows for name in row)
+  return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def _named(prefix: str, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  return {f"{prefix}/{TASK}/{name}": value for name, value in scores.items()}

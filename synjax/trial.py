@@ -1,0 +1,65 @@
+"""One run of a stack of runs that share a compiled program: its seed and its traced hyper-parameters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import numpy as np
+
+
+@flax.struct.dataclass
+class Trial:
+  """What may differ between runs that are trained together under `vmap`.
+
+  Attributes:
+    seed: uint32; decides data of generated datasets, initialisation, order and every draw.
+    hyper: dotted config field, such as "optim.lr" or "data.strength" -> float32. Fields that are
+      traced are read from here and never from the config, so that one program serves all values.
+  """
+
+  seed: jax.Array
+  hyper: Mapping[str, jax.Array]
+
+
+def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | None) -> Trial:
+  """Stacks trials for `vmap`.
+
+  Args:
+    config: the run's config: default of every traced field, and `seed`, `num_seeds`.
+    traced: dotted config fields that may differ between trials.
+    points: a trial each: `seed` and any of the traced fields; None: `num_seeds` seeds from `seed` on.
+
+  Returns:
+    Trial of host arrays [trials].
+
+  Raises:
+    ValueError: no point, or a field that is not traced.
+  """
+  traced = tuple(traced)
+  if points is None:
+    points = [{"seed": config.seed + i} for i in range(config.num_seeds)]
+  if not points:
+    raise ValueError("trials: expected at least one; config.num_seeds must be 1 or more")
+  unknown = {name for point in points for name in point} - {"seed", *traced}
+  if unknown:
+    raise ValueError(
+      f"trials: expected seed and traced fields {sorted(traced)}, found {sorted(unknown)}"
+    )
+  flat = dict(flatten(config.to_dict()))
+  return Trial(
+    seed=np.array([point.get("seed", config.seed) for point in points], np.uint32),
+    hyper={
+      name: np.array([point.get(name, flat[name]) for point in points], np.float32)
+      for name in traced
+    },
+  )
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+  """Yields (dotted name, value) of every leaf of a nested dict."""
+  for name, value in tree.items():
+    if isinstance(value, Mapping):
+      yield from flatten(value, f"{prefix}{name}.")
+    else:
+      yield f"{prefix}{name}", value
