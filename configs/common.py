@@ -51,6 +51,10 @@ def base_config() -> ConfigDict:
   config.model.num_layers = 1
   config.model.pool = "cls"  # "cls" or "mean"
   config.model.implementation = "exact"  # "exact", or "dense": the literal definition
+  config.model.trunk = ConfigDict({"name": "transformer", "hidden": (64,), "dropout": 0.0})
+  config.model.single_logit = False  # supervised: two classes as one logit
+  config.model.unimodal_hidden = ()  # supervised: hidden widths of the unimodal heads
+  config.model.normalize_features = False  # supervised: LayerNorm without parameters before fusion
   config.model.head_hidden = 512
   config.model.head_features = 256
   config.model.modalities = ConfigDict()
@@ -72,11 +76,51 @@ def method_config(name: str, **fields) -> ConfigDict:
   """
   comm = {"temperature": 0.1, "weights": ()}
   masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
-  defaults = {"comm": comm, "infmasking": {**comm, **masked}}
+  supervised = {"unimodal_weight": 0.0, "detach_unimodal": False}
+  corruption = {
+    "mask": "random",  # "random", "oracle", "learned", "full"
+    "corrupt_probability": 0.5,  # "random" only
+    "site": "latent",  # "input", "latent", "token"
+    "fill": "ema",  # "noise", "ema", "zeros", "shuffle"; for tokens also "attention"
+    "noise_scale": 1.0,  # "ema" only
+    "num_corrupted": placeholder(int),  # modalities corrupted a step; None: each of them
+    "mask_steps": 20,  # "learned" only, as all that follow
+    "mask_lr": 0.1,
+    "mask_sparsity": 1.0,  # nats per unit of the flagged share
+    "mask_temperature": 1.0,
+    "mask_initial_logit": -1.0,
+    "mask_schedule": "constant",  # or "cosine"
+    "mask_clip": placeholder(float),
+  }
+  penalty = {
+    "penalty": 1.0,  # lambda
+    "reference": "uniform",  # or "unimodal"
+    "anchor": "intact",  # or "corrupted": whose heads are the unimodal reference
+    "direction": "q||r",
+    "family": "categorical",  # "gaussian_logits", "dirichlet"
+    "kl_updates_encoders": True,
+  }
+  synib = supervised | corruption | penalty
+  defaults = {
+    "comm": comm,
+    "infmasking": comm | masked,
+    "supervised": supervised,
+    "unimodal": {"modality": ""},
+    "ensemble": {},
+    "synib": synib,
+    "full_corruption": synib | {"mask": "full"},
+    "confidence_penalty": supervised | {"penalty": 1.0},
+    "masked_augmentation": synib,
+  }
   if name not in defaults:
     raise ValueError(f"method: expected one of {sorted(defaults)}, found {name!r}")
   known = {key: value for key, value in fields.items() if key in defaults[name]}
   return ConfigDict({"name": name, **defaults[name], **known})
+
+
+def learns_from_labels(name: str) -> bool:
+  """Says whether a method is a classifier, to be scored as one."""
+  return name not in ("comm", "infmasking")
 
 
 def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:

@@ -14,6 +14,9 @@ Published, 5 seeds, macro accuracy in % (InfMasking, arXiv 2509.25270, Trifeatur
            --config.num_seeds=5 --config.protocol=paper
   S:     the same with --config.data.biased=true
 
+Supervised methods (`:supervised`, `:synib`, `:ensemble`, ...) learn `--config.data.task`, on biased or
+unbiased pairs alike; no published row.
+
 Small (2 CPU cores, about 10 minutes): `--config=configs/trifeature.py:infmasking,small`. Expected, seed
 42: redundancy 89, texture of image 1 and 2 76 and 64, synergy 56 (RESULTS.md has the intervals).
 """
@@ -21,7 +24,7 @@ Small (2 CPU cores, about 10 minutes): `--config=configs/trifeature.py:infmaskin
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.common import base_config, method_config, split_argument
+from configs.common import base_config, learns_from_labels, method_config, split_argument
 
 PRESETS = ("full", "small")
 
@@ -65,6 +68,9 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   _set_encoder(config, {"name": "alexnet"})
   if preset == "small":
     _make_small(config)
+  if learns_from_labels(method):
+    config.evaluators = ("classification",)
+    config.select_metric = "val/label/macro_accuracy"
   return config
 
 

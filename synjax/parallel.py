@@ -60,6 +60,21 @@ def mean_over_devices(tree: Any, axis: str | None) -> Any:
   return tree if axis is None else jax.lax.pmean(tree, axis)
 
 
+def valid_mean(values: jax.Array, valid: jax.Array, axis: str | None) -> jax.Array:
+  """Averages over the valid examples of the global batch.
+
+  Args:
+    values: [batch], this device's share.
+    valid: bool[batch], False = filler.
+    axis: device axis, or None.
+
+  Returns:
+    Scalar whose mean over the devices is the mean over all valid examples; 0 when there is none.
+  """
+  count = mean_over_devices(valid.sum().astype(values.dtype), axis)
+  return jnp.where(valid, values, 0).sum() / jnp.maximum(count, 1e-6)
+
+
 def over_trials(function: Callable[..., Any], in_axes: Sequence[int | None]) -> Callable[..., Any]:
   """Maps a function over the leading axis of trials of the arguments whose axis is 0.
 

@@ -142,10 +142,18 @@ def update_phase(
   updates, opt_state = optimizer.update(grads, state.opt_state[phase.name], state.params)
   new = state.replace(
     params=optax.apply_updates(state.params, updates),
-    model_state=parallel.mean_over_devices(out.model_state, info.axis),
+    model_state=_mean_of_floats(out.model_state, info.axis),
     opt_state={**state.opt_state, "transform": transform_state, phase.name: opt_state},
   )
   return new, metrics
+
+
+def _mean_of_floats(tree, axis):
+  """Averages running statistics over the devices; counters are equal on all of them."""
+  return jax.tree.map(
+    lambda x: parallel.mean_over_devices(x, axis) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+    tree,
+  )
 
 
 def _losses_and_gradients(method, phase, batch, info, state):
@@ -211,7 +219,8 @@ def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, fo
   """Stops the run when a loss term is not finite.
 
   Args:
-    metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0.
+    metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0,
+      and "ntk/..." never: a source that a batch lacks has none.
     steps: the steps' numbers.
     seeds: [trials].
     active: bool[trials]; trials that have stopped are not looked at.
@@ -223,6 +232,7 @@ def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, fo
   bad = {
     name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
     for name, value in metrics.items()
+    if not name.startswith("ntk/")
   }
   steps_with = np.any([b.any(axis=0) for b in bad.values()], axis=0)
   if not steps_with.any():

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.common import base_config, method_config
+from configs.common import base_config, learns_from_labels, method_config
 from synjax import data
 from synjax.data import pipeline
 
@@ -31,6 +31,7 @@ def load_dataset(config) -> pipeline.Dataset:
       "table": table.astype(np.float32),
       "series": series.astype(np.float32),
       "label": labels["synergy"].astype(np.int32),
+      "source": shared.astype(np.int32),
     }
     return pipeline.Split(arrays, num_examples, labels)
 
@@ -51,6 +52,9 @@ def load_dataset(config) -> pipeline.Dataset:
     transforms=dict.fromkeys(MODALITIES, transform),
     fingerprint="tiny",
     facts={"planted": "one shared bit, one bit that is an exclusive or"},
+    num_classes=2,
+    sources=("zero", "one"),
+    informative={"table": np.array([False, True, False, False])},
   )
 
 
@@ -59,13 +63,16 @@ def get_config(method="infmasking", **overrides) -> ConfigDict:
   config = base_config()
   config.method = method_config(method, num_views=2, mask_ratio=0.5)
   config.data.name = "tiny"
+  if learns_from_labels(method):
+    config.evaluators = ("classification",)
   config.model.update(
     {"width": 16, "num_heads": 4, "num_layers": 1, "head_hidden": 12, "head_features": 8}
   )
   config.model.modalities = ConfigDict(MODALITIES)
   config.probe.test_search = "coarse"
   config.probe.neighbors = 5
-  config.select_metric = "val/mean/macro_accuracy"
+  tasks = "label" if learns_from_labels(method) else "mean"
+  config.select_metric = f"val/{tasks}/macro_accuracy"
   config.num_devices = 1
   config.batch_size = 16
   config.eval_batch_size = 16

@@ -3,8 +3,20 @@
 from synjax.methods.base import Info, Method, Out, Phase
 from synjax.methods.comm import CoMM
 from synjax.methods.infmasking import InfMasking
+from synjax.methods.supervised import Ensemble, Supervised, Unimodal
+from synjax.methods.synib import ConfidencePenalty, FullCorruption, MaskedAugmentation, SynIB
 
-METHODS = {"comm": CoMM, "infmasking": InfMasking}
+METHODS = {
+  "comm": CoMM,
+  "confidence_penalty": ConfidencePenalty,
+  "ensemble": Ensemble,
+  "full_corruption": FullCorruption,
+  "infmasking": InfMasking,
+  "masked_augmentation": MaskedAugmentation,
+  "supervised": Supervised,
+  "synib": SynIB,
+  "unimodal": Unimodal,
+}
 
 
 def create(config, dataset) -> Method:
@@ -31,4 +43,4 @@ def find(config) -> type[Method]:
   return METHODS[name]
 
 
-__all__ = ["METHODS", "CoMM", "InfMasking", "Info", "Method", "Out", "Phase", "create", "find"]
+__all__ = ["METHODS", "Info", "Method", "Out", "Phase", "create", "find"]

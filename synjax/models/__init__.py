@@ -1,7 +1,15 @@
 """Neural networks in flax.linen: encoders, adapters, fusion and heads."""
 
+from synjax.models.classifier import Classifier, create_classifier
 from synjax.models.fusion import FusionTransformer
 from synjax.models.heads import ProjectionHead
 from synjax.models.multimodal import MultimodalModel, create
 
-__all__ = ["FusionTransformer", "MultimodalModel", "ProjectionHead", "create"]
+__all__ = [
+  "Classifier",
+  "FusionTransformer",
+  "MultimodalModel",
+  "ProjectionHead",
+  "create",
+  "create_classifier",
+]

@@ -125,24 +125,48 @@ def create(config, modalities: Sequence[str], *, dtype: str = "float32") -> Mult
   Raises:
     ValueError: a modality without entry, an unknown module name or field, unknown dtype.
   """
+  compute = compute_dtype(dtype)
+  if config.trunk.name != "transformer":
+    raise ValueError(
+      f"config.model.trunk.name: masked views need tokens: expected transformer, found"
+      f" {config.trunk.name!r}"
+    )
+  encoders, adapters = build_modules(config, modalities, compute)
+  return MultimodalModel(
+    encoders=encoders,
+    adapters=adapters,
+    fusion=create_fusion(config, compute),
+    head=ProjectionHead(hidden=config.head_hidden, features=config.head_features, dtype=compute),
+  )
+
+
+def compute_dtype(dtype: str):
+  """Returns linen's computation type: None (as the inputs) or bfloat16; ValueError on other names."""
   if dtype not in ("float32", "bfloat16"):
     raise ValueError(f"config.dtype: expected float32 or bfloat16, found {dtype!r}")
-  compute = jnp.bfloat16 if dtype == "bfloat16" else None
+  return jnp.bfloat16 if dtype == "bfloat16" else None
+
+
+def create_fusion(config, dtype) -> FusionTransformer:
+  """Creates the fusion transformer of `config.model`."""
+  return FusionTransformer(
+    width=config.width,
+    num_heads=config.num_heads,
+    num_layers=config.num_layers,
+    pool=config.pool,
+    implementation=config.implementation,
+    dtype=dtype,
+  )
+
+
+def build_modules(config, modalities: Sequence[str], dtype) -> tuple[dict, dict]:
+  """Creates (encoders, adapters), modality -> module; ValueError as `create`."""
   missing = [name for name in modalities if name not in config.modalities]
   if missing:
     raise ValueError(f"config.model.modalities: no entry for {missing} of the dataset's modalities")
-  return MultimodalModel(
-    encoders={m: _build(ENCODERS, config, m, "encoder", compute) for m in modalities},
-    adapters={m: _build(ADAPTERS, config, m, "adapter", compute) for m in modalities},
-    fusion=FusionTransformer(
-      width=config.width,
-      num_heads=config.num_heads,
-      num_layers=config.num_layers,
-      pool=config.pool,
-      implementation=config.implementation,
-      dtype=compute,
-    ),
-    head=ProjectionHead(hidden=config.head_hidden, features=config.head_features, dtype=compute),
+  return tuple(
+    {m: _build(known, config, m, part, dtype) for m in modalities}
+    for known, part in ((ENCODERS, "encoder"), (ADAPTERS, "adapter"))
   )
 
 

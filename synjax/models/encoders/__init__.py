@@ -17,7 +17,13 @@ computation type as in linen; parameters are float32.
 from synjax.models.encoders.alexnet import AlexNet
 from synjax.models.encoders.patch_convnet import PatchConvNet
 from synjax.models.encoders.recurrent import GRU
-from synjax.models.encoders.tabular import MLP
+from synjax.models.encoders.tabular import MLP, DenseReLU
 
 # Names in `config.model.modalities.<modality>.encoder.name`.
-ENCODERS = {"alexnet": AlexNet, "gru": GRU, "mlp": MLP, "patch_convnet": PatchConvNet}
+ENCODERS = {
+  "alexnet": AlexNet,
+  "dense_relu": DenseReLU,
+  "gru": GRU,
+  "mlp": MLP,
+  "patch_convnet": PatchConvNet,
+}

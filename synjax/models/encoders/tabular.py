@@ -37,3 +37,37 @@ class MLP(nn.Module):
     check_layout(x, "[batch, features]", "MLP")
     x = nn.relu(Dense(self.hidden, dtype=self.dtype, name="layer1")(x))
     return Dense(self.features, dtype=self.dtype, name="layer2")(x)
+
+
+class DenseReLU(nn.Module):
+  """Stack of x <- ReLU(W x + b), dropout between the layers: SynIB's encoder of synthetic vectors.
+
+  PyTorch's initialisation, which matters for nets this small (spec/synib.md 3.1, 3.2).
+
+  Attributes:
+    widths: output width of each layer.
+    dropout: rate after every ReLU but the last.
+    dtype: computation type.
+  """
+
+  widths: tuple[int, ...] = (16,)
+  dropout: float = 0.0
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    valid: jax.Array | None = None,
+    train: bool = False,
+    axis: str | None = None,
+  ) -> jax.Array:
+    """Maps [batch, in] to [batch, widths[-1]]; ValueError on other ranks."""
+    del valid, axis
+    check_layout(x, "[batch, features]", "DenseReLU")
+    for i, width in enumerate(self.widths):
+      if i:
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+      x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
+    return x

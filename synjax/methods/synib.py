@@ -1,0 +1,367 @@
+"""SynIB: a supervised objective with a penalty on confidence when one modality is corrupted."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from synjax import losses, masking, parallel
+from synjax.methods.base import Info, Out
+from synjax.methods.supervised import Supervised, accuracy, cross_entropy
+
+MASKS = ("random", "oracle", "learned", "full")
+SITES = ("input", "latent", "token")
+FAMILIES = ("categorical", "gaussian_logits", "dirichlet")
+REFERENCES = ("uniform", "unimodal")
+HARD_KEY_BIAS = -1e9  # logit of a token that attention must not see; finite, so that no NaN arises
+SOFT_KEY_FLOOR = 1e-6
+
+
+class SynIB(Supervised):
+  """SynIB (2026).
+
+      L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m KL(q(. | x~_m, x_-m) || r)
+
+  with x~_m = (1 - c) x_m + c eps, one modality corrupted at a time (Eq. 14, 15, 21; spec/synib.md 1, 2).
+  The intact and all counterfactual passes are one batched call of the fusion.
+
+  Config (`config.method`), beside `Supervised`'s: `penalty` lambda >= 0 and `corrupt_probability` in
+  [0, 1] (both traced); `mask`: "random", "oracle" (the dataset's informative features), "learned" or
+  "full" (c = 1); `site`: "input", "latent" (features before the fusion) or "token" (whole tokens of a
+  transformer trunk); `fill`: "noise", "ema", "zeros", "shuffle" or, for tokens, "attention" (the token
+  is hidden from attention instead of replaced); `reference`: "uniform", or "unimodal" (mean prediction
+  of the intact modalities' heads, as a constant); `anchor`: "intact", or "corrupted" (the released
+  code's pairing); `direction`; `family`: "categorical", "gaussian_logits" or "dirichlet" (the released
+  code's forms); `kl_updates_encoders`; `num_corrupted`: modalities corrupted a step, drawn afresh, the
+  sum rescaled by M / this; None: all; `mask_*`: the inner loop, see `masking.learn_corrupt`.
+  """
+
+  traced = ("unimodal_weight", "penalty", "corrupt_probability")
+
+  def __init__(self, config, dataset):
+    super().__init__(config, dataset)
+    method = config.method
+    self.check_range("penalty", 0)
+    self.check_range("corrupt_probability", 0, 1)
+    fills = (*masking.FILLS, *(("attention",) if method.site == "token" else ()))
+    known = {"mask": MASKS, "site": SITES, "fill": fills, "family": FAMILIES}
+    known |= {"reference": REFERENCES, "anchor": ("intact", "corrupted")}
+    known |= {"direction": losses.confidence.DIRECTIONS}
+    for field, values in known.items():
+      if method[field] not in values:
+        raise ValueError(
+          f"config.method.{field}: expected one of {values}, found {method[field]!r}"
+        )
+    if method.mask == "oracle" and (method.site != "input" or not dataset.informative):
+      raise ValueError(
+        "config.method.mask: oracle needs site=input and a dataset that knows its informative"
+        f" features, found site={method.site!r} and dataset {dataset.name}"
+      )
+    if method.site == "token" and not self.model.trunk.reads_tokens:
+      raise ValueError(
+        "config.method.site: token needs config.model.trunk.name=transformer, found"
+        f" {config.model.trunk.name!r}"
+      )
+    count = method.num_corrupted
+    if count is not None and not 1 <= count <= len(dataset.modalities):
+      raise ValueError(
+        f"config.method.num_corrupted: expected 1 to {len(dataset.modalities)}, found {count}"
+      )
+
+  @property
+  def spread(self):
+    """Says whether the family needs a head on the trunk's feature."""
+    return self.config.method.family != "categorical"
+
+  def init(self, key, batch):
+    """Returns (params, model_state), with running moments where the fill needs them."""
+    params, model_state = super().init(key, batch)
+    if self.config.method.fill == "ema":
+      values = self.corruptible(batch, self.features(params, model_state, batch))
+      shapes = {name: x.shape[2 if x.ndim == 3 else 1 :] for name, x in values.items()}
+      model_state["moments"] = {name: masking.init_moments(s) for name, s in shapes.items()}
+    return params, model_state
+
+  def corruptible(self, batch, features):
+    """Returns modality -> what corruption acts on: the inputs or the features."""
+    return {m: batch[m] for m in features} if self.config.method.site == "input" else features
+
+  def corrupt(self, params, model_state, batch, features, info: Info):
+    """Corrupts every modality.
+
+    Returns:
+      (replaced: modality -> corrupted input or feature, [batch, ...]; corrupt: modality -> bool, True =
+      replaced; flagged: modality -> share of coordinates a learned mask found important).
+    """
+    values = self.corruptible(batch, features)
+    replaced, corrupt, flagged = {}, {}, {}
+    for name, x in values.items():
+      shape = x.shape[:2] if self.config.method.site == "token" else x.shape
+      corrupt[name], share = self.draw(name, params, model_state, batch, x, shape, info)
+      if share is not None:
+        flagged[name] = share
+      padding = batch.get(f"{name}_valid")
+      if padding is not None and self.config.method.site != "input":
+        corrupt[name] &= padding.reshape(padding.shape + (1,) * (corrupt[name].ndim - 2))
+      if self.config.method.fill == "attention":
+        replaced[name] = x
+      else:
+        eps = self.replacement(name, model_state, x, info)
+        replaced[name] = masking.gate(x, eps, corrupt[name])
+    return replaced, corrupt, flagged
+
+  def replacement(self, name, model_state, x, info):
+    """Draws what corrupted entries of a modality become."""
+    return masking.fill(
+      self.config.method.fill,
+      info.keys(f"fill/{name}"),
+      x,
+      moments=model_state.get("moments", {}).get(name),
+      order_key=info.device_key(f"shuffle/{name}"),
+      scale=self.config.method.noise_scale,
+    )
+
+  def draw(self, name, params, model_state, batch, x, shape, info):
+    """Draws bool `shape`, True = replaced, and for a learned mask the share flagged as important."""
+    kind = self.config.method.mask
+    if kind == "full":
+      return jnp.ones(shape, bool), None
+    if kind == "oracle":
+      return jnp.broadcast_to(jnp.asarray(self.dataset.informative[name]), shape), None
+    keys = info.keys(f"corrupt/{name}")
+    random = masking.sample_corrupt(keys, shape[1:], info.hyper["method.corrupt_probability"])
+    return (
+      (random, None)
+      if kind == "random"
+      else self.learn(name, params, model_state, batch, x, shape, info)
+    )
+
+  def learn(self, name, params, model_state, batch, x, shape, info):
+    """Learns which coordinates the modality's own prediction lives on; corrupts the others."""
+    method, padding = self.config.method, batch.get(f"{name}_valid")
+
+    def unimodal_loss(flagged, key):
+      weight = padding
+      if method.fill == "attention":
+        inner, weight = x, (1.0 - flagged) * (1.0 if padding is None else padding)
+      else:
+        eps = masking.fill(
+          "noise" if method.fill == "shuffle" else method.fill,
+          jax.random.split(key, x.shape[0]),
+          x,
+          moments=model_state.get("moments", {}).get(name),
+          scale=method.noise_scale,
+        )
+        inner = masking.gate(x, eps, flagged)
+      if method.site == "input":
+        inner = self.encode(params, model_state, {**batch_of(name, batch), name: inner}, info)[0][
+          name
+        ]
+      logits = self.unimodal(params, name, inner, weight)
+      return cross_entropy(logits, batch, info.replace(axis=None))
+
+    return masking.learn_corrupt(
+      unimodal_loss,
+      shape,
+      info.device_key(f"learn/{name}"),
+      steps=method.mask_steps,
+      learning_rate=method.mask_lr,
+      sparsity=method.mask_sparsity,
+      temperature=method.mask_temperature,
+      initial_logit=method.mask_initial_logit,
+      schedule=method.mask_schedule,
+      clip_norm=method.mask_clip,
+      valid=batch["valid"],
+    )
+
+  def chosen(self, info: Info):
+    """Returns which modality each counterfactual pass corrupts, int[passes], and the rescaling."""
+    total, count = len(self.dataset.modalities), self.config.method.num_corrupted
+    if count is None or count == total:
+      return list(range(total)), 1.0
+    key = parallel.stream_key(info.key, "chosen")  # the same on every device
+    return jax.random.permutation(key, total)[:count], total / count
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the supervised terms on intact inputs and the penalty on corrupted ones."""
+    batch = batch["clean"]
+    features, model_state = self.encode(params, model_state, batch, info)
+    model_state = self.update_moments(model_state, batch, features, info)
+    replaced, corrupt, flagged = self.corrupt(params, model_state, batch, features, info)
+    if self.config.method.site == "input":
+      corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
+    else:
+      corrupted = replaced
+    chosen, rescale = self.chosen(info)
+    feature, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
+    intact, counterfactual = logits[0], logits[1:]
+    terms = {"fused": cross_entropy(intact, batch, info)}
+    detach = self.config.method.detach_unimodal
+    terms |= self.unimodal_losses(params, features, batch, info, detach=detach)
+    divergence = [
+      self.divergence(params, feature[1 + p], counterfactual[p], features, modality, batch)
+      for p, modality in enumerate(chosen)
+    ]
+    mean = functools.partial(parallel.valid_mean, valid=batch["valid"], axis=info.axis)
+    penalty = rescale * sum(mean(d) for d in divergence)
+    terms["penalty"] = info.hyper["method.penalty"] * penalty
+    metrics = {"accuracy": accuracy(intact, batch, info), "divergence": penalty}
+    metrics |= {f"corrupt_share/{m}": mean(share_of(c)) for m, c in corrupt.items()}
+    metrics |= {f"flagged_share/{m}": share for m, share in flagged.items()}
+    return Out(terms, model_state, metrics=metrics)
+
+  def fuse_passes(self, params, features, corrupted, corrupt, chosen, batch, info):
+    """Fuses the intact features and those of each counterfactual pass in one call.
+
+    Returns:
+      (trunk features [1 + passes, batch, width], logits [1 + passes, batch, classes]).
+    """
+    method, padding = self.config.method, self.padding(batch)
+    hide = method.fill == "attention"
+    passes = 1 + len(chosen)
+    stop = lambda x: x if method.kl_updates_encoders else jax.lax.stop_gradient(x)  # noqa: E731
+    stacked, bias = {}, {}
+    for i, name in enumerate(features):
+      clean, other = stop(features[name]), stop(corrupted[name])
+      parts = [jnp.where(jnp.asarray(c) == i, other, clean) for c in chosen]
+      stacked[name] = jnp.concatenate([features[name], *parts])
+      if hide:
+        hidden = jnp.where(corrupt[name], HARD_KEY_BIAS, 0.0)
+        parts = [jnp.where(jnp.asarray(c) == i, hidden, 0.0) for c in chosen]
+        bias[name] = jnp.concatenate([jnp.zeros_like(hidden), *parts])
+    tiled = {name: jnp.tile(v, (passes, 1)) for name, v in padding.items()}
+    feature, logits = self.fuse(params, stacked, tiled, info, bias)
+    return feature.reshape(passes, -1, feature.shape[-1]), logits.reshape(
+      passes, -1, logits.shape[-1]
+    )
+
+  def divergence(self, params, feature, logits, features, modality, batch):
+    """Returns the penalty of each example of one counterfactual pass, [batch] in nats."""
+    method = self.config.method
+    if method.family == "gaussian_logits":
+      return losses.gaussian_kl(logits, self.spread_of(params, feature))
+    if method.family == "dirichlet":
+      return losses.dirichlet_kl(jax.nn.softplus(self.spread_of(params, feature)) + 1)
+    reference = None
+    if method.reference == "unimodal":
+      reference = self.reference(params, features, modality, batch)
+    return losses.categorical_kl(logits, reference, direction=method.direction)
+
+  def spread_of(self, params, feature):
+    """Returns the output of the log-variance head, in float32."""
+    return self.model.apply({"params": params}, feature, method="spread").astype(jnp.float32)
+
+  def reference(self, params, features, modality, batch):
+    """Returns the unimodal reference: mean prediction of the intact modalities, as a constant."""
+    padding = self.padding(batch)
+    probs = jnp.stack(
+      [
+        jax.nn.softmax(self.unimodal(params, name, feature, padding.get(name)))
+        for name, feature in features.items()
+      ]
+    )
+    own = jnp.arange(len(features)) == modality
+    weight = own if self.config.method.anchor == "corrupted" else ~own
+    return jax.lax.stop_gradient(jnp.tensordot(weight / weight.sum(), probs, axes=1))
+
+  def update_moments(self, model_state, batch, features, info):
+    """Moves the running moments of the "ema" fill towards this batch."""
+    if "moments" not in model_state:
+      return model_state
+    values, moments = self.corruptible(batch, features), {}
+    for name, x in values.items():
+      valid = batch["valid"]
+      padding = batch.get(f"{name}_valid")
+      if padding is not None and x.ndim == 3:
+        valid = valid[:, None] & padding
+      moments[name] = masking.update_moments(
+        model_state["moments"][name], x, valid=valid, axis=info.axis
+      )
+    return {**model_state, "moments": moments}
+
+
+class FullCorruption(SynIB):
+  """Control of SynIB: a whole modality is replaced, c = 1, so that no mask chooses anything."""
+
+  def __init__(self, config, dataset):
+    if config.method.mask != "full":
+      raise ValueError(f"config.method.mask: expected full, found {config.method.mask!r}")
+    super().__init__(config, dataset)
+
+
+class ConfidencePenalty(Supervised):
+  """Control of SynIB: the same penalty on the intact prediction, L += M lambda KL(q(. | x) || uniform).
+
+  What SynIB becomes when its masks are empty, as in the synthetic runs recorded with the released code
+  (spec/synib.md 11.1).
+
+  Config (`config.method`): `Supervised`'s and `penalty` lambda >= 0 (traced).
+  """
+
+  traced = ("unimodal_weight", "penalty")
+
+  def __init__(self, config, dataset):
+    super().__init__(config, dataset)
+    self.check_range("penalty", 0)
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the supervised terms and the penalty, all on intact inputs."""
+    batch = batch["clean"]
+    features, model_state = self.encode(params, model_state, batch, info)
+    _, logits = self.fuse(params, features, self.padding(batch), info)
+    terms = {"fused": cross_entropy(logits, batch, info)}
+    detach = self.config.method.detach_unimodal
+    terms |= self.unimodal_losses(params, features, batch, info, detach=detach)
+    divergence = parallel.valid_mean(losses.categorical_kl(logits), batch["valid"], info.axis)
+    terms["penalty"] = len(features) * info.hyper["method.penalty"] * divergence
+    metrics = {"accuracy": accuracy(logits, batch, info), "divergence": divergence}
+    return Out(terms, model_state, metrics=metrics)
+
+
+class MaskedAugmentation(SynIB):
+  """Control of SynIB: masked copies as training data, no penalty (SynIB, App. G).
+
+  L = mean over the copies {x, (x~_1, x_2), (x_1, x~_2), ...} of CE(y, q) + w sum_m CE(y, q_um). An
+  oracle mask corrupts what is NOT informative, so that the label stays readable (spec/synib.md 8).
+
+  Config (`config.method`): SynIB's fields of the mask, site "input".
+  """
+
+  traced = ("unimodal_weight", "corrupt_probability")
+
+  def __init__(self, config, dataset):
+    super().__init__(config, dataset)
+    if config.method.site != "input":
+      raise ValueError(f"config.method.site: expected input, found {config.method.site!r}")
+
+  def draw(self, name, params, model_state, batch, x, shape, info):
+    """As SynIB's, with the oracle's complement."""
+    corrupt, share = super().draw(name, params, model_state, batch, x, shape, info)
+    return (~corrupt if self.config.method.mask == "oracle" else corrupt), share
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the cross-entropies of the union of intact and masked copies."""
+    batch = batch["clean"]
+    features, model_state = self.encode(params, model_state, batch, info)
+    model_state = self.update_moments(model_state, batch, features, info)
+    replaced, corrupt, _ = self.corrupt(params, model_state, batch, features, info)
+    corrupted, _ = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")
+    chosen = list(range(len(features)))
+    _, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
+    copies = len(logits)
+    terms = {"fused": sum(cross_entropy(part, batch, info) for part in logits) / copies}
+    detach = self.config.method.detach_unimodal
+    intact = self.unimodal_losses(params, features, batch, info, detach=detach)
+    masked = self.unimodal_losses(params, corrupted, batch, info, detach=detach)
+    terms |= {n: ((copies - 1) * intact[n] + masked[n]) / copies for n in intact}
+    return Out(terms, model_state, metrics={"accuracy": accuracy(logits[0], batch, info)})
+
+
+def batch_of(name: str, batch):
+  """Returns the entries of a batch that belong to one modality."""
+  return {n: v for n, v in batch.items() if n in (name, f"{name}_valid")}
+
+
+def share_of(corrupt: jax.Array) -> jax.Array:
+  """Returns the share of an example's entries that are replaced, float[batch]."""
+  return corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)

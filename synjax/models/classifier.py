@@ -1,0 +1,205 @@
+"""Multimodal classifiers: encoders, a fusion trunk, a class head, and a head of each modality alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from synjax.models.layers import Dense
+from synjax.models.multimodal import build_modules, compute_dtype, create_fusion
+from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
+
+Features = Mapping[str, jax.Array]  # modality -> [batch, width], or tokens [batch, length, width]
+TRUNKS = ("additive", "mlp", "transformer")
+
+
+class ClassHead(nn.Module):
+  """Dense-ReLU for each hidden width, then class scores.
+
+  Attributes:
+    num_classes: number of classes.
+    hidden: widths before the scores.
+    single_logit: two classes as logits (0, f): softmax of them is the sigmoid of f, so that cross
+      entropy and KL are the Bernoulli ones (SynIB's synthetic studies).
+    dtype: computation type.
+  """
+
+  num_classes: int
+  hidden: tuple[int, ...] = ()
+  single_logit: bool = False
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, width] to logits [batch, num_classes]."""
+    for i, width in enumerate(self.hidden):
+      x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
+    outputs = Dense(1 if self.single_logit else self.num_classes, dtype=self.dtype, name="scores")(
+      x
+    )
+    return jnp.pad(outputs, ((0, 0), (1, 0))) if self.single_logit else outputs
+
+
+class Classifier(nn.Module):
+  """Encoders -> features of each modality -> trunk -> class head; a unimodal head on each feature.
+
+  Attributes:
+    encoders: modality -> module, as in `MultimodalModel`.
+    adapters: modality -> module: encoder output -> tokens; used by trunks that read tokens, and to
+      average maps and sequences for those that read vectors.
+    trunk: one of `synjax.models.trunks`.
+    head: class head on the trunk's feature.
+    unimodal_heads: modality -> class head on that modality's feature (tokens: on their mean).
+    log_variance: head on the trunk's feature for the Gaussian form of the penalty, or None.
+    normalize: LayerNorm without parameters on every feature, as the released real-data code has.
+  """
+
+  encoders: Mapping[str, nn.Module]
+  adapters: Mapping[str, nn.Module]
+  trunk: nn.Module
+  head: ClassHead
+  unimodal_heads: Mapping[str, ClassHead]
+  log_variance: nn.Module | None = None
+  normalize: bool = False
+
+  def encode(
+    self, batch: Mapping[str, jax.Array], *, train: bool = False, axis: str | None = None
+  ) -> Features:
+    """Encodes the modalities present in `batch`: what the trunk reads of each of them."""
+    features = {}
+    for name in [name for name in self.encoders if name in batch]:
+      valid = batch.get(f"{name}_valid")
+      x = self.encoders[name](batch[name], valid=valid, train=train, axis=axis)
+      if self.trunk.reads_tokens or x.ndim > 2:
+        x = self.adapters[name](x)
+      if not self.trunk.reads_tokens and x.ndim > 2:
+        x = mean_of_tokens(x, valid)
+      if self.normalize:
+        x = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-5, use_fast_variance=False)(x)
+      features[name] = x
+    return features
+
+  def fuse(
+    self,
+    features: Features,
+    valid: Mapping[str, jax.Array],
+    key_bias: Mapping[str, jax.Array],
+    *,
+    train: bool = False,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Fuses features.
+
+    Args:
+      features: of `encode`.
+      valid: modality -> bool[batch, length], True = real; modalities without padding may be absent.
+      key_bias: modality -> float[batch, length], added to the attention logits of its tokens; only
+        for a trunk that reads tokens; modalities without bias may be absent.
+      train: dropout on.
+
+    Returns:
+      (feature of the trunk [batch, width], logits [batch, classes]).
+    """
+    names = [name for name in self.encoders if name in features]
+    joined = {
+      "valid": _join(features, names, valid, True),
+      "key_bias": _join(features, names, key_bias, 0.0),
+    }
+    feature = self.trunk([features[name] for name in names], **joined, train=train)
+    return feature, self.head(feature)
+
+  def unimodal(self, name: str, feature: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Scores one modality alone.
+
+    Args:
+      name: the modality.
+      feature: of `encode`.
+      weight: [batch, length] bool or float, how much a token counts in the mean; None: all alike.
+
+    Returns:
+      Logits [batch, classes].
+    """
+    pooled = feature if feature.ndim == 2 else mean_of_tokens(feature, weight)
+    return self.unimodal_heads[name](pooled)
+
+  def spread(self, feature: jax.Array) -> jax.Array:
+    """Returns the log-variances [batch, classes] of the Gaussian form, from the trunk's feature."""
+    return self.log_variance(feature)
+
+  def initialize(self, batch: Mapping[str, jax.Array]):
+    """Touches every parameter once, for `init`."""
+    features = self.encode(batch)
+    unimodal = [self.unimodal(name, feature) for name, feature in features.items()]
+    valid = {name: batch[f"{name}_valid"] for name in features if f"{name}_valid" in batch}
+    feature, logits = self.fuse(features, valid, {})
+    return logits, unimodal, None if self.log_variance is None else self.spread(feature)
+
+
+def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
+  """Averages [batch, length, width] over tokens, each counted `weight` [batch, length] times."""
+  if weight is None:
+    return tokens.mean(axis=1)
+  weight = weight.astype(tokens.dtype)[..., None]
+  return (tokens * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1e-6)
+
+
+def _join(features: Features, names: Sequence[str], values: Mapping[str, jax.Array], default):
+  """Concatenates [batch, length] values over modalities, `default` where absent; None if all are."""
+  if not values:
+    return None
+  parts = [values.get(m, jnp.full(features[m].shape[:2], default)) for m in names]
+  return jnp.concatenate(parts, axis=1)
+
+
+def create_classifier(
+  config,
+  modalities: Sequence[str],
+  num_classes: int,
+  *,
+  dtype: str = "float32",
+  spread: bool = False,
+) -> Classifier:
+  """Creates the classifier of `config.model`.
+
+  Args:
+    config: `modalities` (as for `models.create`), `trunk` (`name` of `TRUNKS`; `hidden` and `dropout`
+      of "mlp"; "transformer" takes `width`, `num_heads`, `num_layers`, `pool`, `implementation`),
+      `unimodal_hidden`, `single_logit`, `normalize_features`.
+    modalities: names in fusion order.
+    num_classes: number of classes.
+    dtype: compute dtype, "float32" or "bfloat16".
+    spread: whether a head of log-variances exists.
+
+  Returns:
+    The classifier.
+
+  Raises:
+    ValueError: unknown trunk, `single_logit` with more than two classes, or as `models.create`.
+  """
+  compute = compute_dtype(dtype)
+  if config.single_logit and num_classes != 2:
+    raise ValueError(f"config.model.single_logit: expected 2 classes, found {num_classes}")
+  head = {"num_classes": num_classes, "single_logit": config.single_logit, "dtype": compute}
+  hidden = tuple(config.unimodal_hidden)
+  encoders, adapters = build_modules(config, modalities, compute)
+  return Classifier(
+    encoders=encoders,
+    adapters=adapters,
+    trunk=_create_trunk(config, compute),
+    head=ClassHead(**head),
+    unimodal_heads={name: ClassHead(hidden=hidden, **head) for name in modalities},
+    log_variance=Dense(num_classes, dtype=compute) if spread else None,
+    normalize=config.normalize_features,
+  )
+
+
+def _create_trunk(config, compute) -> nn.Module:
+  name = config.trunk.name
+  if name == "additive":
+    return AdditiveTrunk(dtype=compute)
+  if name == "mlp":
+    return MLPTrunk(tuple(config.trunk.hidden), config.trunk.dropout, dtype=compute)
+  if name == "transformer":
+    return TransformerTrunk(create_fusion(config, compute))
+  raise ValueError(f"config.model.trunk.name: expected one of {TRUNKS}, found {name!r}")
