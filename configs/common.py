@@ -33,6 +33,7 @@ def base_config() -> ConfigDict:
 
   config.evaluators = ("representation",)  # and / or "classification"
   config.evaluate_train = False  # "classification": score the training split at each evaluation too
+  config.ntk_diagnostics = False  # learning signal of each source at every step (supervised methods)
   config.select_metric = ""  # validation metric that picks the checkpoint, higher is better
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
 
@@ -110,7 +111,7 @@ def method_config(name: str, **fields) -> ConfigDict:
     "synib": synib,
     "full_corruption": synib | {"mask": "full"},
     "confidence_penalty": supervised | {"penalty": 1.0},
-    "masked_augmentation": synib,
+    "masked_augmentation": synib | {"site": "input"},
   }
   if name not in defaults:
     raise ValueError(f"method: expected one of {sorted(defaults)}, found {name!r}")

@@ -5,10 +5,12 @@ random numbers need no entry of their own: both are functions of (seed, step), a
 the state. So whatever is restored is consistent by construction.
 """
 
+import contextlib
 import json
 import logging
 import os
 import pathlib
+import shutil
 import zlib
 from typing import Any
 
@@ -103,13 +105,38 @@ class Checkpointer:
     )
 
   def save(self, step: int, tree: Any) -> None:
-    """Saves a tree of host arrays; the write goes on in the background."""
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        tree=ocp.args.StandardSave(tree), checksum=ocp.args.JsonSave(_checksum(tree))
-      ),
-    )
+    """Saves a tree of host arrays; the write goes on in the background.
+
+    Raises:
+      OSError: the disk is too full, or this or the save before it could not be written; checkpoints
+        that are already there stay.
+    """
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(self.folder).free
+    if free < needed:
+      raise OSError(
+        f"{self.folder}: expected {needed / 1e6:.0f} MB of free disk for the checkpoint of step {step},"
+        f" found {free / 1e6:.0f} MB. Checkpoints {self.steps()} are whole: free some space and start"
+        " again with the same --workdir to continue"
+      )
+    with self._explained():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          tree=ocp.args.StandardSave(tree), checksum=ocp.args.JsonSave(_checksum(tree))
+        ),
+      )
+
+  @contextlib.contextmanager
+  def _explained(self):
+    """Turns what orbax raises for a failed write, now or in the background, into one clear message."""
+    try:
+      yield
+    except Exception as error:
+      raise OSError(
+        f"{self.folder}: a checkpoint could not be written ({error}). Those before it are whole: free"
+        " some space or mend the disk, and start again with the same --workdir to continue"
+      ) from error
 
   def steps(self) -> list[int]:
     """Returns the steps of all checkpoints, oldest first."""
@@ -163,6 +190,7 @@ class Checkpointer:
     return tree
 
   def close(self) -> None:
-    """Waits until everything is on disk."""
-    self._manager.wait_until_finished()
+    """Waits until everything is on disk; raises OSError when it could not be written."""
+    with self._explained():
+      self._manager.wait_until_finished()
     self._manager.close()

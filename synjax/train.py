@@ -29,6 +29,7 @@ from synjax import (
   trial,
 )
 from synjax.data import pipeline
+from synjax.evaluators import ntk
 from synjax.methods.base import Info, Method, Phase
 from synjax.metric_writer import MetricWriter
 from synjax.predict import Frozen, Predictor
@@ -73,6 +74,7 @@ def make_train_step(
   create_optimizer: Callable[[Mapping[str, jax.Array]], optax.GradientTransformation],
   dataset: pipeline.Dataset,
   durations: Durations,
+  diagnose: Callable[..., dict[str, jax.Array]] | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Makes the step of one trial: views, loss, gradients, update, for each phase of the method.
 
@@ -81,6 +83,7 @@ def make_train_step(
     create_optimizer: traced hyper-parameters -> optax transformation.
     dataset: the `Dataset`.
     durations: of the run, for `Info.progress`.
+    diagnose: None, or (state, views, info) -> further metrics, computed before the update.
 
   Returns:
     step(state, arrays, index int32[batch], trial, axis) -> (state, metrics {name: scalar}); an index
@@ -101,7 +104,7 @@ def make_train_step(
     raw |= {"index": index, "valid": index >= 0}
     batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
     optimizer = create_optimizer(trial.hyper)
-    metrics = {}
+    metrics = diagnose(state, batch, info) if diagnose else {}
     for phase in method.phases:
       update = functools.partial(
         update_phase, method, phase, phase.restrict(optimizer), batch, info
@@ -260,8 +263,10 @@ def _step_means(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   means = {}
   for name, value in metrics.items():
     ran = _phase_active(metrics, name) > 0
+    if name.startswith("ntk/"):
+      ran &= np.isfinite(value)
     if ran.any():
-      means[name] = np.where(ran, value, 0).sum(axis=1) / ran.sum(axis=1)
+      means[name] = np.where(ran, value, 0).sum(axis=1) / np.maximum(ran.sum(axis=1), 1)
   return means
 
 
@@ -295,7 +300,14 @@ class Run:
       steps_per_epoch=self.durations.steps_per_epoch,
       total_steps=self.durations.total,
     )
-    step = make_train_step(self.method, create_optimizer, self.dataset, self.durations)
+    diagnose = functools.partial(ntk.step_metrics, self.method, self.dataset)
+    step = make_train_step(
+      self.method,
+      create_optimizer,
+      self.dataset,
+      self.durations,
+      diagnose if config.ntk_diagnostics else None,
+    )
     self.train_steps = self.devices.compile(
       make_train_steps(step, config.steps_per_call), donate=(0,)
     )
@@ -349,7 +361,8 @@ class Run:
 
   def end_epoch(self) -> None:
     """Lets the method change the state between two epochs."""
-    if self.method.epoch_end is None or self.step % self.durations.steps_per_epoch:
+    due = self.step % self.durations.steps_per_epoch == 0 and self.step < self.durations.total
+    if self.method.epoch_end is None or not due:
       return
     state = self.method.epoch_end(
       self.step // self.durations.steps_per_epoch,
@@ -406,6 +419,15 @@ def traced_fields(config) -> tuple[str, ...]:
   """
   method = tuple(f"method.{name}" for name in methods.find(config).traced)
   return (*optim.TRACED, *method, *data.traced_fields(config))
+
+
+def check_config(config) -> None:
+  """Checks the values of a config without training: dataset, method and their fields.
+
+  Raises:
+    ValueError: what the dataset or the method refuses.
+  """
+  methods.create(config, data.load(config))
 
 
 def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import collections
 import json
 import logging
 import os
@@ -116,3 +117,26 @@ def test_a_config_file_that_is_not_json_is_refused(tmp_path):
   with pytest.raises(ValueError, match="expected the JSON config"):
     checkpoint.prepare_workdir(tmp_path, {"a": 1})
   assert (tmp_path / "config.json").read_text() == "{broken"
+
+
+def test_a_full_disk_is_named_before_anything_is_written(tmp_path, monkeypatch):
+  checkpointer = checkpoint.Checkpointer(tmp_path)
+  tree = {"a": np.zeros(1000, np.float32)}
+  checkpointer.save(1, tree)
+  usage = collections.namedtuple("usage", "total used free")
+  monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda folder: usage(9000, 8999, 1))
+  with pytest.raises(OSError, match=r"free disk for the checkpoint of step 2.*\[1\] are whole"):
+    checkpointer.save(2, tree)
+  checkpointer.close()
+  assert checkpoint.Checkpointer(tmp_path).steps() == [1]
+
+
+def test_a_write_that_fails_names_the_folder_and_what_to_do(tmp_path, monkeypatch):
+  checkpointer = checkpoint.Checkpointer(tmp_path)
+
+  def save(*args, **kwargs):
+    raise RuntimeError("No space left on device")
+
+  monkeypatch.setattr(checkpointer._manager, "save", save)
+  with pytest.raises(OSError, match=r"checkpoints: a checkpoint could not .*No space left.*--workdir"):
+    checkpointer.save(1, {"a": np.zeros(2)})

@@ -1,6 +1,6 @@
 """Datasets, their pipelines and their transforms."""
 
-from synjax.data import transforms, trifeature
+from synjax.data import transforms, trifeature, xor
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
 
 PROTOCOLS = ("clean", "paper")
@@ -15,9 +15,12 @@ def _load_trifeature(config) -> Dataset:
   return trifeature.load(config.data, config.protocol, {"image_1": transform, "image_2": transform})
 
 
-DATASETS = {"trifeature": _load_trifeature}
-# Fields of a generated dataset that may differ between runs of one program, see `Dataset.traced`.
-TRACED: dict[str, tuple[str, ...]] = {}
+DATASETS = {
+  "pid_xor": xor.load_pid_xor,
+  "spurious_xor": xor.load_spurious_xor,
+  "three_way_xor": xor.load_three_way_xor,
+  "trifeature": _load_trifeature,
+}
 
 
 def load(config) -> Dataset:
@@ -41,8 +44,9 @@ def load(config) -> Dataset:
 
 
 def traced_fields(config) -> tuple[str, ...]:
-  """Returns the dotted fields that the config's dataset reads from the trial."""
-  return TRACED.get(config.data.name, ())
+  """Returns the dotted fields in which runs on the config's dataset may differ within one program."""
+  # Only datasets that are generated have any, and those load in no time.
+  return load(config).traced if config.data.name in xor.NAMES else ()
 
 
 __all__ = ["DATASETS", "Batch", "Dataset", "Split", "Transform", "load", "traced_fields"]

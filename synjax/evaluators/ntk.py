@@ -83,3 +83,42 @@ def _gram(leaf, dtype):
   """Inner products [groups, groups] of one parameter's updates, in full precision on every device."""
   rows = leaf.reshape(leaf.shape[0], -1).astype(dtype)
   return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def step_metrics(method, dataset, state, batch, info) -> dict[str, jax.Array]:
+  """Computes the diagnostics of one training step, before its update.
+
+  Args:
+    method: a method with `train_logits` and two classes.
+    dataset: a `Dataset` that knows its sources.
+    state: `TrainState` of one trial.
+    batch: views of the step's batch.
+    info: `Info` of the step.
+
+  Returns:
+    "ntk/strength/<source>" and "ntk/alignment/<source>/<other>" -> scalar, NaN where a source is not in
+    the batch.
+
+  Raises:
+    ValueError: the dataset does not know its sources, or there are more than two classes.
+  """
+  if not dataset.sources or dataset.num_classes != 2:
+    raise ValueError(
+      "config.ntk_diagnostics: expected a dataset of two classes that knows its sources, found"
+      f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
+    )
+  batch = batch["clean"]
+
+  def logit(params):
+    logits = method.train_logits(params, state.model_state, batch, info)
+    return logits[:, 1] - logits[:, 0]
+
+  names = dataset.sources
+  found = ntk_diagnostics(
+    logit, state.params, batch["label"], batch["source"], len(names), valid=batch["valid"]
+  )
+  metrics = {f"ntk/strength/{name}": found["strength"][i] for i, name in enumerate(names)}
+  for i, first in enumerate(names):
+    for j, second in enumerate(names[:i]):
+      metrics[f"ntk/alignment/{second}/{first}"] = found["alignment"][j, i]
+  return metrics

@@ -43,4 +43,4 @@ def find(config) -> type[Method]:
   return METHODS[name]
 
 
-__all__ = ["METHODS", "Info", "Method", "Out", "Phase", "create", "find"]
+__all__ = ["METHODS", "CoMM", "InfMasking", "Info", "Method", "Out", "Phase", "create", "find"]

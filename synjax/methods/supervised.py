@@ -100,6 +100,11 @@ class Supervised(Method):
     losses |= self.unimodal_losses(params, features, batch, info, detach=detach)
     return Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
 
+  def train_logits(self, params, model_state, batch, info):
+    """Returns the fused class scores in training mode (dropout on), for diagnostics of a step."""
+    features, _ = self.encode(params, model_state, batch, info)
+    return self.fuse(params, features, self.padding(batch), info)[1]
+
   def features(self, params, model_state, batch):
     """Encodes a batch in evaluation mode."""
     networks = {name: state for name, state in model_state.items() if name != "moments"}

@@ -135,21 +135,18 @@ def test_resume_is_exact(prepared, tmp_path):
   config = tiny.get_config(name, total_steps=4, log_steps=2, eval_steps=4, checkpoint_steps=2)
   config.steps_per_call = 2
 
-  def finish(workdir):
+  def advance(workdir, until):
     with tiny.registered():
       run = train.Run(config, workdir)
-      while run.step < 4:
+      while run.step < until:
         run.advance()
         run.save()
-        yield run
       run.checkpointer.close()
+      return run.devices.fetch(run.state)
 
-  straight = list(finish(tmp_path / "straight"))[-1].state
-  first = finish(tmp_path / "stopped")
-  next(first).checkpointer.close()
-  resumed = list(finish(tmp_path / "stopped"))
-  assert len(resumed) == 1
-  jax.tree.map(np.testing.assert_array_equal, resumed[0].state, straight)
+  straight = advance(tmp_path / "straight", 4)
+  advance(tmp_path / "stopped", 2)
+  jax.tree.map(np.testing.assert_array_equal, advance(tmp_path / "stopped", 4), straight)
 
 
 def test_an_unknown_method_lists_the_known_ones():

@@ -1,0 +1,1 @@
+"""Sweeps: which configs to run together, and what to make of the results."""

@@ -1,0 +1,71 @@
+"""Spurious XOR: test accuracy against the strength of a shortcut, SynIB beside its controls.
+
+  python -m launch.sweep --config=configs/xor.py:supervised,spurious \
+    --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor
+
+198 runs: 11 strengths x 6 arms x 3 seeds. The shortcut is in training and validation only. Reference
+points: spec/verification.md, 3.3 (batch 100, 10 seeds; random: p = .5) and spec/synib.md, 3.4 (learned).
+Strength 1: vanilla at chance (50), oracle 100, random and learned in between.
+"""
+
+STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SEEDS = (0, 1, 2)
+ACCURACY = "test/label/accuracy"
+
+_PENALTY = {"method.penalty": 1.0}
+ARMS = (
+  {"arm": "vanilla", "config": "supervised,spurious"},
+  {
+    "arm": "random", "config": "synib,spurious", "method.mask": "random",
+    "method.corrupt_probability": 0.5, **_PENALTY,
+  },
+  {"arm": "learned", "config": "synib,spurious", "method.mask": "learned", **_PENALTY},
+  {"arm": "oracle", "config": "synib,spurious", "method.mask": "oracle", **_PENALTY},
+  {"arm": "confidence_penalty", "config": "confidence_penalty,spurious", **_PENALTY},
+  {"arm": "full_corruption", "config": "full_corruption,spurious", **_PENALTY},
+)  # fmt: skip
+
+_VANILLA = (100, 99.9, 99.0, 94.2, 82.4, 70.3, 59.9, 53.7, 51.4, 50.7, 50.4)
+_RANDOM = (100, 100, 100, 99.9, 99.8, 99.4, 98.2, 96.1, 92.0, 86.0, 71.4)
+_LEARNED = {0.0: 100, 0.4: 100, 0.8: 100, 1.0: 99}
+REFERENCE = {  # arm -> strength -> accuracy in %
+  "vanilla": dict(zip(STRENGTHS, _VANILLA, strict=True)),
+  "random": dict(zip(STRENGTHS, _RANDOM, strict=True)),
+  "learned": _LEARNED,
+  "oracle": dict.fromkeys(STRENGTHS, 100),
+}
+
+
+def get_hyper(hyper):
+  """Returns the rows."""
+  return hyper.product([ARMS, hyper.sweep("data.strength", STRENGTHS), hyper.sweep("seed", SEEDS)])
+
+
+def get_report():
+  """Describes the table and the figure."""
+  return {
+    "title": "Spurious XOR",
+    "metrics": {ACCURACY: "test accuracy (%)"},
+    "reference": [
+      {
+        "where": {"arm": arm, "data.strength": strength},
+        "values": {ACCURACY: percent / 100},
+        "source": "replica of the paper's curve, spec/verification.md 3.3 and spec/synib.md 3.4",
+      }
+      for arm, curve in REFERENCE.items()
+      for strength, percent in curve.items()
+    ],
+    "plots": [
+      {
+        "name": name,
+        "kind": "curve",
+        "x": "data.strength",
+        "xlabel": "strength of the shortcut in training (absent in test)",
+        "line": "arm",
+        "metric": ACCURACY,
+        "which": which,
+        "chance": 0.5,
+      }
+      for name, which in (("accuracy", "best"), ("accuracy_last", "last"))
+    ],
+  }

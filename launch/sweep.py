@@ -1,0 +1,74 @@
+"""Runs a sweep: python -m launch.sweep --config=FILE[:ARGUMENT] --sweep=FILE[:ARGUMENT] --workdir=FOLDER.
+
+Starting it again continues: rows that are done are skipped, failed ones are tried again. Other
+machines take a share with --shard=i/n and the same workdir (launch/slurm_sweep.sh). Ends with
+rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only makes them at any time.
+`--config.<field>=<value>` holds for every row that does not set the field itself.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch import app
+from synjax import sweep, sweep_file, train
+from synjax.report import sweeps
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
+_SWEEP = flags.DEFINE_string("sweep", None, "Sweep file, in configs/sweeps; FILE or FILE:ARGUMENT.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Output folder of the sweep.")
+_SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process trains share i of n, from 0.")
+_ONLY = flags.DEFINE_enum("only", "all", list(sweep.ONLY), "Which of the unfinished rows to train.")
+_RERUN = flags.DEFINE_list("rerun", [], "Ids of rows to train again, and no others.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the rows and stop.")
+_REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Write table and plots and stop.")
+_MAX_STACK = flags.DEFINE_integer(
+  "max_stack", None, "Most rows in one program; unlimited if unset."
+)
+_KEEP_WORKDIRS = flags.DEFINE_bool("keep_workdirs", False, "Keep the workdirs of finished groups.")
+flags.mark_flags_as_required(["config", "sweep", "workdir"])
+
+
+def main() -> None:
+  """Runs the command; fails when rows of this process failed."""
+  overrides, description = sweep_file.load(_SWEEP.value)
+  failed = 0 if _REPORT_ONLY.value else _run(overrides)
+  if _DRY_RUN.value:
+    return
+  path = sweeps.write_sweep_report(_WORKDIR.value, description)
+  print(path.read_text())
+  print(f"report: {path}")
+  if failed:
+    raise ValueError(f"{failed} rows failed, see the end of {path}; the same command retries them")
+
+
+def _run(overrides: list[sweep_file.Overrides]) -> int:
+  """Lists or trains this process' rows; returns how many failed."""
+  flag = flags.FLAGS["config"]
+  rows = sweep.expand(
+    sweep_file.config_maker(
+      config_flags.get_config_filename(flag), config_flags.get_override_values(flag)
+    ),
+    overrides,
+    traced=train.traced_fields,
+    check=train.check_config,
+  )
+  index, count = sweep.parse_shard(_SHARD.value)
+  groups = sweep.shard(sweep.group(rows, _MAX_STACK.value), index, count)
+  if _DRY_RUN.value:
+    print(sweep.list_rows(groups, _WORKDIR.value))
+    return 0
+  journal = sweep.Journal(_WORKDIR.value, index, count)
+  journal.declare(rows)
+  end = sweep.run(
+    groups,
+    journal,
+    train.train_and_evaluate,
+    only=_ONLY.value,
+    rerun_ids=_RERUN.value,
+    keep_workdirs=_KEEP_WORKDIRS.value,
+  )
+  return end.failed
+
+
+if __name__ == "__main__":
+  app.run(main)

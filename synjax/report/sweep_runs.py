@@ -1,0 +1,176 @@
+"""Reads the rows of a sweep from its folder, and averages them over seeds."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synjax.report.runs import CHECKPOINTS
+from synjax.report.tables import NOT_AVAILABLE
+from synjax.sweep import read_journal
+
+KEYS = ("title", "metrics", "percent", "table", "reference", "plots")
+PLOT_KEYS = {
+  "curve": ("x", "line", "metric"),
+  "simplex": ("fields", "panel", "metric"),
+  "bars": ("x", "metrics"),
+}
+OPTIONAL_KEYS = ("which", "where", "chance", "labels", "range", "xlabel", "title")
+SEED_FIELDS = ("seed", "num_seeds")
+
+
+class Score(NamedTuple):
+  """Mean, standard deviation (ddof 1), standard error and number of runs; NaN where undefined."""
+
+  mean: float
+  std: float
+  error: float
+  n: int
+
+
+def score(values: Sequence[float]) -> Score:
+  """Summarises the values that are not NaN."""
+  known = np.array([value for value in values if not math.isnan(value)], float)
+  std = known.std(ddof=1) if len(known) > 1 else math.nan
+  mean = known.mean() if len(known) else math.nan
+  return Score(float(mean), float(std), float(std / math.sqrt(max(len(known), 1))), len(known))
+
+
+class Sweep:
+  """The rows of a sweep as its folder has them now, and how to read them.
+
+  Attributes:
+    declared: the overrides of every row, by id.
+    entries: the latest journal entry of every declared row that has one, in the order declared.
+    done: the entries that are done.
+    description: see `synjax.report.sweeps`.
+    scale: what metrics are multiplied with.
+  """
+
+  def __init__(self, folder: pathlib.Path, description: Mapping[str, Any]):
+    """Reads the folder and checks the description against it."""
+    path = folder / "sweep.json"
+    if not path.exists():
+      raise ValueError(f"{path}: expected the rows of a sweep, found no file; start launch.sweep")
+    self.declared = {
+      row["id"]: {name: _hashable(value) for name, value in row["overrides"].items()}
+      for row in json.loads(path.read_text())["rows"]
+    }
+    entries = read_journal(folder)
+    self.entries = [entries[name] for name in self.declared if name in entries]
+    self.others = len(entries) - len(self.entries)
+    self.done = [entry for entry in self.entries if entry["status"] == "done"]
+    self.description = description
+    self.scale = 100 if description.get("percent", True) else 1
+    _check_description(description, self.done)
+
+  @property
+  def state(self) -> str:
+    """Says how many rows are done."""
+    failed = len(self.entries) - len(self.done)
+    text = f"{len(self.done)} of {len(self.declared)} rows done"
+    return text + (f", {failed} failed" if failed else "")
+
+  def text(self, value: float | None, digits: int = 1) -> str:
+    """Formats a value: in %, `digits` behind the point, else four significant digits."""
+    if value is None or math.isnan(value):
+      return NOT_AVAILABLE
+    return f"{value:.{digits}f}" if self.scale == 100 else f"{value:.4g}"
+
+  def label(self, metric: str) -> str:
+    """Returns the name of a metric for people."""
+    return self.description.get("metrics", {}).get(metric, metric)
+
+  def metrics(self) -> list[str]:
+    """Returns every metric that was measured."""
+    return list(dict.fromkeys(n for e in self.done for w in CHECKPOINTS for n in e[w]))
+
+  def cells(
+    self,
+    fields: Sequence[str],
+    metric: str,
+    which: str,
+    *,
+    where: Mapping[str, Any] | None = None,
+    pool: bool = False,
+  ) -> dict[tuple, Score]:
+    """Summarises a metric over the runs that agree in some fields.
+
+    Args:
+      fields: overrides, or fields of the config.
+      metric: its name.
+      which: "best" or "last".
+      where: field -> value, of the runs to take.
+      pool: whether runs may differ in more than the seed.
+
+    Returns:
+      The fields' values -> score, times `scale`.
+
+    Raises:
+      ValueError: runs to be averaged differ in more than the seed, and `pool` is False.
+    """
+    values: dict[tuple, list[float]] = {}
+    first: dict[tuple, Mapping[str, Any]] = {}
+    for entry in self.done:
+      matches = all(field_of(entry, name) == value for name, value in (where or {}).items())
+      if not matches or metric not in entry[which]:
+        continue
+      key = tuple(field_of(entry, name) for name in fields)
+      values.setdefault(key, []).append(self.scale * entry[which][metric])
+      varied = {k: v for k, v in entry["overrides"].items() if k not in SEED_FIELDS}
+      known = first.setdefault(key, varied)
+      if not pool and known != varied:
+        differing = sorted(n for n in {*known, *varied} if known.get(n) != varied.get(n))
+        raise ValueError(
+          f"report of the sweep, {metric} by {', '.join(fields)}: expected runs that differ in their"
+          f" seeds only, found some that differ in {', '.join(differing)}; name the field, or choose"
+          ' its value with "where"'
+        )
+    return {key: score(found) for key, found in values.items()}
+
+  def reference(self, overrides: Mapping[str, Any], metric: str) -> float | None:
+    """Returns the reference value for a run with these fields, times `scale`."""
+    for reference in self.description.get("reference", ()):
+      if metric in reference["values"] and reference["where"].items() <= overrides.items():
+        return self.scale * reference["values"][metric]
+    return None
+
+
+def field_of(entry: Mapping[str, Any], name: str) -> Any:
+  """Returns an override or, where there is none, a field of the config; None when it has none."""
+  if name in entry["overrides"]:
+    return _hashable(entry["overrides"][name])
+  value = entry["config"]
+  for part in name.split("."):
+    value = value.get(part) if isinstance(value, Mapping) else None
+  return _hashable(value)
+
+
+def _hashable(value: Any) -> Any:
+  return tuple(value) if isinstance(value, list) else value
+
+
+def _check_description(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
+  unknown = sorted(set(description) - set(KEYS))
+  if unknown:
+    raise ValueError(f"get_report: expected keys of {KEYS}, found {unknown}")
+  wanted = list(description.get("metrics", {}))
+  for plot in description.get("plots", ()):
+    kind = plot.get("kind")
+    if kind not in PLOT_KEYS:
+      raise ValueError(f"get_report: plot: expected a kind of {sorted(PLOT_KEYS)}, found {kind!r}")
+    needed = {"name", "kind", *PLOT_KEYS[kind]}
+    wrong = (needed - set(plot)) | (set(plot) - needed - set(OPTIONAL_KEYS))
+    if wrong:
+      raise ValueError(
+        f"get_report: plot {plot.get('name')!r} of kind {kind}: expected {sorted(needed)} and some of"
+        f" {OPTIONAL_KEYS}, missing or unknown: {sorted(wrong)}"
+      )
+    wanted += plot["metrics"] if kind == "bars" else [plot["metric"]]
+  known = {name for entry in done for which in CHECKPOINTS for name in entry[which]}
+  missing = [name for name in wanted if name not in known]
+  if done and missing:
+    raise ValueError(f"get_report: expected metrics of {sorted(known)}, found {missing}")

@@ -1,0 +1,257 @@
+"""SynIB and its controls: what is corrupted, what is penalised, and where gradients flow."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from synjax import losses, methods, train, trial
+from tests import tiny
+
+
+def prepare(name="synib", batch=6, **fields):
+  """Returns (method, params, model_state, batch, info) on the tiny dataset with an MLP trunk."""
+  config = tiny.get_config(name, **{"model.trunk.name": "mlp", "model.trunk.hidden": (8,)})
+  config.model.modalities.series.encoder.features = 6
+  config.method.update(fields)
+  dataset = tiny.load_dataset(config)
+  method = methods.create(config, dataset)
+  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(batch))
+  raw |= {"index": jnp.arange(batch), "valid": jnp.ones(batch, bool)}
+  params, model_state = method.init(jax.random.key(0), raw)
+  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
+  info = methods.Info(
+    step=jnp.int32(0),
+    progress=jnp.float32(0.5),
+    key=jax.random.key(1),
+    index=jnp.arange(batch),
+    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
+  )
+  return method, params, model_state, raw, info
+
+
+def gradient(prepared, term):
+  method, params, model_state, raw, info = prepared
+  return jax.grad(lambda p: method.loss(p, model_state, {"clean": raw}, info).losses[term])(params)
+
+
+def is_zero(tree):
+  return all(not np.any(leaf) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("fill", ["noise", "ema", "zeros", "shuffle"])
+@pytest.mark.parametrize("mask", ["random", "learned", "full"])
+@pytest.mark.parametrize("site", ["input", "latent"])
+def test_no_mask_is_a_no_op(site, mask, fill):
+  method, params, model_state, raw, info = prepare(site=site, mask=mask, fill=fill, mask_steps=2)
+  features, _ = method.encode(params, model_state, raw, info)
+  model_state = method.update_moments(model_state, raw, features, info)
+  replaced, corrupt, _ = method.corrupt(params, model_state, raw, features, info)
+  values = method.corruptible(raw, features)
+  for name in values:
+    assert corrupt[name].any()
+    changed = np.asarray(replaced[name] != values[name])
+    assert not changed[~np.asarray(corrupt[name])].any()
+    if fill == "shuffle":  # a row may receive its own features, and ties happen
+      assert changed.any()
+    elif not (fill == "zeros" and site == "latent"):  # a latent may be 0 already, after a ReLU
+      np.testing.assert_array_equal(changed, corrupt[name])
+
+
+def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
+  with pytest.raises(ValueError, match=r"config\.method\.mask: oracle needs site=input"):
+    prepare(mask="oracle", site="latent")
+  prepared = prepare("synib", mask="random", site="input", fill="noise")
+  method, params, model_state, raw, info = prepared
+  method.config.method.mask = "oracle"
+  method.dataset.informative["series"] = np.zeros((5, 3), bool)
+  replaced, _, _ = method.corrupt(params, model_state, raw, {"table": 0, "series": 0}, info)
+  changed = np.asarray(replaced["table"] != raw["table"])
+  np.testing.assert_array_equal(changed.all(axis=0), [False, True, False, False])
+  np.testing.assert_array_equal(changed.any(axis=0), [False, True, False, False])
+  np.testing.assert_array_equal(replaced["series"], raw["series"])
+  method.config.method.mask = "random"
+  augmented = prepare("masked_augmentation", mask="random", site="input", fill="noise")[0]
+  augmented.config.method.mask = "oracle"
+  corrupt, _ = augmented.draw("table", params, model_state, raw, raw["table"], (6, 4), info)
+  np.testing.assert_array_equal(corrupt[0], [True, False, True, True])
+
+
+def test_each_pass_corrupts_one_modality_and_the_penalty_is_the_sum_over_passes():
+  method, params, model_state, raw, info = prepare(site="latent", mask="full", fill="zeros")
+  out = method.loss(params, model_state, {"clean": raw}, info)
+  features = method.features(params, model_state, raw)
+  expected = 0.0
+  for name in features:
+    corrupted = {**features, name: jnp.zeros_like(features[name])}
+    logits = method.fuse(params, corrupted, {}, info)[1]
+    expected += losses.categorical_kl(logits).mean()
+  np.testing.assert_allclose(out.losses["penalty"], expected, rtol=1e-5)
+  intact = method.fuse(params, features, {}, info)[1]
+  log_probs = jax.nn.log_softmax(intact)
+  cross = -jnp.take_along_axis(log_probs, raw["label"][:, None], 1).mean()
+  np.testing.assert_allclose(out.losses["fused"], cross, rtol=1e-5)
+
+
+def test_lambda_and_the_unimodal_weight_scale_their_terms():
+  prepared = prepare(unimodal_weight=1.0)
+  method, params, model_state, raw, info = prepared
+  one = method.loss(params, model_state, {"clean": raw}, info).losses
+  hyper = info.hyper | {"method.penalty": 3.0, "method.unimodal_weight": 0.5}
+  other = method.loss(params, model_state, {"clean": raw}, info.replace(hyper=hyper)).losses
+  np.testing.assert_allclose(other["penalty"], 3 * one["penalty"], rtol=1e-5)
+  np.testing.assert_allclose(other["unimodal_table"], 0.5 * one["unimodal_table"], rtol=1e-5)
+  np.testing.assert_allclose(other["fused"], one["fused"], rtol=1e-6)
+
+
+def test_gradients_flow_where_the_options_say():
+  flows = gradient(prepare(unimodal_weight=1.0), "penalty")
+  assert not is_zero(flows["encoders_table"])
+  assert is_zero(flows["unimodal_heads_table"])
+  assert is_zero(gradient(prepare(kl_updates_encoders=False), "penalty")["encoders_table"])
+  attached = gradient(prepare(unimodal_weight=1.0), "unimodal_table")
+  detached = gradient(prepare(unimodal_weight=1.0, detach_unimodal=True), "unimodal_table")
+  assert not is_zero(attached["encoders_table"])
+  assert is_zero(detached["encoders_table"])
+  assert not is_zero(detached["unimodal_heads_table"])
+  anchored = gradient(prepare(reference="unimodal"), "penalty")
+  assert is_zero(anchored["unimodal_heads_series"])
+
+
+def test_the_unimodal_reference_is_the_intact_modalitys_prediction():
+  method, params, model_state, raw, _ = prepare(reference="unimodal")
+  features = method.features(params, model_state, raw)
+  scores = {m: jax.nn.softmax(method.unimodal(params, m, z)) for m, z in features.items()}
+  found = method.reference(params, features, 0, raw)  # table corrupted: series is intact
+  np.testing.assert_allclose(found, scores["series"], rtol=1e-5)
+  method.config.method.anchor = "corrupted"
+  found = method.reference(params, features, 0, raw)
+  np.testing.assert_allclose(found, scores["table"], rtol=1e-5)
+
+
+def test_a_sampled_subset_of_modalities_is_rescaled_to_the_sum_in_the_mean():
+  whole = prepare(mask="full", fill="zeros", site="latent")
+  method, params, model_state, raw, info = whole
+  expected = method.loss(params, model_state, {"clean": raw}, info).losses["penalty"]
+  sampled = prepare(mask="full", fill="zeros", site="latent", num_corrupted=1)[0]
+  values = {
+    float(
+      sampled.loss(params, model_state, {"clean": raw}, info.replace(key=jax.random.key(i))).losses[
+        "penalty"
+      ]
+    ).__round__(7)
+    for i in range(12)
+  }
+  assert len(values) == 2  # one of two modalities, each twice its own divergence
+  np.testing.assert_allclose(np.mean(list(values)), expected, rtol=1e-4)
+
+
+def test_an_empty_mask_is_the_confidence_penalty():
+  method, params, model_state, raw, info = prepare(mask="random", site="input", fill="noise")
+  hyper = info.hyper | {"method.corrupt_probability": 0.0}
+  empty = method.loss(params, model_state, {"clean": raw}, info.replace(hyper=hyper))
+  control = prepare("confidence_penalty")[0]
+  penalised = control.loss(params, model_state, {"clean": raw}, info)
+  np.testing.assert_allclose(empty.losses["penalty"], penalised.losses["penalty"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["gaussian_logits", "dirichlet"])
+def test_the_released_forms_of_the_penalty_follow_their_formulas(family):
+  prepared = prepare(family=family, mask="full", fill="zeros", site="latent")
+  method, params, model_state, raw, info = prepared
+  out = method.loss(params, model_state, {"clean": raw}, info)
+  features = method.features(params, model_state, raw)
+  expected = 0.0
+  for name in features:
+    corrupted = {**features, name: jnp.zeros_like(features[name])}
+    feature, logits = method.fuse(params, corrupted, {}, info)
+    head = params["log_variance"]
+    spread = np.asarray(feature @ head["kernel"] + head["bias"], np.float64)
+    if family == "gaussian_logits":
+      mean = np.asarray(logits, np.float64)
+      expected += 0.5 * (np.exp(spread) + mean**2 - 1 - spread).sum(1).mean()
+    else:
+      expected += losses.dirichlet_kl(jnp.asarray(np.log1p(np.exp(spread)) + 1)).mean()
+  np.testing.assert_allclose(out.losses["penalty"], expected, rtol=1e-4)
+
+
+def test_attention_masking_hides_tokens_without_changing_shapes():
+  config = tiny.get_config("synib")
+  config.method.update({"site": "token", "fill": "attention", "mask": "random"})
+  dataset = tiny.load_dataset(config)
+  method = methods.create(config, dataset)
+  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(4))
+  raw |= {"valid": jnp.ones(4, bool)}
+  params, model_state = method.init(jax.random.key(0), raw)
+  info = methods.Info(
+    step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(4),
+    hyper={"method.corrupt_probability": 0.5},
+  )  # fmt: skip
+  features = method.features(params, model_state, raw)
+  hidden = {
+    "table": jnp.zeros((4, 6), bool),
+    "series": jnp.array([[True, False, True, True, False]] * 4),
+  }
+  _, logits = method.fuse_passes(params, features, features, hidden, [1], raw, info)
+  fewer = {**features, "series": features["series"][:, jnp.array([1, 4])]}
+  np.testing.assert_allclose(
+    logits[1], method.fuse(params, fewer, {}, info)[1], rtol=1e-4, atol=1e-5
+  )
+  np.testing.assert_allclose(
+    logits[0], method.fuse(params, features, {}, info)[1], rtol=1e-4, atol=1e-5
+  )
+
+
+def test_the_learned_mask_spares_what_the_unimodal_head_reads():
+  method, params, model_state, raw, info = prepare(
+    site="latent", mask="learned", fill="zeros", mask_steps=40, mask_sparsity=0.05, batch=8
+  )
+  features = {"table": jnp.ones((8, 6)), "series": jnp.ones((8, 6))}
+  head = {"kernel": jnp.zeros((6, 2)).at[2, 1].set(8.0), "bias": jnp.zeros(2)}
+  params = {**params, "unimodal_heads_table": {"scores": head}}
+  raw = {**raw, "label": jnp.ones(8, jnp.int32), "valid": jnp.ones(8, bool)}
+  corrupt, share = method.learn(
+    "table", params, model_state, raw, features["table"], (8, 6), info.replace(index=jnp.arange(8))
+  )
+  np.testing.assert_array_equal(corrupt, np.arange(6)[None].repeat(8, 0) != 2)
+  np.testing.assert_allclose(share, 1 / 6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("fields", "message"),
+  [
+    ({"penalty": -1.0}, r"config\.method\.penalty: expected in \[0, inf\], found -1"),
+    ({"corrupt_probability": 1.5}, r"config\.method\.corrupt_probability: expected in \[0, 1\]"),
+    ({"mask": "none"}, r"config\.method\.mask: expected one of .*learned"),
+    ({"fill": "attention"}, r"config\.method\.fill: expected one of"),
+    ({"site": "token"}, r"config\.method\.site: token needs .*transformer"),
+    ({"num_corrupted": 3}, r"config\.method\.num_corrupted: expected 1 to 2, found 3"),
+    ({"unimodal_weight": -0.1}, r"config\.method\.unimodal_weight"),
+  ],
+)
+def test_bad_fields_are_named(fields, message):
+  with pytest.raises(ValueError, match=message):
+    prepare(**fields)
+
+
+def test_a_classifier_needs_labels():
+  config = tiny.get_config("supervised")
+  dataset = types.SimpleNamespace(num_classes=0, name="stand-in", modalities=("table",))
+  with pytest.raises(ValueError, match="learns from labels, which stand-in lacks"):
+    methods.create(config, dataset)
+
+
+def test_the_ensemble_averages_probabilities_and_its_members_share_nothing():
+  method, params, model_state, raw, info = prepare("ensemble")
+  single = jax.nn.softmax(method.unimodal_logits(params, model_state, raw))
+  found = jax.nn.softmax(method.logits(params, model_state, raw))
+  np.testing.assert_allclose(found, single.mean(axis=1), rtol=1e-5)
+  grads = gradient((method, params, model_state, raw, info), "unimodal_table")
+  assert is_zero(grads["encoders_series"])
+  assert not is_zero(grads["encoders_table"])
+  alone = prepare("unimodal", modality="series")
+  assert set(alone[1]) == {"encoders_series", "unimodal_heads_series", "adapters_series"} & set(
+    alone[1]
+  )
