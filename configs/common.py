@@ -33,7 +33,9 @@ def base_config() -> ConfigDict:
 
   config.evaluators = ("representation",)  # and / or "classification"
   config.evaluate_train = False  # "classification": score the training split at each evaluation too
-  config.ntk_diagnostics = False  # learning signal of each source at every step (supervised methods)
+  config.ntk_diagnostics = (
+    False  # learning signal of each source at every step (supervised methods)
+  )
   config.select_metric = ""  # validation metric that picks the checkpoint, higher is better
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
 

@@ -1,11 +1,15 @@
-"""Measures speed and memory: python -m launch.benchmark [--only=fusion,deep,step,calls,probe].
+"""Measures speed and memory: python -m launch.benchmark [--only=fusion,deep,...].
 
 Every row compares two implementations in one run: operations and temporary memory as XLA counts them
 for the compiled program, and wall time (the lowest of several runs). The last column says whether the
-row meets its bound. Takes about 5 minutes on 2 cores; needs the extra `benchmark` (scikit-learn).
+row meets its bound. Takes about 12 minutes on 2 cores; needs the extra `benchmark` (scikit-learn).
 """
 
 import functools
+import os
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,13 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from configs import trifeature
+from configs import trifeature, xor
+from configs.sweeps import spurious_xor
 from launch import app
-from synjax import losses, masking, methods, metrics, models, optim, train, trial
+from synjax import data, losses, masking, methods, metrics, models, optim, train, trial
 from synjax.data import pipeline, transforms
 from synjax.evaluators import linear_probe
+from synjax.methods.supervised import cross_entropy
 
-_NAMES = ("fusion", "deep", "step", "calls", "probe")
+_NAMES = ("fusion", "deep", "step", "calls", "probe", "synib", "sweep")
 _ONLY = flags.DEFINE_list("only", list(_NAMES), f"Sections to run, of {', '.join(_NAMES)}.")
 
 
@@ -254,11 +260,103 @@ def probe_rows() -> Iterator[Row]:
   )  # fmt: skip
 
 
+def _synib_step(**fields) -> tuple[float, methods.Method, tuple]:
+  """Counts the operations of a step of PID-controlled XOR; returns them, the method and its inputs."""
+  name = "synib" if fields else "supervised"
+  config = xor.get_config(f"{name},pid")
+  config.method.update(fields)
+  dataset = data.load(config)
+  method = methods.create(config, dataset)
+  one = trial.stack(config, train.traced_fields(config), [{"seed": 0}])
+  one = jax.tree.map(lambda x: jnp.asarray(x[0]), one)
+  arrays = jax.jit(dataset.train.generate)(one)
+  batch = dataset.train.gather(arrays, jnp.arange(config.batch_size))
+  batch |= {"valid": jnp.ones(config.batch_size, bool)}
+  params, model_state = jax.jit(method.init)(jax.random.key(0), batch)
+  info = methods.Info(
+    step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(0),
+    index=jnp.arange(config.batch_size), hyper=one.hyper,
+  )  # fmt: skip
+
+  def objective(params):
+    return sum(method.loss(params, model_state, {"clean": batch}, info).losses.values())
+
+  cost = measure(jax.value_and_grad(objective), params, run=False)
+  return cost.operations, method, (params, model_state, batch, info)
+
+
+def synib_rows() -> Iterator[Row]:
+  """SynIB's step against vanilla's, in operations, and the share of the learned mask's inner loop."""
+  vanilla, _, _ = _synib_step()
+  latent, method, (params, model_state, batch, info) = _synib_step(site="latent", mask="random")
+  features = method.features(params, model_state, batch)
+
+  def fusion(params, features):
+    return cross_entropy(method.fuse(params, features, {}, info)[1], batch, info)
+
+  def draw(features):
+    return method.corrupt(params, model_state, batch, features, info)
+
+  part = measure(jax.value_and_grad(fusion, (0, 1)), params, features, run=False).operations
+  draws = measure(draw, features, run=False).operations
+  extra = (latent - vanilla - draws) / part
+  yield Row(
+    "PID XOR step: SynIB on latents against vanilla", f"{latent / 1e9:.3f} GFLOP",
+    f"{vanilla / 1e9:.3f} GFLOP, of it fusion {part / 1e9:.3f}",
+    f"{extra:.2f} fusions more, and {draws / 1e9:.3f} GFLOP of draws",
+    f"at most M = {len(features)} fusions more, encoders once", extra <= 1.02 * len(features),
+  )  # fmt: skip
+  random, _, _ = _synib_step(site="input", mask="random")
+  steps = 20
+  learned, _, _ = _synib_step(site="input", mask="learned", mask_steps=steps)
+  # XLA counts the body of the scan once: an inner step is what a learned mask adds.
+  inner = steps * (learned - random)
+  yield Row(
+    f"PID XOR step: learned mask, T = {steps}", f"{(random + inner) / 1e9:.2f} GFLOP",
+    f"{random / 1e9:.2f} GFLOP without", f"inner loop {100 * inner / (random + inner):.0f} %",
+    "reported", True,
+  )  # fmt: skip
+
+
+def sweep_rows() -> Iterator[Row]:
+  """The Spurious XOR curve as stacked programs against one process a run, one of each arm measured."""
+  base = [sys.executable, "-m"]
+  sweep_file = "configs/sweeps/spurious_xor.py"
+  with tempfile.TemporaryDirectory() as folder:
+
+    def timed(name: str, *arguments: str) -> float:
+      environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": f"{folder}/{name}-compiled"}
+      start = time.perf_counter()
+      subprocess.run([*base, *arguments], env=environment, check=True, capture_output=True)
+      return time.perf_counter() - start
+
+    alone = []
+    for arm in spurious_xor.ARMS:
+      fields = {k: v for k, v in arm.items() if k not in ("arm", "config")} | {"num_seeds": 1}
+      flags_ = [f"--config.{field}={value}" for field, value in fields.items()]
+      config = f"--config=configs/xor.py:{arm['config']}"
+      workdir = f"--workdir={folder}/{arm['arm']}"
+      alone.append(timed(arm["arm"], "launch.train", config, workdir, *flags_))
+    stacked = timed(
+      "stacked", "launch.sweep", "--config=configs/xor.py:supervised,spurious",
+      f"--sweep={sweep_file}", f"--workdir={folder}/sweep",
+    )  # fmt: skip
+  runs = len(spurious_xor.STRENGTHS) * len(spurious_xor.SEEDS)
+  separate = runs * sum(alone)
+  yield Row(
+    f"Spurious XOR, {runs * len(alone)} runs: stacked programs against one process each",
+    f"{stacked:.0f} s", f"{separate:.0f} s: {runs} x one measured process of each arm",
+    f"{separate / stacked:.1f}x faster", "10x; stacked at most 300 s",
+    separate >= 10 * stacked and stacked <= 300,
+  )  # fmt: skip
+
+
 def main() -> None:
   """Runs the sections and prints their table."""
-  sections = dict(
-    zip(_NAMES, (fusion_rows, deep_rows, step_rows, calls_rows, probe_rows), strict=True)
-  )
+  functions = (
+    fusion_rows, deep_rows, step_rows, calls_rows, probe_rows, synib_rows, sweep_rows,
+  )  # fmt: skip
+  sections = dict(zip(_NAMES, functions, strict=True))
   unknown = sorted(set(_ONLY.value) - set(sections))
   if unknown:
     raise ValueError(f"--only: expected some of {_NAMES}, found {unknown}")

@@ -138,5 +138,7 @@ def test_a_write_that_fails_names_the_folder_and_what_to_do(tmp_path, monkeypatc
     raise RuntimeError("No space left on device")
 
   monkeypatch.setattr(checkpointer._manager, "save", save)
-  with pytest.raises(OSError, match=r"checkpoints: a checkpoint could not .*No space left.*--workdir"):
+  with pytest.raises(
+    OSError, match=r"checkpoints: a checkpoint could not .*No space left.*--workdir"
+  ):
     checkpointer.save(1, {"a": np.zeros(2)})

@@ -80,7 +80,7 @@ def load_spurious_xor(config) -> pipeline.Dataset:
   test = _generated_split(
     sizes["num_test"],
     lambda trial: {"test_seed": trial.seed},
-    lambda arrays, index: make(_example_keys(arrays["test_seed"], "test", index), 0.3),
+    lambda arrays, index: make(_example_keys(arrays["test_seed"], "test", index), 0.0),
   )
   signal = np.zeros(_SPURIOUS_FEATURES, bool)
   signal[_SIGNAL] = True
