@@ -3,6 +3,16 @@
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+SUPERVISED_METHODS = (
+  "confidence_penalty",
+  "ensemble",
+  "full_corruption",
+  "masked_augmentation",
+  "supervised",
+  "synib",
+  "unimodal",
+)
+
 
 def base_config() -> ConfigDict:
   """Returns the fields of a run; files beside this one fill in data, model and method."""
@@ -123,7 +133,7 @@ def method_config(name: str, **fields) -> ConfigDict:
 
 def learns_from_labels(name: str) -> bool:
   """Says whether a method is a classifier, to be scored as one."""
-  return name not in ("comm", "infmasking")
+  return name in SUPERVISED_METHODS
 
 
 def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:

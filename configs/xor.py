@@ -1,14 +1,16 @@
-"""The synthetic studies of SynIB: Spurious XOR, PID-controlled XOR, and one of three modalities.
+r"""The synthetic studies of SynIB: Spurious XOR, PID-controlled XOR, and one of three modalities.
 
 `--config=configs/xor.py:METHOD,PRESET` with the presets `spurious`, `pid` and `three`. Test accuracy in %
 (SynIB, App. F, and spec/synib.md 3.4, 3 seeds):
 
   spurious, shortcut strength 1 (chance 50)      supervised 50, random mask below oracle, oracle 100
-  pid at (.45, 0, .45, .10), synergy examples    supervised 50.3 (tuned: 90.0), random p=.5 lambda 10: 94.7,
-                                                 learned 94.2, oracle 98.4, confidence penalty 87.3
+  pid at (.45, 0, .45, .10), synergy examples    supervised 50.3, tuned 90.0; with lambda 10:
+                                                 random p=.5 94.7, learned 94.2, oracle 98.4,
+                                                 confidence penalty 87.3
 
   python -m launch.train --config=configs/xor.py:synib,spurious --workdir=runs/spurious   # seconds
-  python -m launch.sweep --config=configs/xor.py --sweep=configs/sweeps/spurious_xor.py --workdir=runs/curve
+  python -m launch.sweep --config=configs/xor.py:supervised,spurious \
+    --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor
 """
 
 from ml_collections import ConfigDict
@@ -30,6 +32,7 @@ def get_config(argument: str = "synib") -> ConfigDict:
   config.keep_partial_batch = True
   config.seed = 0
   config.num_seeds = 3
+  config.num_devices = 1  # models this small fill one device together; sweeps share out by --shard
   config.eval_batch_size = 500
   config.log_epochs = 10.0
   {"spurious": _spurious, "pid": _pid, "three": _three}[preset](config)

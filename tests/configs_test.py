@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from configs import common, trifeature
+from configs import common, trifeature, xor
 from synjax import train
 
 METHODS = ("infmasking", "comm")
@@ -44,13 +44,56 @@ def cache_dir(tmp_path_factory):
   return tmp_path_factory.mktemp("trifeature")
 
 
-@pytest.mark.parametrize(("method", "preset"), list(itertools.product(METHODS, trifeature.PRESETS)))
-def test_every_config_builds_and_takes_a_step(method, preset, tmp_path, cache_dir):
-  config = shrink(trifeature.get_config(f"{method},{preset}"), cache_dir)
+SUPERVISED = [("supervised,small", True), ("synib,small", False)]
+ROWS = [(f"{m},{p}", False) for m, p in itertools.product(METHODS, trifeature.PRESETS)] + SUPERVISED
+
+
+@pytest.mark.parametrize(("argument", "biased"), ROWS)
+def test_every_config_builds_and_takes_a_step(argument, biased, tmp_path, cache_dir):
+  config = shrink(trifeature.get_config(argument), cache_dir)
+  config.data.biased = biased
   run = train.Run(config, tmp_path)
   loss = run.devices.fetch(run.advance())["loss"]
   assert np.isfinite(loss).all()
   run.checkpointer.close()
+
+
+@pytest.mark.parametrize("preset", xor.PRESETS)
+@pytest.mark.parametrize("method", ["infmasking", *common.SUPERVISED_METHODS])
+def test_every_synthetic_config_is_accepted_or_says_why_not(method, preset):
+  config = xor.get_config(f"{method},{preset}")
+  if method == "infmasking":
+    with pytest.raises(ValueError, match="masked views need tokens"):
+      train.check_config(config)
+  else:
+    train.check_config(config)
+
+
+def test_three_modalities_train(tmp_path):
+  config = xor.get_config("synib,three")
+  config.data.update({"num_pool": 40, "num_val": 8, "num_test": 8})
+  config.model.unimodal_hidden = ()
+  for modality in config.model.modalities.values():
+    modality.encoder.widths = (4,)
+  config.update({"batch_size": 8, "num_seeds": 1, "steps_per_call": 1})
+  run = train.Run(config, tmp_path)
+  metrics = run.devices.fetch(run.advance())
+  assert {f"loss/unimodal_x{m}" for m in (1, 2, 3)} <= set(metrics)
+  assert all(np.isfinite(value).all() for value in metrics.values())
+  run.checkpointer.close()
+
+
+def test_the_synthetic_configs_are_the_papers_recipes():
+  config = xor.get_config("synib,spurious")  # spec/synib.md 3.1
+  assert (config.batch_size, config.total_epochs, config.data.num_test) == (128, 100, 30000)
+  assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("adam", 2e-3, 1e-3)
+  assert (config.method.penalty, config.method.unimodal_weight) == (1.0, 0.05)
+  assert (config.method.mask_steps, config.method.mask_sparsity) == (50, 1.0)
+  config = xor.get_config("synib,pid")  # spec/synib.md 3.2
+  assert (config.batch_size, config.total_epochs, config.optim.lr) == (64, 30, 3e-4)
+  assert (config.method.penalty, config.method.unimodal_weight) == (10.0, 1.0)
+  assert (config.method.mask_steps, config.method.mask_sparsity) == (20, 5.0)
+  assert config.method.detach_unimodal
 
 
 @pytest.mark.parametrize("argument", ["unknown", "infmasking,large"])

@@ -1,9 +1,7 @@
 """Datasets, their pipelines and their transforms."""
 
-from synjax.data import transforms, trifeature, xor
+from synjax.data import pipeline, transforms, trifeature, xor
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
-
-PROTOCOLS = ("clean", "paper")
 
 
 def _load_trifeature(config) -> Dataset:
@@ -35,8 +33,10 @@ def load(config) -> Dataset:
   Raises:
     ValueError: unknown dataset or protocol, or what the dataset itself refuses.
   """
-  if config.protocol not in PROTOCOLS:
-    raise ValueError(f"config.protocol: expected one of {PROTOCOLS}, found {config.protocol!r}")
+  if config.protocol not in pipeline.PROTOCOLS:
+    raise ValueError(
+      f"config.protocol: expected one of {pipeline.PROTOCOLS}, found {config.protocol!r}"
+    )
   name = config.data.name
   if name not in DATASETS:
     raise ValueError(f"config.data.name: expected one of {sorted(DATASETS)}, found {name!r}")

@@ -14,6 +14,7 @@ import numpy as np
 from synjax.trial import Trial
 
 Batch = Mapping[str, jax.Array]
+PROTOCOLS = ("clean", "paper")  # of every dataset, see README
 
 
 def gather_rows(arrays: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:

@@ -27,7 +27,6 @@ logger = logging.getLogger("synjax")
 
 MODALITIES = ("image_1", "image_2")
 TASKS: dict[str, int] = {"share": 10, "unique1": 10, "unique2": 10, "synergy": 2}
-PROTOCOLS = ("clean", "paper")
 MAX_PAIRS = 10_000  # published size of every pair set that is not exhausted before
 NUM_VAL_COMBINATIONS = 100
 # sha256 over raw RGB bytes, first 16 hex digits, of (224, 10): taken from the published generator
@@ -316,8 +315,8 @@ def _draw_splits(
 
 def _check_config(config: object, protocol: str, transforms: Mapping[str, object]) -> None:
   """Checks the fields that `load_images` does not check."""
-  if protocol not in PROTOCOLS:
-    raise ValueError(f"config.protocol: expected one of {PROTOCOLS}, found {protocol!r}")
+  if protocol not in pipeline.PROTOCOLS:
+    raise ValueError(f"config.protocol: expected one of {pipeline.PROTOCOLS}, found {protocol!r}")
   if config.task not in TASKS:
     raise ValueError(f"config.data.task: expected one of {tuple(TASKS)}, found {config.task!r}")
   if not isinstance(config.biased, bool):
@@ -374,6 +373,7 @@ def load(
     transforms=dict(transforms),
     fingerprint=_fingerprint(metadata["sha256"], splits),
     facts=_facts(splits, pair_sets, metadata, protocol),
+    num_classes=TASKS[config.task],
   )
 
 
