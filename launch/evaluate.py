@@ -1,7 +1,8 @@
 """Scores a trained run again: python -m launch.evaluate --workdir=FOLDER [--which=best|last].
 
-Fits the probes on the checkpoint in the workdir, prints the scores, and writes `evaluation.json` and
-the representations of all splits as `embeddings.npz`.
+Scores the checkpoint in the workdir, prints the scores, and writes `evaluation.json` and, of probed runs,
+the representations of all splits as `embeddings.npz`. With --unimodal=FOLDER, a run of `ensemble` on the
+same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong.
 """
 
 import json
@@ -12,31 +13,49 @@ from ml_collections import ConfigDict
 
 from launch import app
 from synjax import checkpoint, export, train
+from synjax.evaluators import classification
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
+_UNIMODAL = flags.DEFINE_string("unimodal", None, "Folder of a run of the method ensemble.")
 flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
   """Runs the command."""
-  path = pathlib.Path(_WORKDIR.value).absolute()
-  file = path / "config.json"
-  if not file.exists():
-    raise ValueError(f"--workdir: expected the folder of a run, found no {file}")
-  run = train.Run(ConfigDict(json.loads(file.read_text())), path)
-  if run.step == 0:
-    raise ValueError(f"--workdir: {path} holds no checkpoint yet; run launch.train first")
+  run = _load("--workdir", _WORKDIR.value)
+  found = run.test(_WHICH.value)
+  if _UNIMODAL.value:
+    other = _load("--unimodal", _UNIMODAL.value)
+    found |= classification.test_synergy_subset(run, other, _WHICH.value)
+    other.checkpointer.close()
   scores = {
     name: {str(seed): float(v) for seed, v in zip(run.seeds, value, strict=True)}
-    for name, value in run.test(_WHICH.value).items()
+    for name, value in found.items()
   }
-  content = {"which": _WHICH.value, "step": run.step, "scores": scores}
+  path = pathlib.Path(_WORKDIR.value)
+  content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
   checkpoint.write_atomically(path / "evaluation.json", json.dumps(content, indent=2))
   for name, by_seed in scores.items():
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
-  print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, ('probe', 'val', 'test'))}")
+  if "representation" in run.config.evaluators:
+    splits = ("probe", "val", "test")
+    print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, splits)}")
   run.checkpointer.close()
+
+
+def _load(flag: str, workdir: str) -> train.Run:
+  """Restores the run of a workdir."""
+  path = pathlib.Path(workdir).absolute()
+  file = path / "config.json"
+  if not file.exists():
+    raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
+  config = json.loads(file.read_text())
+  trials = config.pop("trials", None)
+  run = train.Run(ConfigDict(config), path, trials)
+  if run.step == 0:
+    raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
+  return run
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import xor
-from synjax import train, trial
+from synjax import report, train, trial
 from synjax.metric_writer import read_metrics
 
 POINTS = (
@@ -80,3 +80,6 @@ def test_ntk_diagnostics_are_logged_for_every_source(tmp_path):
   (row, *_) = [r for r in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in r]
   assert row["train/ntk/strength/unique1"] > 0
   assert -1 <= row["train/ntk/alignment/unique1/redundancy"] <= 1
+  report.write_report([tmp_path], None, {})
+  plots = {path.name for path in (tmp_path / "report").glob("*.png")}
+  assert {f"1_supervised_{name}.png" for name in ("losses", "accuracy", "sources", "ntk")} == plots

@@ -34,13 +34,7 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
 
 
 def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the test split, and its synergy subset where the method has unimodal predictions.
-
-  Returns:
-    "test/label/<metric>" -> [trials], see `score` and `synergy_subset`. The subset is that of the
-    run's own unimodal heads; `launch.evaluate --unimodal=WORKDIR` scores the published one, of
-    separately trained unimodal models.
-  """
+  """Scores the test split: "test/label/<metric>" -> [trials], see `score`."""
   del config
   return _named("test", _score_split(dataset, dataset.test, frozen))
 
@@ -126,6 +120,39 @@ def synergy_subset(
     "some_right/accuracy": mean(correct, right.any(axis=1) & ~right.all(axis=1)),
     "all_right/accuracy": mean(correct, right.all(axis=1)),
   }
+
+
+def test_synergy_subset(run, unimodal, which: str) -> dict[str, np.ndarray]:
+  """Scores a run on the test examples that separately trained unimodal models get wrong.
+
+  Args:
+    run: `train.Run` to score.
+    unimodal: `train.Run` of the method "ensemble", trained once on the same data with the same seeds.
+    which: "best" or "last" parameters, of both.
+
+  Returns:
+    "test/label/<metric>" -> [trials], see `synergy_subset`.
+
+  Raises:
+    ValueError: the runs differ in data or seeds.
+  """
+  for what, ours, theirs in (
+    ("data", run.dataset.fingerprint, unimodal.dataset.fingerprint),
+    ("seeds", run.seeds.tolist(), unimodal.seeds.tolist()),
+    *(
+      (name, run.trials.hyper[name].tolist(), unimodal.trials.hyper[name].tolist())
+      for name in run.dataset.traced
+    ),
+  ):
+    if ours != theirs:
+      raise ValueError(
+        f"--unimodal: expected a run with the same {what}, {ours}, found {theirs}; train"
+        " config.method ensemble with the data and seeds of the run to be scored"
+      )
+  split, frozen, others = run.dataset.test, run.frozen(which), unimodal.frozen(which)
+  arrays = frozen.logits(split), others.unimodal_logits(split), frozen.field("label", split)
+  rows = [synergy_subset(*trial) for trial in zip(*arrays, strict=True)]
+  return _named("test", {name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
 def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 from synjax import checkpoint
 from synjax.report.plots import plot_accuracy, plot_losses, plot_projection, principal_components
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
+from synjax.report.source_plots import plot_ntk, plot_sources
 from synjax.report.tables import format_score, markdown_table, other_scores
 
 __all__ = [
@@ -29,10 +30,13 @@ __all__ = [
 ]
 
 CAPTIONS = {
-  "losses": "Loss and its unweighted terms over steps",
-  "accuracy": "Probe accuracy on the validation split over epochs",
+  "losses": "Loss and its terms over steps",
+  "accuracy": "Accuracy on the validation split over epochs",
   "projection": "PCA fitted on the unmasked test embeddings (the paper shows t-SNE)",
+  "sources": "Accuracy of each source of the label over epochs, validation and, where scored, training",
+  "ntk": "Strength of the learning signal of each source, and alignment between them, over training",
 }
+CLASSIFIERS_ONLY, PROBED_ONLY = ("sources", "ntk"), ("projection",)
 
 
 def write_report(
@@ -78,11 +82,16 @@ def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any
     "losses": plot_losses(group),
     "accuracy": plot_accuracy(group, group.chance(published)),
     "projection": plot_projection(group),
+    "sources": plot_sources(group),
+    "ntk": plot_ntk(group),
   }
+  probed = "representation" in group.config.get("evaluators", ("representation",))
+  expected = set(plots) - set(CLASSIFIERS_ONLY if probed else PROBED_ONLY) - {"ntk"}
   shown = []
   for kind, figure in plots.items():
     if figure is None:
-      shown.append(f"No values (yet) for a plot: {CAPTIONS[kind]}.")
+      if kind in expected:
+        shown.append(f"No values (yet) for a plot: {CAPTIONS[kind]}.")
       continue
     name = f"{group.number}_{group.method}_{kind}.png"
     figure.savefig(folder / name, format="png")

@@ -21,7 +21,7 @@ MAX_POINTS = 1500
 MAX_ANCHORS = 5
 
 
-def _figure(group: Group, what: str, **size) -> Figure:
+def new_figure(group: Group, what: str, **size) -> Figure:
   """Makes a figure that draws into memory, whatever backend the caller's process uses."""
   figure = Figure(layout="constrained", dpi=150, **size)
   FigureCanvasAgg(figure)
@@ -29,12 +29,13 @@ def _figure(group: Group, what: str, **size) -> Figure:
   return figure
 
 
-def _legend(figure: Figure, group: Group) -> None:
+def legend(figure: Figure, group: Group) -> None:
+  """Puts one legend beside the axes, with what the bands mean."""
   band = f"mean ± std of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
   figure.legend(title=band, loc="outside center right", fontsize=8, title_fontsize=8, frameon=False)
 
 
-def _curve(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def curve(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns steps, mean over seeds and std over seeds (NaN with one seed) of a logged metric."""
   values: dict[int, list[float]] = {}
   for run in group.runs:
@@ -47,7 +48,8 @@ def _curve(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
   return np.array(steps), np.array(mean), np.array(std)
 
 
-def _logged(group: Group, wanted: Callable[[str], bool]) -> list[str]:
+def logged(group: Group, wanted: Callable[[str], bool]) -> list[str]:
+  """Returns the names of logged metrics that are wanted, in the order in which they appeared."""
   return list(
     dict.fromkeys(n for run in group.runs for row in run.metrics for n in row if wanted(n))
   )
@@ -58,7 +60,7 @@ def _draw_curves(
 ) -> None:
   """Draws mean curves, with a band of one std where there are several seeds."""
   for i, (name, label) in enumerate(names.items()):
-    steps, mean, std = _curve(group, name)
+    steps, mean, std = curve(group, name)
     style = {"color": LINE_COLORS[i % 6], "linestyle": LINE_STYLES[i % 4], "linewidth": 1.5}
     if i == len(names) - 1:
       style = {"color": "black", "linestyle": "-", "linewidth": 2}
@@ -70,16 +72,17 @@ def _draw_curves(
 
 
 def plot_losses(group: Group) -> Figure | None:
-  """Plots the loss (black) and its unweighted terms over steps, in nats; None without losses."""
-  terms = sorted(_logged(group, lambda name: name.startswith("train/term/")))
-  names = {name: name.removeprefix("train/term/") for name in terms}
-  names |= dict.fromkeys(_logged(group, lambda name: name == "train/loss"), "loss")
+  """Plots the loss (black) and its terms over steps, in nats; None without losses."""
+  prefixes = ("train/term/", "train/loss/")  # unweighted where the method logs them so
+  found = [sorted(logged(group, lambda name, p=p: name.startswith(p))) for p in prefixes]
+  names = {name: name.split("/", 2)[2] for name in next(filter(None, found), [])}
+  names |= dict.fromkeys(logged(group, lambda name: name == "train/loss"), "loss")
   if not names:
     return None
-  figure = _figure(group, "Loss and its terms", figsize=(8, 4.5))
+  figure = new_figure(group, "Loss and its terms", figsize=(8, 4.5))
   axes = figure.add_subplot(xlabel="step", ylabel="mean over the logging interval (nats)")
   _draw_curves(axes, group, names, per_unit=1, scale=1)
-  _legend(figure, group)
+  legend(figure, group)
   return figure
 
 
@@ -94,15 +97,13 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
     The figure. A star on the mean's curve is what was selected, one a seed.
   """
   ending = "/macro_accuracy"
-  logged = _logged(
-    group, lambda n: n.startswith("val/") and n.endswith(ending) and n.count("/") == 2
-  )
-  if not logged:
+  found = logged(group, lambda n: n.startswith("val/") and n.endswith(ending) and n.count("/") == 2)
+  if not found:
     return None
-  logged = sorted(logged, key=lambda name: (name == f"val/mean{ending}", logged.index(name)))
-  names = {name: name.removeprefix("val/").removesuffix(ending) for name in logged}
+  found = sorted(found, key=lambda name: (name == f"val/mean{ending}", found.index(name)))
+  names = {name: name.removeprefix("val/").removesuffix(ending) for name in found}
   per_epoch = group.runs[0].steps_per_epoch
-  figure = _figure(group, "Probe accuracy on the validation split", figsize=(8, 4.5))
+  figure = new_figure(group, "Accuracy on the validation split", figsize=(8, 4.5))
   axes = figure.add_subplot(xlabel="epoch" if per_epoch else "step", ylabel="macro accuracy (%)")
   _draw_curves(axes, group, names, per_unit=per_epoch or 1, scale=100)
   selected = [r for r in group.rows if group.config.get("select_metric") in names]
@@ -110,7 +111,7 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
     x = [row["best_step"] / (per_epoch or 1) for row in selected]
     y = [100 * row["best_value"] for row in selected]
     axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
-  known = {names[name]: chance[names[name]] for name in logged if names[name] in chance}
+  known = {names[name]: chance[names[name]] for name in found if names[name] in chance}
   if known and "mean" in names.values():
     known["mean"] = np.mean(list(known.values()))
   for i, level in enumerate(sorted(set(known.values()))):
@@ -120,7 +121,7 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
       100 * level, color="gray", linestyle=LINE_STYLES[::-1][i % 3], label=label, linewidth=1
     )
   axes.set_ylim(0, 102)
-  _legend(figure, group)
+  legend(figure, group)
   return figure
 
 
@@ -190,7 +191,7 @@ def plot_projection(group: Group) -> Figure | None:
   mean, directions, shares = principal_components(embeddings)
   points = (embeddings - mean) @ directions
   masked = "masked" in arrays
-  figure = _figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
+  figure = new_figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
   panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
   shown = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
   for k in np.unique(labels):

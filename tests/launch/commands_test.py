@@ -103,3 +103,23 @@ def test_an_unknown_method_lists_the_known_ones(tmp_path):
   done = run("launch.train", "--config=configs/trifeature.py:unknown", f"--workdir={tmp_path}")
   assert done.returncode == 2
   assert "infmasking" in done.stderr
+
+
+def test_the_synergy_subset_is_scored_with_unimodal_models_trained_once(tmp_path):
+  fields = {
+    "data.num_test": 200, "num_seeds": 2, "total_epochs": 10.0, "eval_epochs": 10.0,
+    "checkpoint_epochs": 10.0, "eval_batch_size": 200,
+  }  # fmt: skip
+  flags = [f"--config.{name}={value}" for name, value in fields.items()]
+  for method in ("ensemble", "supervised"):
+    config = f"--config=configs/xor.py:{method},spurious"
+    done = run("launch.train", config, f"--workdir={tmp_path / method}", *flags)
+    assert done.returncode == 0, done.stderr[-3000:]
+  workdirs = [f"--workdir={tmp_path / 'supervised'}", f"--unimodal={tmp_path / 'ensemble'}"]
+  done = run("launch.evaluate", *workdirs, "--which=last")
+  assert done.returncode == 0, done.stderr[-3000:]
+  scores = json.loads((tmp_path / "supervised" / "evaluation.json").read_text())["scores"]
+  sizes = scores["test/label/synergy_subset/size"]
+  assert set(sizes) == {"0", "1"}
+  assert all(0 < size < 200 for size in sizes.values())
+  assert set(scores["test/label/synergy_subset/flipped"].values()) == {1.0}
