@@ -27,6 +27,7 @@ from synjax import data, losses, masking, methods, metrics, models, optim, train
 from synjax.data import pipeline, transforms
 from synjax.evaluators import linear_probe
 from synjax.methods.supervised import cross_entropy
+from synjax.step import make_train_step, make_train_steps
 
 _NAMES = ("fusion", "deep", "step", "calls", "probe", "synib", "sweep")
 _ONLY = flags.DEFINE_list("only", list(_NAMES), f"Sections to run, of {', '.join(_NAMES)}.")
@@ -146,7 +147,7 @@ def _prepare(config):
   """Returns (method, step, state of one trial, placed arrays, the trial)."""
   dataset = _image_dataset(config)
   method = methods.create(config, dataset)
-  durations = train.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
+  durations = optim.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
   trials = jax.tree.map(jnp.asarray, trial.stack(config, train.traced_fields(config), None))
   optimizer = functools.partial(
     optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
@@ -155,7 +156,7 @@ def _prepare(config):
   example = {name: jnp.zeros((2, size, size, 3)) for name in dataset.modalities}
   state = train.create_train_state(method, optimizer, trials, example)
   arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
-  step = train.make_train_step(method, optimizer, dataset, durations)
+  step = make_train_step(method, optimizer, dataset, durations)
   return method, step, state, arrays, trials
 
 
@@ -206,7 +207,7 @@ def calls_rows() -> Iterator[Row]:
   config = trifeature.get_config("infmasking,small")
   _, step, state, arrays, trials = _prepare(config)
   for steps in (1, 16):
-    program = jax.jit(functools.partial(train.make_train_steps(step, steps), axis=None))
+    program = jax.jit(functools.partial(make_train_steps(step, steps), axis=None))
     index = np.arange(config.batch_size) + np.zeros((1, steps, 1), np.int32)
     call = functools.partial(
       program, state, arrays, {}, index, trials, np.ones(1, bool), np.int32(steps)

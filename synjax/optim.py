@@ -1,5 +1,6 @@
 """Optimizer and schedule from config, and durations turned into steps, once."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -39,6 +40,35 @@ def duration_steps(config, name: str, steps_per_epoch: int) -> int:
   if not value > 0:
     raise ValueError(f"config.{name}_{unit}: expected a positive number, found {value}")
   return max(1, round(value * (steps_per_epoch if unit == "epochs" else 1)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Durations:
+  """The durations of a run in steps."""
+
+  steps_per_epoch: int
+  total: int
+  log: int
+  eval: int
+  checkpoint: int
+
+  @classmethod
+  def from_config(cls, config, steps_per_epoch: int) -> "Durations":
+    """Converts every `<name>_epochs` and `<name>_steps` of the config, once."""
+    names = ("total", "log", "eval", "checkpoint")
+    steps = {name: duration_steps(config, name, steps_per_epoch) for name in names}
+    return cls(steps_per_epoch=steps_per_epoch, **steps)
+
+  def next_stop(self, step: int, steps_per_call: int, *, every_epoch: bool = False) -> int:
+    """Returns where the compiled call that starts at `step` ends: the next time the host is needed."""
+    stops = [self.log, self.eval, self.checkpoint] + every_epoch * [self.steps_per_epoch]
+    due = [every * (step // every + 1) for every in stops]
+    return min(step + steps_per_call, self.total, *due)
+
+  def progress(self, step: jax.Array) -> jax.Array:
+    """Returns (epoch + 1) / epochs of the step after `step` steps, in (0, 1]."""
+    epochs = -(-self.total // self.steps_per_epoch)
+    return (step // self.steps_per_epoch + 1).astype(jnp.float32) / epochs
 
 
 def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:

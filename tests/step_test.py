@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from synjax import train, trial
+from synjax import optim, train, trial
 from synjax.data import pipeline
 from synjax.methods.base import Info, Method, Out, Phase
+from synjax.step import make_train_step
 from synjax.train_state import create_train_state
 from tests import tiny
 
@@ -49,8 +50,8 @@ def prepare(method_class):
   config = tiny.get_config()
   dataset = tiny.load_dataset(config)
   method = method_class(config, dataset)
-  durations = train.Durations(steps_per_epoch=5, total=10, log=5, eval=5, checkpoint=5)
-  step = train.make_train_step(method, lambda hyper: optax.sgd(LR), dataset, durations)
+  durations = optim.Durations(steps_per_epoch=5, total=10, log=5, eval=5, checkpoint=5)
+  step = make_train_step(method, lambda hyper: optax.sgd(LR), dataset, durations)
   trials = jax.tree.map(jnp.asarray, trial.stack(config, (), [{"seed": 0}]))
   state = create_train_state(method, lambda hyper: optax.sgd(LR), trials, {})
   state, one = jax.tree.map(lambda x: x[0], (state, trials))

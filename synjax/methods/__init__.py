@@ -2,9 +2,10 @@
 
 from synjax.methods.base import Info, Method, Out, Phase
 from synjax.methods.comm import CoMM
+from synjax.methods.controls import ConfidencePenalty, FullCorruption, MaskedAugmentation
 from synjax.methods.infmasking import InfMasking
 from synjax.methods.supervised import Ensemble, Supervised, Unimodal
-from synjax.methods.synib import ConfidencePenalty, FullCorruption, MaskedAugmentation, SynIB
+from synjax.methods.synib import SynIB
 
 METHODS = {
   "comm": CoMM,

@@ -1,0 +1,83 @@
+"""Controls of SynIB: what its gain is made of, each with one ingredient taken away."""
+
+from synjax import losses, parallel
+from synjax.methods.base import Out
+from synjax.methods.supervised import Supervised, accuracy, cross_entropy
+from synjax.methods.synib import SynIB
+
+
+class FullCorruption(SynIB):
+  """Control of SynIB: a whole modality is replaced, c = 1, so that no mask chooses anything."""
+
+  def __init__(self, config, dataset):
+    if config.method.mask != "full":
+      raise ValueError(f"config.method.mask: expected full, found {config.method.mask!r}")
+    super().__init__(config, dataset)
+
+
+class ConfidencePenalty(Supervised):
+  """Control of SynIB: the same penalty on the intact prediction, L += M lambda KL(q(. | x) || uniform).
+
+  What SynIB becomes when its masks are empty, as in the synthetic runs recorded with the released code
+  (spec/synib.md 11.1).
+
+  Config (`config.method`): `Supervised`'s and `penalty` lambda >= 0 (traced).
+  """
+
+  traced = ("unimodal_weight", "penalty")
+
+  def __init__(self, config, dataset):
+    super().__init__(config, dataset)
+    self.check_range("penalty", 0)
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the supervised terms and the penalty, all on intact inputs."""
+    batch = batch["clean"]
+    features, model_state = self.encode(params, model_state, batch, info)
+    _, logits = self.fuse(params, features, self.padding(batch), info)
+    terms = {"fused": cross_entropy(logits, batch, info)}
+    detach = self.config.method.detach_unimodal
+    terms |= self.unimodal_losses(params, features, batch, info, detach=detach)
+    divergence = parallel.valid_mean(losses.categorical_kl(logits), batch["valid"], info.axis)
+    terms["penalty"] = len(features) * info.hyper["method.penalty"] * divergence
+    metrics = {"accuracy": accuracy(logits, batch, info), "divergence": divergence}
+    return Out(terms, model_state, metrics=metrics)
+
+
+class MaskedAugmentation(SynIB):
+  """Control of SynIB: masked copies as training data, no penalty (SynIB, App. G).
+
+  L = mean over the copies {x, (x~_1, x_2), (x_1, x~_2), ...} of CE(y, q) + w sum_m CE(y, q_um). An
+  oracle mask corrupts what is NOT informative, so that the label stays readable (spec/synib.md 8).
+
+  Config (`config.method`): SynIB's fields of the mask, site "input".
+  """
+
+  traced = ("unimodal_weight", "corrupt_probability")
+
+  def __init__(self, config, dataset):
+    super().__init__(config, dataset)
+    if config.method.site != "input":
+      raise ValueError(f"config.method.site: expected input, found {config.method.site!r}")
+
+  def draw(self, name, params, model_state, batch, x, shape, info):
+    """As SynIB's, with the oracle's complement."""
+    corrupt, share = super().draw(name, params, model_state, batch, x, shape, info)
+    return (~corrupt if self.config.method.mask == "oracle" else corrupt), share
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the cross-entropies of the union of intact and masked copies."""
+    batch = batch["clean"]
+    features, model_state = self.encode(params, model_state, batch, info)
+    model_state = self.update_moments(model_state, batch, features, info)
+    replaced, corrupt, _ = self.corrupt(params, model_state, batch, features, info)
+    corrupted, _ = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")
+    chosen = list(range(len(features)))
+    _, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
+    copies = len(logits)
+    terms = {"fused": sum(cross_entropy(part, batch, info) for part in logits) / copies}
+    detach = self.config.method.detach_unimodal
+    intact = self.unimodal_losses(params, features, batch, info, detach=detach)
+    masked = self.unimodal_losses(params, corrupted, batch, info, detach=detach)
+    terms |= {n: ((copies - 1) * intact[n] + masked[n]) / copies for n in intact}
+    return Out(terms, model_state, metrics={"accuracy": accuracy(logits[0], batch, info)})
