@@ -94,9 +94,9 @@ def _make_small(config: ConfigDict) -> None:
   config.eval_batch_size = 250
   config.optim.lr = 2e-3
   config.total_epochs = None
-  config.total_steps = 1200
+  config.total_steps = 1600
   config.eval_epochs = None
-  config.eval_steps = 400
+  config.eval_steps = 800
   config.checkpoint_epochs = None
   config.checkpoint_steps = 100
   config.early_stop_patience = None
