@@ -41,6 +41,9 @@ def base_config() -> ConfigDict:
   config.checkpoint_epochs = placeholder(float)
   config.checkpoint_steps = placeholder(int)
 
+  # Workdir of a run of `ensemble` or `unimodal` whose encoders and unimodal heads every method may start
+  # from, seed by seed; "": from scratch.
+  config.initialize_from = ""
   config.evaluators = ("representation",)  # and / or "classification"
   config.evaluate_train = False  # "classification": score the training split at each evaluation too
   config.ntk_diagnostics = (

@@ -77,6 +77,35 @@ def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
   return rows
 
 
+def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
+  """Reads what another run selected on validation.
+
+  Args:
+    workdir: of a run that is finished or has been evaluated.
+    field: config field that names it, for messages.
+
+  Returns:
+    (its config, params, model_state): nested dicts of host arrays [trials, ...].
+
+  Raises:
+    ValueError: no run there, or no checkpoint that can be read.
+  """
+  path = pathlib.Path(workdir).expanduser().absolute()
+  config_file, folder = path / "config.json", path / "checkpoints"
+  if not config_file.exists() or not folder.exists():
+    raise ValueError(
+      f"{field}: expected the folder of a trained run, found no checkpoints in {path}"
+    )
+  manager = ocp.CheckpointManager(folder)
+  step = manager.latest_step()
+  if step is None:
+    raise ValueError(f"{field}: {folder} holds no checkpoint yet; train that run first")
+  items = manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore()))
+  manager.close()
+  chosen = items["tree"]["selection"]
+  return json.loads(config_file.read_text()), chosen["params"], chosen.get("model_state") or {}
+
+
 def write_atomically(path: pathlib.Path, text: str) -> None:
   """Writes a file so that a reader finds the old or the new content, never a part."""
   temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -31,7 +31,7 @@ from synjax.evaluators import ntk
 from synjax.metric_writer import MetricWriter
 from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
-from synjax.train_state import create_train_state
+from synjax.train_state import create_train_state, initialize_encoders
 
 logger = logging.getLogger("synjax")
 
@@ -140,6 +140,10 @@ class Run:
     state = jax.device_get(
       create_train_state(self.method, create_optimizer, self.trials, self._example())
     )
+    if config.initialize_from:
+      state = initialize_encoders(
+        state, config.initialize_from, self.seeds, self.dataset.modalities
+      )
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     restored = self.checkpointer.restore({"state": state, "selection": chosen})
     if restored is not None:
@@ -200,7 +204,7 @@ class Run:
     state = self.devices.fetch(self.state)
     self.selection = selection.update(
       self.selection,
-      scores[name],
+      selection.with_fallback(scores, name),
       self.step,
       state.params,
       state.model_state,

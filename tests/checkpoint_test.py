@@ -142,3 +142,5 @@ def test_a_write_that_fails_names_the_folder_and_what_to_do(tmp_path, monkeypatc
     OSError, match=r"checkpoints: a checkpoint could not .*No space left.*--workdir"
   ):
     checkpointer.save(1, {"a": np.zeros(2)})
+  monkeypatch.undo()
+  checkpointer.close()

@@ -32,3 +32,12 @@ def test_a_seed_stops_after_patience_evaluations_and_never_changes_again():
 def test_equal_values_keep_the_first_and_nan_is_never_best():
   chosen = run([(0.5, np.nan), (0.5, 0.1)], None)
   np.testing.assert_array_equal(chosen.step, [1, 2])
+
+
+def test_a_trial_without_the_selected_source_is_selected_by_all_examples():
+  scores = {
+    "val/label/synergy/accuracy": np.array([0.5, np.nan]),
+    "val/label/accuracy": np.array([0.9, 0.8]),
+  }
+  found = selection.with_fallback(scores, "val/label/synergy/accuracy")
+  np.testing.assert_array_equal(found, [0.5, 0.8])

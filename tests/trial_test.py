@@ -1,5 +1,6 @@
 """Runs that are trained together are the runs that would have been trained alone."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -83,3 +84,33 @@ def test_ntk_diagnostics_are_logged_for_every_source(tmp_path):
   report.write_report([tmp_path], None, {})
   plots = {path.name for path in (tmp_path / "report").glob("*.png")}
   assert {f"1_supervised_{name}.png" for name in ("losses", "accuracy", "sources", "ntk")} == plots
+
+
+def test_encoders_start_from_those_of_another_run_seed_by_seed(tmp_path):
+  def get(method, **fields):
+    config = xor.get_config(f"{method},spurious")
+    config.data.update({"num_train": 40, "num_val": 20, "num_test": 60})
+    config.update({"batch_size": 20, "eval_batch_size": 20, "num_seeds": 2, **fields})
+    config.update_from_flattened_dict({"total_epochs": 2.0, "eval_epochs": 2.0})
+    return config
+
+  source = tmp_path / "ensemble"
+  train.train_and_evaluate(get("ensemble"), str(source))
+  trained = train.Run(get("ensemble"), source)
+  run = train.Run(get("synib", seed=1, num_seeds=1, initialize_from=str(source)), tmp_path / "a")
+  for name in ("encoders_x1", "encoders_x2", "unimodal_heads_x1"):
+    jax.tree.map(
+      lambda ours, theirs: np.testing.assert_array_equal(ours[0], theirs[1]),
+      run.state.params[name],
+      trained.selection.params[name],
+    )
+  fresh = train.Run(get("synib", seed=1, num_seeds=1), tmp_path / "b")
+  jax.tree.map(
+    np.testing.assert_array_equal, run.state.params["trunk"], fresh.state.params["trunk"]
+  )
+  for other in (trained, run, fresh):
+    other.checkpointer.close()
+  with pytest.raises(ValueError, match=r"config\.initialize_from: .* but not \[7\]"):
+    train.Run(get("synib", seed=7, num_seeds=1, initialize_from=str(source)), tmp_path / "c")
+  with pytest.raises(ValueError, match=r"config\.initialize_from: expected the folder"):
+    train.Run(get("synib", initialize_from=str(tmp_path / "none")), tmp_path / "d")

@@ -160,7 +160,7 @@ def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray
   logits, label = frozen.logits(split), frozen.field("label", split)
   source = frozen.field("source", split) if dataset.sources else label
   rows = [score(*trial, dataset.sources) for trial in zip(logits, label, source, strict=True)]
-  names = dict.fromkeys(name for row in rows for name in row)
+  names = [*rows[0], *(f"{source}/accuracy" for source in dataset.sources)]
   return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 

@@ -19,7 +19,6 @@ class Supervised(Method):
   """
 
   traced = ("unimodal_weight",)
-  fused = True
 
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
@@ -30,7 +29,8 @@ class Supervised(Method):
     self.model = models.create_classifier(
       config.model, dataset.modalities, dataset.num_classes, dtype=config.dtype, spread=self.spread
     )
-    self.check_range("unimodal_weight", 0)
+    if "unimodal_weight" in self.traced:
+      self.check_range("unimodal_weight", 0)
 
   @property
   def spread(self) -> bool:
@@ -147,9 +147,6 @@ class Ensemble(Supervised):
   """
 
   traced = ()
-
-  def check_range(self, field, low, high=float("inf")):
-    """Checks nothing: there is no weight."""
 
   def members(self) -> tuple[str, ...]:
     """Names of the modalities whose models are trained."""
