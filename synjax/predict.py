@@ -36,14 +36,13 @@ class Predictor:
 
     An array that two splits share is placed once, and what a split generates is generated once.
     """
-    if id(split) not in self._generated:
-      generate = split.generate or (lambda trial: {})
+    if split.generate is not None and id(split) not in self._generated:
       program = self._devices.compile(
-        lambda trials, axis: parallel.over_trials(generate, in_axes=(0,))(trials)
+        lambda trials, axis: parallel.over_trials(split.generate, in_axes=(0,))(trials)
       )
       self._generated[id(split)] = program(self._trials)
     shared = {name: self._place_once(array) for name, array in split.arrays.items()}
-    return shared, self._generated[id(split)]
+    return shared, self._generated.get(id(split), {})
 
   def _place_once(self, array: np.ndarray) -> Any:
     if id(array) not in self._placed:

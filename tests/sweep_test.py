@@ -407,9 +407,9 @@ COMMAND = """
 import sys
 sys.path.insert(0, {root!r})
 from absl import flags
-from synjax import methods, train
+from synjax import train
 from tests import sweep_test
-methods.traced_fields = lambda config: sweep_test.TRACED
+train.traced_fields = lambda config: sweep_test.TRACED
 train.check_config = lambda config: None
 train.train_and_evaluate = lambda c, w, trials: sweep_test.Trainer()(c, w, trials)
 from launch import app, sweep
