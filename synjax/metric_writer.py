@@ -8,7 +8,7 @@ import numpy as np
 
 
 class MetricWriter:
-  """Appends one row a seed and step to `workdir/metrics.jsonl`, and the same to `workdir/tensorboard`."""
+  """Appends a row a trial and step to `workdir/metrics.jsonl`, and the same to `workdir/tensorboard`."""
 
   def __init__(
     self, workdir: pathlib.Path, seeds: Sequence[int], *, resumed_at: int, enabled: bool = True
@@ -17,7 +17,7 @@ class MetricWriter:
 
     Args:
       workdir: output folder.
-      seeds: [seeds].
+      seeds: [trials].
       resumed_at: step the run continues from; 0 for a new run.
       enabled: False writes nothing: only the first of several hosts does.
     """
@@ -26,7 +26,10 @@ class MetricWriter:
     if not enabled:
       return
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
-    self._seeds = [int(seed) for seed in seeds]
+    seeds = [int(seed) for seed in seeds]
+    # Trials of a sweep may share a seed: then their position tells them apart.
+    unique = len(set(seeds)) == len(seeds)
+    self._trials = [{"seed": s} if unique else {"seed": s, "trial": i} for i, s in enumerate(seeds)]
     rows = read_metrics(self._path)
     kept = [row for row in rows if row["step"] <= resumed_at]
     if len(kept) < len(rows):
@@ -35,8 +38,9 @@ class MetricWriter:
       from tensorboardX import SummaryWriter
     except ImportError:
       return
-    for seed in self._seeds:
-      folder = str(pathlib.Path(workdir) / "tensorboard" / f"seed_{seed}")
+    for trial in self._trials:
+      name = "_".join(f"{field}_{value}" for field, value in trial.items())
+      folder = str(pathlib.Path(workdir) / "tensorboard" / name)
       self._events.append(SummaryWriter(folder, purge_step=resumed_at + 1 if resumed_at else None))
 
   def write(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:
@@ -44,14 +48,14 @@ class MetricWriter:
 
     Args:
       step: steps done.
-      metrics: name -> [seeds].
+      metrics: name -> [trials].
     """
     if not self._enabled:
       return
     with self._path.open("a") as file:
-      for i, seed in enumerate(self._seeds):
+      for i, trial in enumerate(self._trials):
         values = {name: float(value[i]) for name, value in metrics.items()}
-        file.write(json.dumps({"step": int(step), "seed": seed, **values}) + "\n")
+        file.write(json.dumps({"step": int(step), **trial, **values}) + "\n")
         if self._events:
           for name, value in values.items():
             self._events[i].add_scalar(name, value, int(step))

@@ -24,3 +24,11 @@ def test_rows_that_a_resumed_run_computes_again_are_dropped_with_a_cut_off_line(
   write(tmp_path, [20, 30], resumed_at=10)
   rows = read_metrics(tmp_path / "metrics.jsonl")
   assert [r["step"] for r in rows] == [10, 10, 20, 20, 30, 30]
+
+
+def test_trials_that_share_a_seed_are_told_apart(tmp_path):
+  with MetricWriter(tmp_path, [5, 5], resumed_at=0) as writer:
+    writer.write(1, {"loss": np.array([1.0, 2.0])})
+  rows = read_metrics(tmp_path / "metrics.jsonl")
+  assert [(row["seed"], row["trial"], row["loss"]) for row in rows] == [(5, 0, 1.0), (5, 1, 2.0)]
+  assert len(list((tmp_path / "tensorboard").iterdir())) == 2

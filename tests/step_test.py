@@ -146,3 +146,8 @@ def test_info_gives_each_stream_its_own_draws():
   draws = [jax.random.normal(info.device_key(name)) for name in ("a", "b")]
   assert draws[0] != draws[1]
   assert draws[0] == jax.random.normal(info.device_key("a"))
+
+
+def test_a_method_that_compares_examples_takes_no_filler(tmp_path):
+  with tiny.registered(), pytest.raises(ValueError, match=r"keep_partial_batch: comm compares"):
+    train.Run(tiny.get_config("comm", keep_partial_batch=True), tmp_path)

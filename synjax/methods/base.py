@@ -97,6 +97,8 @@ class Method:
       augmentations). `loss` gets `batch[view]`, a `Batch`, for each of them.
     phases: see `Phase`; by default every parameter is trained on every step.
     traced: fields of `config.method` that are read from `Info.hyper` instead of the config.
+    ignores_filler: True when `loss` leaves examples with `valid` False out, so that the last, partial
+      batch of an epoch can be trained on.
     per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
       order of `Out.losses`, instead of the gradient of their sum.
     epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the
@@ -106,6 +108,7 @@ class Method:
   views: tuple[str, ...] = ("clean",)
   phases: tuple[Phase, ...] = (Phase(),)
   traced: tuple[str, ...] = ()
+  ignores_filler: bool = False
   per_loss: bool = False
   epoch_end: Callable[..., Any] | None = None
 

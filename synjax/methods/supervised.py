@@ -19,6 +19,7 @@ class Supervised(Method):
   """
 
   traced = ("unimodal_weight",)
+  ignores_filler = True
 
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
