@@ -1,0 +1,1 @@
+"""User-supplied files to TFDS shards: safe reading, inspection, conversion, and fixtures."""
