@@ -283,6 +283,7 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
   run = Run(config, path, trials)
   for name, fact in run.dataset.facts.items():
     logger.info("%s: %s", name, fact)
+  _warn_of_one_label(run)
   with contextlib.ExitStack() as stack:
     stack.callback(run.checkpointer.close)
     writer = stack.enter_context(
@@ -292,6 +293,19 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
       tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
     )
     return _train(run, path, writer, bar)
+
+
+def _warn_of_one_label(run: Run) -> None:
+  """Warns when there is nothing to learn from the training labels, which is easy to overlook."""
+  labels = run.dataset.train.arrays.get("label")
+  if (
+    labels is not None and len(np.unique(labels)) == 1 and "classification" in run.config.evaluators
+  ):
+    logger.warning(
+      "every training label is %s: a classifier cannot learn from them. (On Trifeature's biased pairs"
+      " config.data.task=synergy is always 1; set data.biased=false, or another task.)",
+      labels.flat[0],
+    )
 
 
 def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import subprocess
@@ -242,3 +243,17 @@ def test_a_wrong_field_is_named(tmp_path, overrides, message):
   with pytest.raises(ValueError, match=message):
     train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path))
   assert not (tmp_path / "results.json").exists()
+
+
+def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):
+  load = tiny.load_dataset
+
+  def constant(config):
+    dataset = load(config)
+    arrays = {**dataset.train.arrays, "label": np.ones(96, np.int32)}
+    return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, arrays=arrays))
+
+  monkeypatch.setitem(train.data.DATASETS, "tiny", constant)
+  fields = {"total_steps": 1, "eval_steps": 1, "checkpoint_steps": 1, "log_steps": 1}
+  train.train_and_evaluate(tiny.get_config("supervised", **fields), str(tmp_path))
+  assert "every training label is 1" in caplog.text
