@@ -10,6 +10,7 @@ weights themselves:
 """
 
 import functools
+import itertools
 import json
 import pathlib
 
@@ -73,6 +74,11 @@ def conv(torch, ours):
   return _parameters(torch, ours, weight=("kernel", _conv), bias=("bias", _same))
 
 
+def _convolution(torch, ours):
+  """A convolution without bias."""
+  return _parameters(torch, ours, weight=("kernel", _conv))
+
+
 def norm(torch, ours):
   """LayerNorm, or the parameters of BatchNorm."""
   return _parameters(torch, ours, weight=("scale", _same), bias=("bias", _same))
@@ -101,6 +107,46 @@ def alexnet(torch, ours, *, classifier=False):
   convs = dict(zip((0, 3, 6, 8, 10), (f"conv{i}" for i in range(1, 6)), strict=True))
   names = _modules(_join(torch, "features"), ours, conv, convs)
   return names | (linear(_join(torch, "classifier"), (*ours, "classifier")) if classifier else {})
+
+
+def sequence_transformer(torch, ours, *, num_layers=5):
+  names = _parameters(
+    _join(torch, "conv"), (*ours, "embed"), weight=("kernel", lambda value: value[:, :, 0].T)
+  )
+  for i in range(num_layers):
+    layer, path = _join(torch, f"transformer.layers.{i}"), (*ours, f"layer_{i}")
+    packed = {"in_proj_weight": ("kernel", np.transpose), "in_proj_bias": ("bias", _same)}
+    names |= _parameters(f"{layer}.self_attn", (*path, "attention", "query_key_value"), **packed)
+    names |= linear(f"{layer}.self_attn.out_proj", (*path, "attention", "out"))
+    names |= _modules(layer, path, linear, {"linear1": "expand", "linear2": "contract"})
+    names |= _modules(layer, path, norm, {"norm1": "ln1", "norm2": "ln2"})
+  return names
+
+
+def proprioception_encoder(torch, ours):
+  layers = {2 * i: f"layer{i + 1}" for i in range(4)}
+  return _modules(_join(torch, "proprio_encoder"), ours, linear, layers)
+
+
+def force_encoder(torch, ours):
+  names = {}
+  for i in range(5):
+    pair = {"weight": ("kernel", _step_pairs), "bias": ("bias", _same)}
+    names |= _parameters(_join(torch, f"frc_encoder.{2 * i}"), (*ours, f"layer{i + 1}"), **pair)
+  return names
+
+
+def resnet18(torch, ours):
+  names = _convolution(_join(torch, "conv1"), (*ours, "conv1"))
+  names |= batch_norm(_join(torch, "bn1"), (*ours, "bn1"))
+  for stage, block in itertools.product(range(1, 5), range(2)):
+    module, path = _join(torch, f"layer{stage}.{block}"), (*ours, f"stage{stage}_block{block + 1}")
+    names |= _modules(module, path, _convolution, {"conv1": "conv1", "conv2": "conv2"})
+    names |= _modules(module, path, batch_norm, {"bn1": "bn1", "bn2": "bn2"})
+    if stage > 1 and block == 0:
+      names |= _convolution(f"{module}.downsample.0", (*path, "shortcut_conv"))
+      names |= batch_norm(f"{module}.downsample.1", (*path, "shortcut_bn"))
+  return names
 
 
 def feature_adapter(torch, ours):
@@ -167,3 +213,8 @@ def _conv(value):
 def _patches(value):
   """[out, in, rows, columns] to [rows * columns * in, out]."""
   return _conv(value).reshape(-1, value.shape[0])
+
+
+def _step_pairs(value):
+  """[out, in, 2 steps] to [2 * in, out]."""
+  return value.transpose(2, 1, 0).reshape(-1, value.shape[0])

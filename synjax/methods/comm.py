@@ -62,6 +62,7 @@ class CoMM(Method):
       axis=info.axis,
       method="project_views",
       mutable=list(model_state),
+      rngs={"dropout": info.device_key("dropout")},
     )
     gather = functools.partial(parallel.all_gather, axis=info.axis, batch_axis=1)
     return jax.tree.map(lambda z: gather(at_least_float32(z)), projected), model_state

@@ -84,9 +84,7 @@ class MultimodalModel(nn.Module):
       [num_views, batch, dim] or None.
     """
     count = len(views)
-    # Nothing before the head mixes examples, so all views are one batch: one program, larger products.
-    merged = jax.tree.map(lambda *parts: jnp.concatenate(parts), *views)
-    tokens, valid = self.tokens(merged, train=True, axis=axis)
+    tokens, valid = self._tokens_of_views(views, axis)
     lengths = [t.shape[1] for t in tokens]
     own_valid = [None] * count if valid is None else jnp.split(valid, count)
     drawn = [draw(lengths, v) for draw, v in zip(draw_keep, own_valid, strict=True) if draw]
@@ -102,6 +100,16 @@ class MultimodalModel(nn.Module):
     ends = np.cumsum([call.shape[0] for call in calls])[:-1]
     projected = jnp.split(self.head(jnp.concatenate(calls), train=True, axis=axis), ends)
     return projected[:count], projected[count:] or [None] * count
+
+  def _tokens_of_views(self, views, axis):
+    """Encodes all views, one after the other along the batch."""
+    join = lambda *parts: jnp.concatenate(parts)  # noqa: E731
+    if any(getattr(encoder, "mixes_examples", False) for encoder in self.encoders.values()):
+      # Statistics are those of one view, as in the published code.
+      parts = [self.tokens(view, train=True, axis=axis) for view in views]
+      return jax.tree.map(join, *parts)
+    # No encoder mixes examples, so all views are one batch: one program, larger products.
+    return self.tokens(jax.tree.map(join, *views), train=True, axis=axis)
 
   def initialize(self, batch):
     """Touches every parameter once, for `init`."""

@@ -9,6 +9,9 @@ of it and uses what it needs, so that models call any encoder in the same way:
   train: batch statistics, dropout and the like are on.
   axis: name of the device axis that shares out the batch, for synchronised statistics, or None.
 
+An encoder whose training outputs depend on the rest of the batch (BatchNorm) says so with a class
+attribute `mixes_examples = True`: it is then called once for every view.
+
 The output is a map [batch, rows, columns, width], a sequence [batch, length, width] or a vector
 [batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. `dtype` is the
 computation type as in linen; parameters are float32.
@@ -17,13 +20,20 @@ computation type as in linen; parameters are float32.
 from synjax.models.encoders.alexnet import AlexNet
 from synjax.models.encoders.patch_convnet import PatchConvNet
 from synjax.models.encoders.recurrent import GRU
+from synjax.models.encoders.resnet import ResNet18
+from synjax.models.encoders.robot import ForceEncoder, ProprioceptionEncoder
+from synjax.models.encoders.sequence_transformer import SequenceTransformer
 from synjax.models.encoders.tabular import MLP, DenseReLU
 
 # Names in `config.model.modalities.<modality>.encoder.name`.
 ENCODERS = {
   "alexnet": AlexNet,
   "dense_relu": DenseReLU,
+  "force": ForceEncoder,
   "gru": GRU,
   "mlp": MLP,
   "patch_convnet": PatchConvNet,
+  "proprioception": ProprioceptionEncoder,
+  "resnet18": ResNet18,
+  "sequence_transformer": SequenceTransformer,
 }
