@@ -55,7 +55,7 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
   index, count = sweep.parse_shard(_SHARD.value)
   groups = sweep.shard(sweep.group(rows, _MAX_STACK.value), index, count)
   if _DRY_RUN.value:
-    print(sweep.list_rows(groups, _WORKDIR.value))
+    print(sweeps.list_rows(groups, _WORKDIR.value))
     return 0
   journal = sweep.Journal(_WORKDIR.value, index, count)
   journal.declare(rows)

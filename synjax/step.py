@@ -52,7 +52,7 @@ def make_train_step(
     metrics = diagnose(state, batch, info) if diagnose else {}
     for phase in method.phases:
       update = functools.partial(
-        update_phase, method, phase, phase.restrict(optimizer), batch, info
+        _update_phase, method, phase, phase.restrict(optimizer), batch, info
       )
       if phase.active is None:
         state, found = update(state)
@@ -69,7 +69,7 @@ def make_train_step(
   return train_step
 
 
-def update_phase(
+def _update_phase(
   method: Method, phase: Phase, optimizer, batch, info: Info, state: TrainState
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """Does one phase of a step: the gradients of its losses, the method's transform, the optimizer."""

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from synjax.checkpoint import config_differences, write_atomically
 from synjax.results import config_hash
 from synjax.sweep_file import describe, list_fields, set_field
+from synjax.trial import read_field
 
 logger = logging.getLogger("synjax")
 
@@ -115,7 +116,7 @@ def _expand_row(make_config, given, where, traced, check) -> list[Row]:
       f" num_seeds={num_seeds}, seed={full.seed}"
     )
   try:
-    flat = {field: _value(full, field) for field in {*traced(full)} & {*list_fields(full)}}
+    flat = {field: read_field(full, field) for field in {*traced(full)} & {*list_fields(full)}}
   except ValueError as error:
     raise ValueError(f"{where}: {error}") from error
   hyper = {field: float(flat[field]) for field in sorted(flat) if flat[field] is not None}
@@ -136,12 +137,6 @@ def _expand_row(make_config, given, where, traced, check) -> list[Row]:
     trial = {"seed": seed, **hyper}
     rows.append(Row(name, {**recorded, "seed": seed}, config, static.lock(), trial, program))
   return rows
-
-
-def _value(config: ConfigDict, field: str) -> Any:
-  for part in field.split("."):
-    config = config[part]
-  return config
 
 
 def _plain(config: ConfigDict) -> dict[str, Any]:
@@ -409,22 +404,3 @@ def _compare(before, after, ids: Sequence[str]) -> None:
       pick = lambda entry: {which: entry[which] for which in ("best", "last")}  # noqa: E731
       differences = config_differences(pick(old), pick(new))
       logger.info("row %s: %s", name, "; ".join(differences) or "the same numbers again")
-
-
-def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  """Formats a Markdown table."""
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join("| " + " | ".join(str(c).replace("|", "\\|") for c in r) + " |" for r in lines)
-
-
-def list_rows(groups: Sequence[list[Row]], folder: str | pathlib.Path) -> str:
-  """Returns a Markdown table of all rows: id, status in the sweep's folder, group and overrides."""
-  entries = read_journal(pathlib.Path(folder).expanduser())
-  return format_table(
-    ["id", "status", "group", "overrides"],
-    [
-      [row.id, entries.get(row.id, {"status": "missing"})["status"], name, describe(row.overrides)]
-      for name, rows in ((group_id(rows), rows) for rows in groups)
-      for row in rows
-    ],
-  )

@@ -31,11 +31,6 @@ class Hyper:
     return [{field: value} for value in values]
 
   @staticmethod
-  def fixed(field: str, value: Any) -> list[Overrides]:
-    """Returns one row with one field."""
-    return [{field: value}]
-
-  @staticmethod
   def chainit(sweeps: Iterable[Sequence[Overrides]]) -> list[Overrides]:
     """Returns the rows of all sweeps, one after another."""
     return [dict(row) for rows in sweeps for row in rows]

@@ -107,11 +107,6 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
-    if config.keep_partial_batch and not self.method.ignores_filler:
-      raise ValueError(
-        f"config.keep_partial_batch: {config.method.name} compares the examples of a batch, filler"
-        " would count: expected False, found True"
-      )
     self.trials = trial.stack(config, traced_fields(config), trials)
     self.seeds = self.trials.seed
     train = self.dataset.train

@@ -1,5 +1,6 @@
 """One run of a stack of runs that share a compiled program: its seed and its traced hyper-parameters."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,20 +47,15 @@ def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | N
     raise ValueError(
       f"trials: expected seed and traced fields {sorted(traced)}, found {sorted(unknown)}"
     )
-  flat = dict(flatten(config.to_dict()))
   return Trial(
     seed=np.array([point.get("seed", config.seed) for point in points], np.uint32),
     hyper={
-      name: np.array([point.get(name, flat[name]) for point in points], np.float32)
+      name: np.array([point.get(name, read_field(config, name)) for point in points], np.float32)
       for name in traced
     },
   )
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-  """Yields (dotted name, value) of every leaf of a nested dict."""
-  for name, value in tree.items():
-    if isinstance(value, Mapping):
-      yield from flatten(value, f"{prefix}{name}.")
-    else:
-      yield f"{prefix}{name}", value
+def read_field(config, field: str) -> Any:
+  """Returns the value of a dotted field of a config."""
+  return functools.reduce(lambda section, name: section[name], field.split("."), config)

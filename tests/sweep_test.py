@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from synjax import sweep, sweep_file
+from synjax.report import sweeps
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRACED = {"optim.lr", "data.strength", "method.penalty"}
@@ -92,11 +93,11 @@ def test_hyper_builds_products_zips_and_chains():
     {"a": 1, "b": 3}, {"a": 1, "b": 4}, {"a": 2, "b": 3}, {"a": 2, "b": 4}
   ]  # fmt: skip
   assert hyper.zipit([a, b]) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
-  assert hyper.chainit([a, hyper.fixed("c", 5)]) == [{"a": 1}, {"a": 2}, {"c": 5}]
+  assert hyper.chainit([a, hyper.sweep("c", [5])]) == [{"a": 1}, {"a": 2}, {"c": 5}]
   with pytest.raises(ValueError, match="lengths"):
     hyper.zipit([a, hyper.sweep("b", [3])])
   with pytest.raises(ValueError, match="found a in two"):
-    hyper.product([a, hyper.fixed("a", 9)])
+    hyper.product([a, hyper.sweep("a", [9])])
 
 
 def test_traced_fields_go_to_the_trial_and_the_rest_to_the_static_config():
@@ -354,13 +355,13 @@ def test_progress_and_listing(tmp_path, caplog):
   with caplog.at_level("INFO", "synjax"):
     sweep.run(groups, sweep.Journal(tmp_path), Trainer({2: ValueError("no")}))
   assert "group 2 of 2, 9 of 18 rows done, 9 failed, 0 s left" in caplog.text
-  table = sweep.list_rows(groups, tmp_path).splitlines()
+  table = sweeps.list_rows(groups, tmp_path).splitlines()
   assert len(table) == 20
   assert groups[0][0].id in table[2]
   assert "done" in table[2]
   assert "failed" in table[-1]
   assert "data.strength=1.0, seed=2" in table[-1]
-  assert "missing" in sweep.list_rows(groups, tmp_path / "new")
+  assert "missing" in sweeps.list_rows(groups, tmp_path / "new")
   assert not (tmp_path / "new").exists()
 
 

@@ -31,9 +31,16 @@ def create(config, dataset) -> Method:
     The method.
 
   Raises:
-    ValueError: unknown name; the message lists the known ones.
+    ValueError: unknown name; the message lists the known ones. Filler examples that the method would
+      not leave out, or what the method itself refuses.
   """
-  return find(config)(config, dataset)
+  method = find(config)
+  if config.keep_partial_batch and not method.ignores_filler:
+    raise ValueError(
+      f"config.keep_partial_batch: {config.method.name} compares the examples of a batch, filler"
+      " would count: expected False, found True"
+    )
+  return method(config, dataset)
 
 
 def find(config) -> type[Method]:

@@ -33,15 +33,12 @@ class ConfidencePenalty(Supervised):
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the supervised terms and the penalty, all on intact inputs."""
     batch = batch["clean"]
-    features, model_state = self.encode(params, model_state, batch, info)
-    _, logits = self.fuse(params, features, self.padding(batch), info)
-    terms = {"fused": cross_entropy(logits, batch, info)}
-    detach = self.config.method.detach_unimodal
-    terms |= self.unimodal_losses(params, features, batch, info, detach=detach)
+    out, logits = self.loss_and_logits(params, model_state, batch, info)
     divergence = parallel.valid_mean(losses.categorical_kl(logits), batch["valid"], info.axis)
-    terms["penalty"] = len(features) * info.hyper["method.penalty"] * divergence
-    metrics = {"accuracy": accuracy(logits, batch, info), "divergence": divergence}
-    return Out(terms, model_state, metrics=metrics)
+    penalty = len(self.dataset.modalities) * info.hyper["method.penalty"] * divergence
+    return out.replace(
+      losses={**out.losses, "penalty": penalty}, metrics={**out.metrics, "divergence": divergence}
+    )
 
 
 class MaskedAugmentation(SynIB):
@@ -76,8 +73,7 @@ class MaskedAugmentation(SynIB):
     _, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
     copies = len(logits)
     terms = {"fused": sum(cross_entropy(part, batch, info) for part in logits) / copies}
-    detach = self.config.method.detach_unimodal
-    intact = self.unimodal_losses(params, features, batch, info, detach=detach)
-    masked = self.unimodal_losses(params, corrupted, batch, info, detach=detach)
+    intact = self.unimodal_losses(params, features, batch, info)
+    masked = self.unimodal_losses(params, corrupted, batch, info)
     terms |= {n: ((copies - 1) * intact[n] + masked[n]) / copies for n in intact}
     return Out(terms, model_state, metrics={"accuracy": accuracy(logits[0], batch, info)})

@@ -52,7 +52,7 @@ class Supervised(Method):
 
   def encode(self, params, model_state, batch, info: Info, stream: str = "clean"):
     """Encodes a batch in training mode; returns (features, new running statistics)."""
-    networks = {name: state for name, state in model_state.items() if name != "moments"}
+    networks = without_moments(model_state)
     features, networks = self.model.apply(
       {"params": params, **networks},
       batch,
@@ -82,24 +82,28 @@ class Supervised(Method):
     names = [name for name in self.dataset.modalities if f"{name}_valid" in batch]
     return {name: batch[f"{name}_valid"] for name in names}
 
-  def unimodal_losses(self, params, features, batch, info, *, detach: bool):
+  def unimodal_losses(self, params, features, batch, info):
     """Returns {"unimodal_<modality>": weighted cross-entropy} of every unimodal head."""
     padding, weight, found = self.padding(batch), info.hyper["method.unimodal_weight"], {}
     for name, feature in features.items():
-      feature = jax.lax.stop_gradient(feature) if detach else feature
+      if self.config.method.detach_unimodal:
+        feature = jax.lax.stop_gradient(feature)
       logits = self.unimodal(params, name, feature, padding.get(name))
       found[f"unimodal_{name}"] = weight * cross_entropy(logits, batch, info)
     return found
 
-  def loss(self, params, model_state, batch, info, phase="all"):
-    """Computes the cross-entropy of the fused prediction and of the unimodal heads."""
-    batch = batch["clean"]
+  def loss_and_logits(self, params, model_state, batch, info) -> tuple[Out, jax.Array]:
+    """Computes the cross-entropies of a batch; returns them with the fused logits."""
     features, model_state = self.encode(params, model_state, batch, info)
     _, logits = self.fuse(params, features, self.padding(batch), info)
     losses = {"fused": cross_entropy(logits, batch, info)}
-    detach = self.config.method.detach_unimodal
-    losses |= self.unimodal_losses(params, features, batch, info, detach=detach)
-    return Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
+    losses |= self.unimodal_losses(params, features, batch, info)
+    out = Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
+    return out, logits
+
+  def loss(self, params, model_state, batch, info, phase="all"):
+    """Computes the cross-entropy of the fused prediction and of the unimodal heads."""
+    return self.loss_and_logits(params, model_state, batch["clean"], info)[0]
 
   def train_logits(self, params, model_state, batch, info):
     """Returns the fused class scores in training mode (dropout on), for diagnostics of a step."""
@@ -108,7 +112,7 @@ class Supervised(Method):
 
   def features(self, params, model_state, batch):
     """Encodes a batch in evaluation mode."""
-    networks = {name: state for name, state in model_state.items() if name != "moments"}
+    networks = without_moments(model_state)
     return self.model.apply({"params": params, **networks}, batch, method="encode")
 
   def embed(self, params, model_state, batch):
@@ -212,6 +216,11 @@ class Unimodal(Ensemble):
   def members(self):
     """Returns the one modality."""
     return (self._member,)
+
+
+def without_moments(model_state):
+  """Returns the networks' own collections: not the running moments that SynIB's fill keeps."""
+  return {name: state for name, state in model_state.items() if name != "moments"}
 
 
 def cross_entropy(logits: jax.Array, batch, info: Info) -> jax.Array:

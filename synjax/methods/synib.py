@@ -106,18 +106,19 @@ class SynIB(Supervised):
       if self.config.method.fill == "attention":
         replaced[name] = x
       else:
-        eps = self.replacement(name, model_state, x, info)
+        keys, order_key = info.keys(f"fill/{name}"), info.device_key(f"shuffle/{name}")
+        eps = self.replacement(self.config.method.fill, name, model_state, x, keys, order_key)
         replaced[name] = masking.gate(x, eps, corrupt[name])
     return replaced, corrupt, flagged
 
-  def replacement(self, name, model_state, x, info):
-    """Draws what corrupted entries of a modality become."""
+  def replacement(self, fill, name, model_state, x, keys, order_key=None):
+    """Draws what corrupted entries of a modality become, by the named fill."""
     return masking.fill(
-      self.config.method.fill,
-      info.keys(f"fill/{name}"),
+      fill,
+      keys,
       x,
       moments=model_state.get("moments", {}).get(name),
-      order_key=info.device_key(f"shuffle/{name}"),
+      order_key=order_key,
       scale=self.config.method.noise_scale,
     )
 
@@ -128,13 +129,11 @@ class SynIB(Supervised):
       return jnp.ones(shape, bool), None
     if kind == "oracle":
       return jnp.broadcast_to(jnp.asarray(self.dataset.informative[name]), shape), None
+    if kind == "learned":
+      return self.learn(name, params, model_state, batch, x, shape, info)
     keys = info.keys(f"corrupt/{name}")
     random = masking.sample_corrupt(keys, shape[1:], info.hyper["method.corrupt_probability"])
-    return (
-      (random, None)
-      if kind == "random"
-      else self.learn(name, params, model_state, batch, x, shape, info)
-    )
+    return random, None
 
   def learn(self, name, params, model_state, batch, x, shape, info):
     """Learns which coordinates the modality's own prediction lives on; corrupts the others."""
@@ -145,18 +144,12 @@ class SynIB(Supervised):
       if method.fill == "attention":
         inner, weight = x, (1.0 - flagged) * (1.0 if padding is None else padding)
       else:
-        eps = masking.fill(
-          "noise" if method.fill == "shuffle" else method.fill,
-          jax.random.split(key, x.shape[0]),
-          x,
-          moments=model_state.get("moments", {}).get(name),
-          scale=method.noise_scale,
-        )
-        inner = masking.gate(x, eps, flagged)
+        fill = "noise" if method.fill == "shuffle" else method.fill
+        keys = jax.random.split(key, x.shape[0])
+        inner = masking.gate(x, self.replacement(fill, name, model_state, x, keys), flagged)
       if method.site == "input":
-        inner = self.encode(params, model_state, {**batch_of(name, batch), name: inner}, info)[0][
-          name
-        ]
+        one = {**batch_of(name, batch), name: inner}
+        inner = self.encode(params, model_state, one, info)[0][name]
       logits = self.unimodal(params, name, inner, weight)
       return cross_entropy(logits, batch, info.replace(axis=None))
 
@@ -196,8 +189,7 @@ class SynIB(Supervised):
     feature, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
     intact, counterfactual = logits[0], logits[1:]
     terms = {"fused": cross_entropy(intact, batch, info)}
-    detach = self.config.method.detach_unimodal
-    terms |= self.unimodal_losses(params, features, batch, info, detach=detach)
+    terms |= self.unimodal_losses(params, features, batch, info)
     divergence = [
       self.divergence(params, feature[1 + p], counterfactual[p], features, modality, batch)
       for p, modality in enumerate(chosen)

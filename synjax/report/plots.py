@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from synjax.report.runs import Group
 
+# Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
 CLASS_COLORS = (

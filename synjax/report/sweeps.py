@@ -23,14 +23,16 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax.checkpoint import write_atomically
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
 from synjax.report.sweep_runs import SEED_FIELDS, Sweep, field_of, score
-from synjax.sweep import format_table
+from synjax.report.tables import format_table
+from synjax.sweep import Row, group_id, read_journal
+from synjax.sweep_file import describe
 
 
 def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any]) -> pathlib.Path:
@@ -166,3 +168,16 @@ def _table(sweep: Sweep) -> str:
 
 def _cell(value: Any) -> str:
   return "-" if value is None else str(value)
+
+
+def list_rows(groups: Sequence[list[Row]], folder: str | pathlib.Path) -> str:
+  """Returns a Markdown table of all rows: id, status in the sweep's folder, group and overrides."""
+  entries = read_journal(pathlib.Path(folder).expanduser())
+  return format_table(
+    ["id", "status", "group", "overrides"],
+    [
+      [row.id, entries.get(row.id, {"status": "missing"})["status"], name, describe(row.overrides)]
+      for name, rows in ((group_id(rows), rows) for rows in groups)
+      for row in rows
+    ],
+  )

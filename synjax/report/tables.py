@@ -1,6 +1,6 @@
 """The Markdown tables of a report: measured rows beside the published one, and where they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,14 @@ OTHER_METRICS = {
   "accuracy": "top-1 (chance: the largest class' share)",
   "auroc": "AUROC (chance 50.0)",
 }
-# Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  """Formats a Markdown table."""
   lines = [header, ["---"] * len(header), *rows]
-  return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines)
+  return "\n".join(
+    "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
+  )
 
 
 def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[str]) -> str:
@@ -171,8 +173,8 @@ def _dataset_table(groups: Sequence[Group], benchmark) -> str:
     [
       "Macro accuracy on the test split in %: mean ± std (ddof 1) over seeds; of one seed, the"
       " 95 % interval over test examples.",
-      _table(header, rows),
-      _table(PROVENANCE, [_provenance_row(group) for group in groups]),
+      format_table(header, rows),
+      format_table(PROVENANCE, [_provenance_row(group) for group in groups]),
       "\n".join(f"* {note}" for note in notes),
     ]
   )
@@ -223,4 +225,4 @@ def other_scores(group: Group) -> str:
       names += [f"test/{subset}/{task}/macro_accuracy" for subset in missing]
       cells = [format_score(group.rows, which, [name]) for name in names]
       rows.append([which, task, f"{100 * level:.1f}", *cells])
-  return _table(header, rows)
+  return format_table(header, rows)

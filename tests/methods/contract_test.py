@@ -145,8 +145,11 @@ def test_resume_is_exact(prepared, tmp_path):
       return run.devices.fetch(run.state)
 
   straight = advance(tmp_path / "straight", 4)
-  advance(tmp_path / "stopped", 2)
-  jax.tree.map(np.testing.assert_array_equal, advance(tmp_path / "stopped", 4), straight)
+  stopped = advance(tmp_path / "stopped", 2)
+  assert (stopped.step == 2).all()
+  resumed = advance(tmp_path / "stopped", 4)
+  assert (resumed.step == 4).all()
+  jax.tree.map(np.testing.assert_array_equal, resumed, straight)
 
 
 def test_an_unknown_method_lists_the_known_ones():
