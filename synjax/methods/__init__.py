@@ -34,13 +34,13 @@ def create(config, dataset) -> Method:
     ValueError: unknown name; the message lists the known ones. Filler examples that the method would
       not leave out, or what the method itself refuses.
   """
-  method = find(config)
+  method = find(config)(config, dataset)
   if config.keep_partial_batch and not method.ignores_filler:
     raise ValueError(
       f"config.keep_partial_batch: {config.method.name} compares the examples of a batch, filler"
       " would count: expected False, found True"
     )
-  return method(config, dataset)
+  return method
 
 
 def find(config) -> type[Method]:
