@@ -8,6 +8,7 @@ special and what was planted.
 
 import argparse
 import dataclasses
+import importlib
 import json
 import os
 import pathlib
@@ -49,6 +50,8 @@ _MIN_ROWS = {"affect": 12, "mimic": 40}
 _DEFAULT_ROWS = {"affect": 24, "mimic": 200}
 _SCORE_STEP = {"mosi": 0.2, "mosei": 1 / 3}
 DATASETS = tuple(r.name for r in releases.RELEASES if r.name != "mosi_47")
+# Made by modules of their own, `data_prep.NAME_fixture`.
+FOLDER_DATASETS = ("vision_touch", "mmimdb", "hateful_memes", "cremad")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +88,11 @@ def make_fixture(
   of rows exactly 0 (all of them negatives, so that the rule `> 0` is exact); UR-FUNNY and MUStARD 0 or
   1; MIMIC column 7 of `y_icd9`, 34 % positive.
 
+  Folders of images, recordings or HDF5 files are made by `data_prep.NAME_fixture.make`, which says what
+  is in them.
+
   Args:
-    name: one of `DATASETS`.
+    name: one of `DATASETS` or `FOLDER_DATASETS`.
     out_dir: folder, made if missing.
     seed: of everything random.
     num_examples: rows of train (valid and test have a third each); MIMIC, which is split later: of the
@@ -110,6 +116,18 @@ def make_fixture(
 
   Source: spec/data.md 3.9, 4.5, 12. It wants under 2 MB; 24 + 8 + 8 rows of true width are 3 to 17.
   """
+  if name in FOLDER_DATASETS:
+    if (protocol, numpy_spelling, python2, signed_labels) != (3, "new", False, False):
+      raise ValueError(
+        f"{name} is no pickle: leave protocol, numpy_spelling, python2 and signed_labels at their "
+        "defaults"
+      )
+    module = importlib.import_module(f"data_prep.{name}_fixture")
+    options = {} if mode == "easy" else {"mode": mode}
+    return module.make(
+      out_dir, seed=seed, num_examples=num_examples, cases=cases, signal=signal, strength=strength,
+      **options,
+    )  # fmt: skip
   plan, num_rows = _make_plan(name, num_examples, mode, cases, signal, strength, signed_labels)
   generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
   if name == "mimic":
@@ -144,7 +162,7 @@ def make_fixture(
 
 def _make_plan(name, num_examples, mode, cases, signal, strength, signed_labels):
   if name not in DATASETS:
-    raise ValueError(f"dataset: expected one of {DATASETS}, found {name!r}")
+    raise ValueError(f"dataset: expected one of {DATASETS + FOLDER_DATASETS}, found {name!r}")
   if mode not in MODES:
     raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
   family = "mimic" if name == "mimic" else "affect"
@@ -338,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog="python -m data_prep.fixtures", description=__doc__.split("\n")[0]
   )
-  parser.add_argument("dataset", choices=DATASETS)
+  parser.add_argument("dataset", choices=DATASETS + FOLDER_DATASETS)
   parser.add_argument("--out", required=True, help="folder to write to")
   parser.add_argument("--num_examples", type=int, help="rows of train (mimic: of the file)")
   parser.add_argument("--numpy_spelling", choices=pickle_writer.NUMPY_SPELLINGS, default="new")
@@ -350,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = vars(parser.parse_args(arguments))
   try:
     manifest = make_fixture(options.pop("dataset"), options.pop("out"), **options)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, ImportError) as error:
     sys.stderr.write(f"error: {error}\n")
     return 1
   sys.stdout.write(

@@ -1,0 +1,145 @@
+"""Turns what is on disk into TFDS shards: python -m data_prep.convert DATASET --source=S --data_dir=D.
+
+Prints what it writes, every doubt about the source (also kept in the shards' metadata), and the folder
+for `tfds.builder_from_directory`. Exit status 1, with one message, when the source cannot be trusted.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import pathlib
+import sys
+import types
+from collections.abc import Sequence
+
+from data_prep import shards
+
+
+@dataclasses.dataclass(frozen=True)
+class Converter:
+  """Where the converter of a data set lives.
+
+  Attributes:
+    module: has `OPTIONS`, flag -> keyword arguments of argparse, and `plan(dataset, source, **options)`,
+      which yields a `shards.Plan` for each TFDS data set to write.
+  """
+
+  module: str
+
+  def load(self) -> types.ModuleType:
+    """Imports the module."""
+    return importlib.import_module(self.module)
+
+
+_FAMILIES = {
+  "affect": ("mosi", "mosi_raw", "mosei", "mosei_raw", "urfunny", "mustard"),
+  "mimic": ("mimic",),
+  "vision_touch": ("vision_touch",),
+  "mmimdb": ("mmimdb",),
+  "hateful_memes": ("hateful_memes",),
+  "cremad": ("cremad",),
+  "trifeature": ("trifeature",),
+}
+CONVERTERS = {
+  dataset: Converter(f"data_prep.{family}")
+  for family, datasets in _FAMILIES.items()
+  for dataset in datasets
+}
+
+
+def convert(
+  dataset: str, source: str, data_dir: str, *, overwrite: bool = False, **options
+) -> list[pathlib.Path]:
+  """Converts a data set and says on stdout what it writes, on stderr what looks wrong.
+
+  Args:
+    dataset: one of `CONVERTERS`.
+    source: a file, or the folder that holds the published one.
+    data_dir: root of the TFDS data sets.
+    overwrite: replace data sets that are there.
+    **options: of the converter, by flag name; those left out take their default.
+
+  Returns:
+    The folders written.
+
+  Raises:
+    ValueError: the dataset is unknown, or (`shards.ConversionError`) the source cannot be converted.
+    OSError: a file cannot be read or written.
+  """
+  if dataset not in CONVERTERS:
+    raise ValueError(f"dataset: expected one of {list(CONVERTERS)}, found {dataset!r}")
+  module, folders = CONVERTERS[dataset].load(), []
+  for plan in module.plan(dataset, pathlib.Path(source), **_defaults(module) | options):
+    counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
+    sys.stdout.write(f"{plan.name}/{plan.config}: {counts} examples, about {_size(plan.nbytes)}\n")
+    sys.stdout.flush()
+    shown = _show_warnings(plan, 0)
+    folders.append(shards.write(plan, data_dir, overwrite=overwrite))
+    _show_warnings(plan, shown)  # iterators may find more
+    sys.stdout.write(f"written: {folders[-1]}\n")
+  return folders
+
+
+def _show_warnings(plan: shards.Plan, first: int) -> int:
+  """Writes the plan's warnings from the first-th on; returns how many it has."""
+  warnings = plan.metadata.get("warnings", ())
+  for warning in warnings[first:]:
+    sys.stderr.write(f"warning: {warning}\n")
+  return len(warnings)
+
+
+def _size(nbytes: int) -> str:
+  return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
+
+
+def _defaults(module: types.ModuleType) -> dict[str, object]:
+  """The converter's options as argparse gives them for an empty command line."""
+  parser = argparse.ArgumentParser(add_help=False)
+  _add_options(parser, module)
+  return vars(parser.parse_args([]))
+
+
+def _add_options(parser, module: types.ModuleType) -> None:
+  for flag, keywords in module.OPTIONS.items():
+    parser.add_argument(flag, **keywords)
+
+
+def _make_parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m data_prep.convert", description=__doc__.split("\n")[0]
+  )
+  parser.add_argument("dataset", choices=list(CONVERTERS))
+  parser.add_argument("--source", required=True, help="the file, or the folder that holds it")
+  parser.add_argument("--data_dir", required=True, help="root of the TFDS data sets")
+  parser.add_argument("--overwrite", action="store_true", help="replace what is already there")
+  return parser
+
+
+def _find_dataset(arguments: Sequence[str]) -> str | None:
+  """The data set a command line names, before its options are known."""
+  parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  parser.add_argument("--source")
+  parser.add_argument("--data_dir")
+  words = parser.parse_known_args(arguments)[1]
+  return next((word for word in words if word in CONVERTERS), None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+  """Runs the command; returns the exit status."""
+  arguments = sys.argv[1:] if arguments is None else list(arguments)
+  parser = _make_parser()
+  dataset = _find_dataset(arguments)
+  try:
+    if dataset is not None:
+      group = parser.add_argument_group(f"options of {dataset}")
+      _add_options(group, CONVERTERS[dataset].load())
+    options = vars(parser.parse_args(arguments))
+    convert(**options)
+  except (OSError, ValueError, ImportError) as error:
+    sys.stderr.write(f"error: {error}\n")
+    return 1
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,205 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data_prep import convert, fixtures, shards
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("source")
+  fixtures.make_fixture("mosi", folder, num_examples=12, mode="hard")
+  return folder
+
+
+def run(*arguments):
+  return convert.main([str(argument) for argument in arguments])
+
+
+def test_the_command_prints_plan_warnings_and_folder(source, tmp_path, capsys):
+  assert run("mosi", f"--source={source}", f"--data_dir={tmp_path}") == 0
+  out, err = capsys.readouterr()
+  folder = tmp_path / "affect" / "mosi" / "1.0.0"
+  lines = out.splitlines()
+  assert lines[0].startswith("affect/mosi: train 8, validation 3, test 4 examples, about ")
+  assert lines[1:] == [f"written: {folder}"]
+  for warning in json.loads((folder / "metadata.json").read_text())["warnings"]:
+    assert f"warning: {warning}\n" in err
+  assert "warning: count: train: expected 1,284 rows, found 12\n" in err
+  builder = tfds.builder_from_directory(os.fspath(folder))
+  assert len(builder.as_data_source("train")) == 8
+
+
+def test_options_of_the_data_set_in_any_place(source, tmp_path):
+  assert (
+    run("--source", source, "--nonfinite", "clean", "mosi", "--data_dir", tmp_path, "--full") == 0
+  )
+  folder = tmp_path / "affect" / "mosi_full" / "1.0.0"
+  assert json.loads((folder / "metadata.json").read_text())["nonfinite_policy"] == "clean"
+
+
+def test_overwriting_needs_the_flag(source, tmp_path, capsys):
+  arguments = "mosi", f"--source={source}", f"--data_dir={tmp_path}"
+  assert run(*arguments) == 0
+  metadata = tmp_path / "affect" / "mosi" / "1.0.0" / "metadata.json"
+  before = metadata.stat().st_ino
+  capsys.readouterr()
+  assert run(*arguments) == 1
+  out, err = capsys.readouterr()
+  assert "written" not in out and metadata.stat().st_ino == before
+  assert err.splitlines()[-1].startswith("error: ") and "Pass --overwrite" in err.splitlines()[-1]
+  assert run(*arguments, "--overwrite") == 0
+  assert metadata.stat().st_ino != before
+
+
+@pytest.mark.parametrize(
+  ("content", "message"),
+  [
+    (None, "found nothing. Check --source"),
+    (b"<html><title>Sign in</title></html>", "an HTML page titled"),
+    (b"\x80\x03}", "truncated"),
+  ],
+)
+def test_an_error_is_one_line_and_status_1(tmp_path, capsys, content, message):
+  path = tmp_path / "mosi_data.pkl"
+  if content is not None:
+    path.write_bytes(content)
+  assert run("mosi", f"--source={path}", f"--data_dir={tmp_path / 'out'}") == 1
+  out, err = capsys.readouterr()
+  assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+  assert str(path) in err and message in err
+  assert not (tmp_path / "out").exists()
+
+
+def test_every_data_set_has_a_converter():
+  assert list(convert.CONVERTERS) == [
+    "mosi", "mosi_raw", "mosei", "mosei_raw", "urfunny", "mustard", "mimic", "vision_touch", "mmimdb",
+    "hateful_memes", "cremad", "trifeature",
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", convert.CONVERTERS)
+def test_every_converter_has_help_and_the_interface(dataset, capsys):
+  try:
+    module = convert.CONVERTERS[dataset].load()
+  except ModuleNotFoundError as error:
+    pytest.skip(str(error))
+  assert callable(module.plan)
+  with pytest.raises(SystemExit) as status:
+    run(dataset, "--help")
+  assert status.value.code == 0
+  text = capsys.readouterr().out
+  assert all(flag in text for flag in ("--source", "--data_dir", "--overwrite", *module.OPTIONS))
+
+
+def test_an_unknown_data_set_lists_the_known(capsys, tmp_path):
+  with pytest.raises(SystemExit) as status:
+    run("mosie", "--source=x", "--data_dir=y")
+  assert status.value.code == 2 and "mosei_raw" in capsys.readouterr().err
+  with pytest.raises(ValueError, match="expected one of .*'mosi'.* found 'mosie'"):
+    convert.convert("mosie", "x", tmp_path)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+  """Registers a converter that gives the plans put into the returned list."""
+  plans = []
+  module = types.ModuleType("data_prep.fake")
+  module.OPTIONS = {"--size": {"type": int, "default": 3}, "--two_words": {"action": "store_true"}}
+
+  def plan(dataset, source, **options):
+    module.called = dataset, source, options
+    for make in plans:
+      yield make()
+
+  module.plan = plan
+  monkeypatch.setitem(sys.modules, "data_prep.fake", module)
+  monkeypatch.setitem(convert.CONVERTERS, "fake", convert.Converter("data_prep.fake"))
+  return module, plans
+
+
+def make_plan(config, metadata, at=lambda: None):
+  def examples():
+    for i in range(3):
+      at()
+      yield {"n": i}
+
+  return shards.Plan(
+    "fake",
+    config,
+    {"n": shards.scalar(np.int64)},
+    {"train": examples},
+    {"train": 3},
+    metadata,
+    2_000,
+  )
+
+
+def test_options_reach_the_converter_with_their_defaults(fake, tmp_path):
+  module, _ = fake
+  assert run("fake", "--source=mosi", f"--data_dir={tmp_path}", "--size=5") == 0
+  assert module.called == ("fake", pathlib.Path("mosi"), {"size": 5, "two_words": False})
+  convert.convert("fake", "x", tmp_path, two_words=True)
+  assert module.called == ("fake", pathlib.Path("x"), {"size": 3, "two_words": True})
+
+
+def test_several_data_sets_and_late_warnings(fake, tmp_path, capsys):
+  warnings = ["early: one"]
+  fake[1].append(
+    lambda: make_plan("a", {"warnings": warnings}, lambda: warnings.append("late: two"))
+  )
+  fake[1].append(lambda: make_plan("b", {"warnings": []}))
+  assert run("fake", "--source=x", f"--data_dir={tmp_path}") == 0
+  out, err = capsys.readouterr()
+  assert [line for line in out.splitlines() if line.startswith("written")] == [
+    f"written: {tmp_path}/fake/a/1.0.0",
+    f"written: {tmp_path}/fake/b/1.0.0",
+  ]
+  assert err.count("warning: early: one") == 1 and err.count("warning: late: two") == 3
+
+
+def test_tensorflow_is_never_imported(source, tmp_path):
+  # Also where it is installed: a package of that name tells on whoever imports it.
+  package = tmp_path / "path" / "tensorflow"
+  package.mkdir(parents=True)
+  (package / "__init__.py").write_text(f"open({str(tmp_path / 'told')!r}, 'w').close()\n")
+  code = (
+    "import os, sys; from data_prep import convert; import tensorflow_datasets as tfds\n"
+    f"assert convert.main(['mosi', '--source', {str(source)!r}, '--data_dir', {str(tmp_path)!r}]) == 0\n"
+    f"folder = os.path.join({str(tmp_path)!r}, 'affect', 'mosi', '1.0.0')\n"
+    "example = tfds.builder_from_directory(folder).as_data_source('train')[1]\n"
+    "print(example['text'].shape[1], 'tensorflow' in sys.modules, 'jax' in sys.modules)\n"
+  )
+  environment = os.environ | {"PYTHONPATH": str(package.parent)}
+  process = subprocess.run(
+    [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+  )
+  assert process.returncode == 0, process.stderr
+  assert process.stdout.splitlines()[-1] == "300 False False"
+  assert not (tmp_path / "told").exists()
+
+
+def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, capsys):
+  module = types.ModuleType("data_prep.mmimdb_fixture")
+  module.make = lambda out_dir, **options: {"out": str(out_dir), **options}
+  monkeypatch.setitem(sys.modules, "data_prep.mmimdb_fixture", module)
+  expected = {
+    "out": "d", "seed": 4, "num_examples": 7, "cases": ["x"], "signal": "mixed", "strength": 2.0,
+  }  # fmt: skip
+  assert fixtures.make_fixture("mmimdb", "d", 4, 7, cases=["x"], strength=2.0) == expected
+  assert fixtures.make_fixture("mmimdb", "d", mode="hard")["mode"] == "hard"
+  with pytest.raises(ValueError, match="mmimdb is no pickle"):
+    fixtures.make_fixture("mmimdb", "d", protocol=2)
+  assert fixtures.main(["mmimdb", "--out=d", "--seed=4"]) == 0
+  assert json.loads(capsys.readouterr().out)["seed"] == 4
+  with pytest.raises(ValueError, match="expected one of .*'mosi'.*'cremad'.* found 'x'"):
+    fixtures.make_fixture("x", tmp_path)
