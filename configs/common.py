@@ -12,6 +12,17 @@ SUPERVISED_METHODS = (
   "synib",
   "unimodal",
 )
+# Views of images, spec/infmasking.md 7.1.
+SIMCLR = {
+  "crop_scale": (0.08, 1.0),  # share of the image's area in a crop
+  "jitter_probability": 0.8,
+  "jitter_strength": 0.4,  # of brightness, contrast and saturation
+  "hue": 0.1,  # in turns
+  "grayscale_probability": 0.2,
+  "blur_probability": 0.5,
+  "blur_radius": (0.1, 2.0),  # pixels at size 224
+  "flip_probability": 0.5,
+}
 
 
 def base_config() -> ConfigDict:
@@ -30,7 +41,8 @@ def base_config() -> ConfigDict:
     False  # the last batch of an epoch, filled up: supervised methods only
   )
   config.eval_batch_size = 64
-  config.steps_per_call = 16  # training steps in one compiled call
+  # Training steps in one compiled call; None: 16, or 1 on a CPU, where a loop is slow.
+  config.steps_per_call = placeholder(int)
   # Durations: exactly one of <name>_epochs and <name>_steps is set.
   config.total_epochs = placeholder(float)
   config.total_steps = placeholder(int)
@@ -49,7 +61,11 @@ def base_config() -> ConfigDict:
   config.ntk_diagnostics = (
     False  # learning signal of each source at every step (supervised methods)
   )
-  config.select_metric = ""  # validation metric that picks the checkpoint, higher is better
+  # Masks an example, of 64 validation examples at each evaluation, to see how Gaussian masked views
+  # are (infmasking); 0: off.
+  config.gaussianity_masks = 0
+  # Validation metric that picks the checkpoint, higher is better; "-NAME": lower is better.
+  config.select_metric = ""
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
 
   config.optim = ConfigDict()

@@ -24,7 +24,13 @@ Small (2 CPU cores, about 9 minutes): `--config=configs/trifeature.py:infmasking
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.common import base_config, learns_from_labels, method_config, split_argument
+from configs.common import (
+  SIMCLR,
+  base_config,
+  learns_from_labels,
+  method_config,
+  split_argument,
+)
 
 PRESETS = ("full", "small")
 
@@ -43,21 +49,11 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   config.data.num_pairs = 10000
   config.data.resolution = 224
   config.data.texture_period = placeholder(int)  # pixels; None: legible at the resolution
-  config.data.transform = ConfigDict(
-    {
-      "crop_scale": (0.08, 1.0),  # share of the image's area in a crop
-      "jitter_probability": 0.8,
-      "jitter_strength": 0.4,  # of brightness, contrast and saturation
-      "hue": 0.1,  # in turns
-      "grayscale_probability": 0.2,
-      "blur_probability": 0.5,
-      "blur_radius": (0.1, 2.0),  # pixels at size 224
-      "flip_probability": 0.5,
-    }
-  )
+  config.data.transform = ConfigDict(SIMCLR)
   # How evaluation sees an image: "deterministic" or "random_crop"; None: as the protocol says.
   config.data.evaluation = placeholder(str)
 
+  config.steps_per_call = 16
   config.optim.lr = 3e-4
   config.optim.weight_decay = 1e-4
   config.total_epochs = 100.0

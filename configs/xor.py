@@ -30,6 +30,7 @@ def get_config(argument: str = "synib") -> ConfigDict:
   config.model.single_logit = True
   config.optim.name = "adam"
   config.keep_partial_batch = True
+  config.steps_per_call = 16  # tiny steps, many trials at once
   config.seed = 0
   config.num_seeds = 3
   config.num_devices = 1  # models this small fill one device together; sweeps share out by --shard

@@ -2,7 +2,8 @@
 
 Every row compares two implementations in one run: operations and temporary memory as XLA counts them
 for the compiled program, and wall time (the lowest of several runs). The last column says whether the
-row meets its bound. Takes about 8 minutes on 2 cores; needs the extra `benchmark` (scikit-learn).
+row meets its bound. Takes about 12 minutes on 2 cores; needs the extra `benchmark` (scikit-learn).
+Rows against PyTorch are measured where torch is installed.
 """
 
 import functools
@@ -23,13 +24,22 @@ from absl import flags
 from configs import trifeature, xor
 from configs.sweeps import spurious_xor
 from launch import app
-from synjax import data, losses, masking, methods, metrics, models, optim, train, trial
+from launch.benchmark_multibench import (
+  Row,
+  conversion_rows,
+  input_rows,
+  multibench_rows,
+  prepare,
+)
+from synjax import data, losses, masking, methods, metrics, models, train, trial
 from synjax.data import pipeline, transforms
 from synjax.evaluators import linear_probe
 from synjax.methods.supervised import cross_entropy
-from synjax.step import make_train_step, make_train_steps
+from synjax.step import make_train_steps
 
-_NAMES = ("fusion", "deep", "step", "calls", "probe", "synib", "sweep")
+_NAMES = (
+  "fusion", "deep", "step", "calls", "probe", "synib", "sweep", "multibench", "conversion", "input",
+)  # fmt: skip
 _ONLY = flags.DEFINE_list("only", list(_NAMES), f"Sections to run, of {', '.join(_NAMES)}.")
 
 
@@ -43,17 +53,6 @@ class Cost(NamedTuple):
   def __str__(self) -> str:
     time_ = "" if self.seconds is None else f", {1e3 * self.seconds:.0f} ms"
     return f"{self.operations / 1e9:.1f} GFLOP, {self.memory / 1e6:.0f} MB{time_}"
-
-
-class Row(NamedTuple):
-  """A row of the table."""
-
-  what: str
-  ours: str
-  other: str
-  ratio: str
-  bound: str
-  met: bool
 
 
 def lowest_seconds(function: Callable[[], object], repeats: int = 3) -> float:
@@ -144,20 +143,11 @@ def _image_dataset(config) -> pipeline.Dataset:
 
 
 def _prepare(config):
-  """Returns (method, step, state of one trial, placed arrays, the trial)."""
-  dataset = _image_dataset(config)
-  method = methods.create(config, dataset)
-  durations = optim.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
-  trials = jax.tree.map(jnp.asarray, trial.stack(config, train.traced_fields(config), None))
-  optimizer = functools.partial(
-    optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
+  """Returns (method, step, state of one trial, placed arrays, the trial) on stand-in images."""
+  dataset, size = _image_dataset(config), config.data.resolution
+  return prepare(
+    config, dataset, {name: jnp.zeros((2, size, size, 3)) for name in dataset.modalities}
   )
-  size = config.data.resolution
-  example = {name: jnp.zeros((2, size, size, 3)) for name in dataset.modalities}
-  state = train.create_train_state(method, optimizer, trials, example)
-  arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
-  step = make_train_step(method, optimizer, dataset, durations)
-  return method, step, state, arrays, trials
 
 
 def step_rows() -> Iterator[Row]:
@@ -210,7 +200,7 @@ def calls_rows() -> Iterator[Row]:
     program = jax.jit(functools.partial(make_train_steps(step, steps), axis=None))
     index = np.arange(config.batch_size) + np.zeros((1, steps, 1), np.int32)
     call = functools.partial(
-      program, state, arrays, {}, index, trials, np.ones(1, bool), np.int32(steps)
+      program, state, arrays, {}, {}, index, trials, np.ones(1, bool), np.int32(steps)
     )
     seconds[steps] = lowest_seconds(call) / steps
   ratio = seconds[16] / seconds[1]
@@ -356,6 +346,7 @@ def main() -> None:
   """Runs the sections and prints their table."""
   functions = (
     fusion_rows, deep_rows, step_rows, calls_rows, probe_rows, synib_rows, sweep_rows,
+    multibench_rows, conversion_rows, input_rows,
   )  # fmt: skip
   sections = dict(zip(_NAMES, functions, strict=True))
   unknown = sorted(set(_ONLY.value) - set(sections))

@@ -2,7 +2,8 @@
 
 Scores the checkpoint in the workdir, prints the scores, and writes `evaluation.json` and, of probed runs,
 the representations of all splits as `embeddings.npz`. With --unimodal=FOLDER, a run of `ensemble` on the
-same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong.
+same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong. With
+--subsets, of probed runs, also what every subset of the modalities is worth, as scores and `subsets.png`.
 """
 
 import json
@@ -12,19 +13,23 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from launch import app
-from synjax import checkpoint, export, train
-from synjax.evaluators import classification
+from synjax import checkpoint, evaluators, export, train
+from synjax.evaluators import classification, representation
+from synjax.report.subset_plots import plot_subsets
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
 _UNIMODAL = flags.DEFINE_string("unimodal", None, "Folder of a run of the method ensemble.")
+_SUBSETS = flags.DEFINE_boolean("subsets", False, "Score every subset of the modalities.")
 flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
   """Runs the command."""
   run = _load("--workdir", _WORKDIR.value)
-  found = run.test(_WHICH.value)
+  # First of all: a run that has no such scores is refused before anything is computed.
+  subsets = _test_subsets(run) if _SUBSETS.value else {}
+  found = run.test(_WHICH.value) | subsets
   if _UNIMODAL.value:
     other = _load("--unimodal", _UNIMODAL.value)
     found |= classification.test_synergy_subset(run, other, _WHICH.value)
@@ -36,12 +41,21 @@ def main() -> None:
   path = pathlib.Path(_WORKDIR.value)
   content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
   checkpoint.write_atomically(path / "evaluation.json", json.dumps(content, indent=2))
+  if subsets:
+    chance = evaluators.chance(run.config, run.dataset)
+    title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
+    plot_subsets(subsets, chance=chance, title=title).savefig(path / "subsets.png")
+    print(f"plot: {path / 'subsets.png'}")
   for name, by_seed in scores.items():
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
   if "representation" in run.config.evaluators:
     splits = ("probe", "val", "test")
     print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, splits)}")
   run.checkpointer.close()
+
+
+def _test_subsets(run: train.Run):
+  return representation.test_subsets(run.config, run.dataset, run.frozen(_WHICH.value))
 
 
 def _load(flag: str, workdir: str) -> train.Run:

@@ -56,14 +56,14 @@ def write_embeddings(
 def _masked(run, frozen, index: np.ndarray) -> np.ndarray | None:
   """Embeds masked views of test examples, [seeds, num_views, examples, dim]."""
   params, model_state = run.devices.fetch((frozen.params, frozen.model_state))
-  split = run.dataset.test
-  arrays = {name: jnp.asarray(array) for name, array in split.arrays.items()}
+  raw = run.dataset.test.read(index)
   index = jnp.asarray(index, jnp.int32)
 
   def embed(params, model_state, seed):
     keys = functools.partial(parallel.example_keys, jax.random.key(seed), index=index)
-    raw = split.gather(arrays, index)
-    batch = pipeline.make_views(raw, run.dataset.transforms, ("clean",), keys)["clean"]
+    batch = pipeline.make_views(raw, run.dataset.transforms, ("clean",), keys, run.dataset.padding)[
+      "clean"
+    ]
     info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(seed), index=index)
     return run.method.embed_masked(params, model_state, batch, info)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,8 @@ from synjax import parallel
 from synjax.data import pipeline
 from synjax.methods.base import Method
 from synjax.trial import Trial
+
+_STREAMED_BATCHES = 8  # read and evaluated in one call
 
 
 class Predictor:
@@ -70,34 +73,76 @@ class Predictor:
       [trials, num_examples, ...], on the host.
     """
     modalities = modalities or self._dataset.modalities
-    key = (output, id(split), modalities)
-    if key not in self._programs:
-      self._programs[key] = self._compile(output, split, modalities)
-    index = pipeline.evaluation_order(split.num_examples, self._batch)
-    index = self._devices.split(index, batch_axis=1)
-    values = self._devices.fetch(
-      self._programs[key](params, model_state, *self.arrays(split), index)
-    )
+    order = pipeline.evaluation_order(split.num_examples, self._batch)
+    values = None
+    for length, chunk in self._chunks(split, order):
+      key = (output, id(split), modalities, length)
+      if key not in self._programs:
+        self._programs[key] = self._compile(output, split, modalities, length)
+      index = order[chunk]
+      found = self._devices.fetch(
+        self._programs[key](
+          params,
+          model_state,
+          *self.arrays(split),
+          self._read(split, index, length),
+          self._devices.split(index, batch_axis=1),
+        )
+      )
+      if values is None:
+        values = np.empty((len(found), *order.shape, *found.shape[3:]), found.dtype)
+      values[:, chunk] = found
     return values.reshape(len(values), -1, *values.shape[3:])[:, : split.num_examples]
 
-  def _compile(self, output, split, modalities):
+  def _chunks(self, split, order) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yields (length of the padded sequences, batches int[...]) that one call evaluates.
+
+    Streamed splits are read a few batches at a time, and on CPUs stored ones are evaluated so, for loops
+    are slow there; the last chunk repeats batches, so that all have one shape.
+    """
+    limit = len(order) if split.rows is None else _STREAMED_BATCHES
+    if split.generate is None and self._devices.steps_per_call == 1:
+      limit = 1
+    lengths = self._dataset.padding.lengths(split, order)
+    for length in dict.fromkeys(lengths):
+      chosen = np.array([i for i, found in enumerate(lengths) if found == length])
+      size = min(len(chosen), limit)
+      for start in range(0, len(chosen), size):
+        yield length, np.resize(chosen[start : start + size], size)
+
+  def _read(self, split, index: np.ndarray, length: int | None) -> dict:
+    """Reads this host's share of the batches of a streamed split, leaves [batches, batch, ...]."""
+    if split.rows is None:
+      return {}
+    own = index[:, self._devices.own_positions(self._batch)]
+    batch = split.rows.read(own.reshape(-1), length)
+    shaped = {name: value.reshape(*own.shape, *value.shape[1:]) for name, value in batch.items()}
+    return self._devices.assemble(shaped, batch_axis=1)
+
+  def _compile(self, output, split, modalities, length):
     transforms = {name: self._dataset.transforms[name] for name in modalities}
+    padding = self._dataset.padding
 
     def evaluate(raw, rows, params, model_state):
       if output in ("label", "source"):
         return raw[output]
       keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
-      batch = pipeline.make_views(raw, transforms, ("clean",), keys)["clean"]
+      views = pipeline.make_views(pipeline.cut(raw, length), transforms, ("clean",), keys, padding)
+      batch = views["clean"]
       names = {name: name.split("_valid")[0] for name in batch}
       batch = {name: value for name, value in batch.items() if names[name] in modalities}
       return getattr(self._method, output)(params, model_state, batch)
 
-    def program(params, model_state, shared, own, index, axis):
+    def program(params, model_state, shared, own, fed, index, axis):
       def one_trial(params, model_state, own):
-        def one_batch(rows):
-          return evaluate(split.gather({**shared, **own}, rows), rows, params, model_state)
+        def one_batch(inputs):
+          fed, rows = inputs
+          raw = split.gather({**shared, **own, **fed}, rows)
+          return evaluate(raw, rows, params, model_state)
 
-        return jax.lax.map(one_batch, index)
+        if len(index) == 1:
+          return one_batch(jax.tree.map(lambda x: x[0], (fed, index)))[None]
+        return jax.lax.map(one_batch, (fed, index))
 
       values = parallel.over_trials(one_trial, in_axes=(0, 0, 0))(params, model_state, own)
       return parallel.all_gather(values, axis, batch_axis=2)
@@ -133,4 +178,7 @@ class Frozen:
 
   def field(self, name: str, split: pipeline.Split) -> np.ndarray:
     """Returns "label" or "source" of every example, int[trials, examples]."""
+    if split.rows is not None:  # known without reading the examples
+      column = split.rows.columns[name]
+      return np.broadcast_to(column, (len(jax.tree.leaves(self.params)[0]), *column.shape))
     return self.predictor.apply(name, self.params, self.model_state, split)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from synjax import evaluators
+from synjax import evaluators, selection
 from synjax.checkpoint import write_atomically
 
 PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -48,13 +48,16 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     steps: steps done by this process in that time.
 
   Returns:
-    The content: provenance, selection rule, chance levels, and `rows`, one a seed.
+    The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,
+    see `StepClock` and `Run.program_bytes`; None where unknown), and `rows`, one a seed.
   """
   config = json.loads((path / "config.json").read_text())
   device = run.devices.devices[0]
   scores = {"best": run.test("best")}
   best_is_last = bool(np.all(run.selection.step == run.step))
   scores["last"] = scores["best"] if best_is_last else run.test("last")
+  metric, sign = selection.parse(config["select_metric"])
+  rule = "highest" if sign > 0 else "lowest"
   return {
     "config": config,
     "config_hash": config_hash(config),
@@ -65,19 +68,21 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "data_fingerprint": run.dataset.fingerprint,
     "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
     "protocol": config["protocol"],
-    "selection": f"highest {config['select_metric']}, evaluated every {run.durations.eval} steps",
+    "selection": f"{rule} {metric}, evaluated every {run.durations.eval} steps",
     "chance": dict(evaluators.chance(run.config, run.dataset)),
     "total_steps": run.durations.total,
     "steps_per_epoch": run.durations.steps_per_epoch,
     "seconds": round(seconds, 1),
     "steps_timed": steps,
+    "seconds_per_step": run.clock.seconds_per_step,
+    "program_bytes": run.program_bytes,
     "rows": [
       {
         "seed": int(seed),
         "trial": {"seed": int(seed)}
         | {name: float(value[i]) for name, value in run.trials.hyper.items()},
         "best_step": int(run.selection.step[i]),
-        "best_value": float(run.selection.value[i]),
+        "best_value": sign * float(run.selection.value[i]),
         "stopped_early": not bool(run.selection.active[i]),
         **{
           which: {name: float(value[i]) for name, value in metrics.items()}

@@ -13,7 +13,7 @@ class Selection:
   """What has been best so far, on the host; every leaf has a leading axis of seeds.
 
   Attributes:
-    value: best value of the selection metric; -inf before the first evaluation.
+    value: best value of `signed`, the selection metric; -inf before the first evaluation.
     step: step of the best value.
     evaluations_since: evaluations since then.
     active: False = stopped early; the seed's state is frozen from then on.
@@ -78,6 +78,38 @@ def update(
     params=jax.tree.map(choose, params, selection.params),
     model_state=jax.tree.map(choose, model_state, selection.model_state),
   )
+
+
+def parse(select_metric: str) -> tuple[str, int]:
+  """Splits `config.select_metric` into the metric's name and the sign that makes higher better.
+
+  Args:
+    select_metric: "val/label/accuracy", or "-val/score/mse" where lower is better.
+
+  Returns:
+    The name without the minus; 1, or -1 with it.
+  """
+  name = select_metric.removeprefix("-")
+  return name, 1 if name == select_metric else -1
+
+
+def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
+  """Returns what `update` maximises, [trials]: the metric, or its negative with a leading minus.
+
+  Args:
+    scores: metric -> [trials].
+    select_metric: of the config, see `parse`.
+
+  Raises:
+    ValueError: `scores` has no such metric.
+  """
+  name, sign = parse(select_metric)
+  if name not in scores:
+    raise ValueError(
+      f"config.select_metric: expected one of {sorted(scores)}, with a leading minus where lower is"
+      f" better, found {select_metric!r}"
+    )
+  return sign * with_fallback(scores, name)
 
 
 def with_fallback(scores: Mapping[str, np.ndarray], name: str) -> np.ndarray:

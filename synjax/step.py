@@ -31,12 +31,12 @@ def make_train_step(
     diagnose: None, or (state, views, info) -> further metrics, computed before the update.
 
   Returns:
-    step(state, arrays, index int32[batch], trial, axis) -> (state, metrics {name: scalar}); an index
-    of -1 is a filler example. The same function serves one device, sharded `jit` (axis None) and
-    `pmap` (the device axis' name).
+    step(state, arrays, index int32[batch], trial, axis, length=None) -> (state, metrics {name:
+    scalar}); an index of -1 is a filler example, sequences are cut to `length` steps. The same
+    function serves one device, sharded `jit` (axis None) and `pmap` (the device axis' name).
   """
 
-  def train_step(state, arrays, index, trial, axis):
+  def train_step(state, arrays, index, trial, axis, length=None):
     info = Info(
       step=state.step,
       progress=durations.progress(state.step),
@@ -45,9 +45,9 @@ def make_train_step(
       axis=axis,
       hyper=trial.hyper,
     )
-    raw = dataset.train.gather(arrays, jnp.maximum(index, 0))
+    raw = pipeline.cut(dataset.train.gather(arrays, jnp.maximum(index, 0)), length)
     raw |= {"index": index, "valid": index >= 0}
-    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys)
+    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys, dataset.padding)
     optimizer = create_optimizer(trial.hyper)
     metrics = diagnose(state, batch, info) if diagnose else {}
     for phase in method.phases:
@@ -129,35 +129,48 @@ def _losses_and_gradients(method, phase, batch, info, state):
 
 
 def make_train_steps(
-  train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]], steps_per_call: int
+  train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
+  steps_per_call: int,
+  length: int | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Makes several steps of several trials one program.
 
+  Args:
+    train_step: see `make_train_step`.
+    steps_per_call: at most so many steps a call.
+    length: of all padded sequences in these steps; None: as stored.
+
   Returns:
-    steps(state, shared, own, index int32[trials, steps_per_call, batch], trials, active bool[trials],
-    num_steps, axis) -> (state, metrics {name: [trials, steps_per_call]}). `shared` are arrays of the
-    training split, `own` further ones with a leading axis of trials. Only the first `num_steps`
+    steps(state, shared, own, fed, index int32[trials, steps_per_call, batch], trials, active
+    bool[trials], num_steps, axis) -> (state, metrics {name: [trials, steps_per_call]}). `shared` are
+    arrays of the training split, `own` further ones with a leading axis of trials, `fed` batches that
+    were read for these steps, leaves [trials, steps_per_call, batch, ...]. Only the first `num_steps`
     (traced) are done, so that one compilation serves every distance to the next stop; the state of a
     trial that is not active stays as it is.
   """
 
-  def one_trial(state, shared, own, index, trial, active, num_steps, axis):
-    step = functools.partial(train_step, arrays={**shared, **own}, trial=trial, axis=axis)
-    shapes = jax.eval_shape(lambda: step(state, index=index[0])[1])
+  def one_trial(state, shared, own, fed, index, trial, active, num_steps, axis):
+    def step(state, i):
+      arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
+      return train_step(state, arrays, index[i], trial, axis, length)
+
+    shapes = jax.eval_shape(lambda: step(state, 0)[1])
     record = jax.tree.map(lambda s: jnp.zeros((steps_per_call, *s.shape), s.dtype), shapes)
 
     def body(i, carry):
       state, record = carry
-      new, metrics = step(state, index=index[i])
+      new, metrics = step(state, i)
       state = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
       return state, jax.tree.map(lambda r, m: r.at[i].set(m), record, metrics)
 
+    if steps_per_call == 1:  # no loop: see `parallel.Devices.steps_per_call`
+      return body(0, (state, record))
     return jax.lax.fori_loop(0, num_steps, body, (state, record))
 
-  def train_steps(state, shared, own, index, trials, active, num_steps, axis):
+  def train_steps(state, shared, own, fed, index, trials, active, num_steps, axis):
     run = functools.partial(one_trial, axis=axis)
-    return parallel.over_trials(run, in_axes=(0, None, 0, 0, 0, 0, None))(
-      state, shared, own, index, trials, active, num_steps
+    return parallel.over_trials(run, in_axes=(0, None, 0, 0, 0, 0, 0, None))(
+      state, shared, own, fed, index, trials, active, num_steps
     )
 
   return train_steps

@@ -28,6 +28,8 @@ logger = logging.getLogger("synjax")
 DATA_VERSION = 1  # raise it when the same config no longer means the same data
 NOT_APPLIED = ("arm", "config")
 FAILURES = (ValueError, OSError, FloatingPointError, RuntimeError)
+# What the journal keeps of results.json.
+GROUP_FACTS = ("chance", "seconds_per_step", "program_bytes")
 ONLY = {"all": ("missing", "failed"), "missing": ("missing",), "failed": ("failed",)}
 
 
@@ -65,7 +67,8 @@ def expand(
 
   Args:
     make_config: from a config file's argument (a row's field "config", else None) to a new config.
-    overrides: dotted field -> value, one mapping a row.
+    overrides: dotted field -> value, one mapping a row; a function gets the row's config, before its
+      overrides, and returns the value.
     traced: from a config to its fields that may differ inside one program.
     check: raises ValueError when the values of a config make no sense.
 
@@ -81,6 +84,7 @@ def expand(
     raise ValueError(
       "sweep: expected at least one row, found none; see get_hyper in the sweep file"
     )
+  overrides = [_resolve(make_config, given) for given in overrides]
   rows: list[Row] = []
   numbers: dict[str, int] = {}
   statics: dict[str, ConfigDict] = {}
@@ -94,6 +98,14 @@ def expand(
       numbers[row.id] = number
       rows.append(row._replace(static=statics.setdefault(row.program, row.static)))
   return rows
+
+
+def _resolve(make_config, given: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Replaces values that are functions of the row's config by what they return for it."""
+  if not any(map(callable, given.values())):
+    return given
+  config = make_config(given.get("config"))
+  return {name: value(config) if callable(value) else value for name, value in given.items()}
 
 
 def _expand_row(make_config, given, where, traced, check) -> list[Row]:
@@ -370,6 +382,7 @@ def _run_group(rows: list[Row], journal: Journal, train, *, fresh: bool, keep: b
     found = [{}] * len(rows)
   else:
     common |= {"status": "done", "code": result.get("code", "unknown")}
+    common |= {name: result[name] for name in GROUP_FACTS if name in result}
     names = ("best_step", "best_value", "best", "last")
     found = [{name: row[name] for name in names if name in row} for row in result["rows"]]
   now = time.time()

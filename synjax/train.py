@@ -19,6 +19,7 @@ from synjax import (
   data,
   evaluators,
   export,
+  gaussianity_log,
   methods,
   optim,
   parallel,
@@ -26,11 +27,12 @@ from synjax import (
   selection,
   trial,
 )
-from synjax.data import pipeline
+from synjax.data import pipeline, stream
 from synjax.evaluators import ntk
 from synjax.metric_writer import MetricWriter
 from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
+from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state, initialize_encoders
 
 logger = logging.getLogger("synjax")
@@ -103,6 +105,7 @@ class Run:
     """
     self.config = config
     self.devices = parallel.Devices(config.parallel, config.num_devices)
+    self.steps_per_call = config.steps_per_call or self.devices.steps_per_call
     self.devices.check_batch_size("batch_size", config.batch_size)
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
@@ -114,6 +117,9 @@ class Run:
       train.num_examples, config.batch_size, self.seeds, keep_partial=config.keep_partial_batch
     )
     self.durations = optim.Durations.from_config(config, self.order.steps_per_epoch)
+    self.gaussianity = gaussianity_log.create(
+      config, self.method, self.dataset, workdir, self.durations.steps_per_epoch
+    )
     create_optimizer = functools.partial(
       optim.create_optimizer,
       config.optim,
@@ -128,9 +134,10 @@ class Run:
       self.durations,
       diagnose if config.ntk_diagnostics else None,
     )
-    self.train_steps = self.devices.compile(
-      make_train_steps(step, config.steps_per_call), donate=(0,)
-    )
+    self._train_step, self._programs, self.clock = step, {}, StepClock()
+    # XLA's temporary memory on a device, of the largest program so far; it comes on top of parameters,
+    # optimizer and data. None: nothing compiled yet, or not known (pmap over several hosts).
+    self.program_bytes: int | None = None
     self._placed_trials = self.devices.place(self.trials)
     self.predictor = Predictor(
       self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
@@ -152,31 +159,74 @@ class Run:
     self.selection = chosen
     self.step = int(state.step.max())
     self.state = self.devices.place(state)
+    self.feed: stream.Feed | None = None
 
   def _example(self):
     """Returns a batch of two examples, for shapes."""
-    split = self.dataset.train
-    arrays = {name: jnp.asarray(a) for name, a in split.arrays.items()}
+    split, dataset = self.dataset.train, self.dataset
     if split.generate is not None:
-      arrays |= jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), self.trials))
-    raw = split.gather(arrays, jnp.arange(2))
+      made = jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), self.trials))
+      raw = split.gather({**split.arrays, **made}, jnp.arange(2))
+    else:
+      raw = split.read(np.arange(2))
     keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
-    return pipeline.make_views(raw, self.dataset.transforms, ("clean",), keys)["clean"]
+    return pipeline.make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
+
+  def _fed(self, num_steps: int) -> dict[str, Any]:
+    """Returns the next batches of a streamed training split; nothing for one on the devices."""
+    if self.dataset.train.rows is None:
+      return {}
+    if self.feed is None:  # not before the first step: a run that is only scored reads none
+      self.feed = stream.Feed(
+        self.dataset.train,
+        self.order,
+        self.dataset.padding,
+        self.devices,
+        steps=range(self.step, self.durations.total),
+        threads=self.config.data.read_threads,
+        read_ahead=2 * self.steps_per_call,
+      )
+    return self.feed.take(num_steps, self.steps_per_call)
+
+  def _compile(self, length: int | None, args):
+    """Returns the compiled steps for sequences padded to `length` and arguments like `args`."""
+    steps = make_train_steps(self._train_step, self.steps_per_call, length)
+    program = self.devices.compile(steps, donate=(0,))
+    if self.devices.mode == "pmap" and jax.process_count() > 1:
+      return program  # what `lower` makes of it would want the arguments of all processes
+    # Ahead of time, so that the memory it needs is known without compiling twice.
+    program = program.lower(*args).compile()
+    memory = program.memory_analysis()
+    if memory is not None:
+      self.program_bytes = max(self.program_bytes or 0, int(memory.temp_size_in_bytes))
+    return program
 
   def advance(self) -> dict[str, jax.Array]:
     """Does one compiled call's steps; returns their metrics, still on the devices."""
     epochs = self.method.epoch_end is not None
-    stop = self.durations.next_stop(self.step, self.config.steps_per_call, every_epoch=epochs)
-    index = self.order.take(self.step, self.config.steps_per_call)
-    self.state, metrics = self.train_steps(
+    stop = self.durations.next_stop(self.step, self.steps_per_call, every_epoch=epochs)
+    index = self.order.take(self.step, self.steps_per_call)
+    # Steps whose batches are padded to another length are another program, and another call.
+    lengths = self.dataset.padding.lengths(self.dataset.train, index)
+    same = next((i for i, n in enumerate(lengths) if n != lengths[0]), len(lengths))
+    stop = min(stop, self.step + same)
+    args = (
       self.state,
       *self.arrays,
+      self._fed(stop - self.step),
       self.devices.split(index, batch_axis=2),
       self._placed_trials,
       self.devices.place(self.selection.active),
       self.devices.place(np.int32(stop - self.step)),
     )
+    first_call = lengths[0] not in self._programs
+    if first_call:
+      self._programs[lengths[0]] = self._compile(lengths[0], args)
+    self.state, metrics = self._programs[lengths[0]](*args)
     self.step = stop
+    if first_call:  # compiling and loading are no part of a step's time
+      jax.block_until_ready(metrics)
+      self.clock.restart(stop)
     return metrics
 
   def frozen(self, which: str) -> Frozen:
@@ -198,18 +248,18 @@ class Run:
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
     scores = evaluators.validate(self.config, self.dataset, self.frozen("last"))
-    name = self.config.select_metric
-    if name not in scores:
-      raise ValueError(f"config.select_metric: expected one of {sorted(scores)}, found {name!r}")
+    value = selection.signed(scores, self.config.select_metric)
     state = self.devices.fetch(self.state)
     self.selection = selection.update(
       self.selection,
-      selection.with_fallback(scores, name),
+      value,
       self.step,
       state.params,
       state.model_state,
       patience=self.config.early_stop_patience,
     )
+    if self.gaussianity is not None:
+      scores |= self.gaussianity.record(self.step, state.params, state.model_state)
     return scores
 
   def save(self) -> None:
@@ -251,7 +301,7 @@ def check_config(config) -> None:
   Raises:
     ValueError: what the dataset or the method refuses.
   """
-  methods.create(config, data.load(config))
+  gaussianity_log.check(config, methods.create(config, data.load(config)))
 
 
 def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str, Any]:
@@ -292,7 +342,8 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
 
 def _warn_of_one_label(run: Run) -> None:
   """Warns when there is nothing to learn from the training labels, which is easy to overlook."""
-  labels = run.dataset.train.arrays.get("label")
+  train = run.dataset.train
+  labels = (train.arrays if train.rows is None else train.rows.columns).get("label")
   if (
     labels is not None and len(np.unique(labels)) == 1 and "classification" in run.config.evaluators
   ):
@@ -321,6 +372,7 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
     ):
       steps, metrics = _collect(run.devices, pending)
       pending = []
+      run.clock.stop(run.step)
       check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
       means = _step_means(metrics)
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
@@ -332,6 +384,8 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       logger.info("step %d: %s", run.step, _one_line(scores, run.config.select_metric))
     if run.finished() or run.step % durations.checkpoint == 0:
       run.save()
+    if not pending:  # all that was queued is done: what follows is steps again
+      run.clock.restart(run.step)
   seconds = time.monotonic() - started
   content = results.build(path, run, seconds=seconds, steps=run.step - first)
   if "representation" in run.config.evaluators:
@@ -366,7 +420,8 @@ def _log_progress(run: Run, loss: float, seconds: float, first: int) -> None:
   )
 
 
-def _one_line(scores: dict[str, np.ndarray], selected: str) -> str:
+def _one_line(scores: dict[str, np.ndarray], select_metric: str) -> str:
   """Formats the mean over seeds of the selection metric and the other macro accuracies."""
+  selected, _ = selection.parse(select_metric)
   shown = [selected] + [n for n in scores if n.endswith("macro_accuracy") and n != selected]
   return ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown)

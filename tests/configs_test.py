@@ -1,10 +1,16 @@
+import functools
+import importlib
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, trifeature, xor
-from synjax import train
+from configs import common, trifeature, vision_touch, xor
+from data_prep import convert, fixtures, vision_touch_fixture
+from synjax import data, methods, parallel, train
+from synjax.data import pipeline
 
 METHODS = ("infmasking", "comm")
 
@@ -115,3 +121,213 @@ def test_the_full_config_is_the_papers_row():
 def test_method_fields_that_a_method_does_not_know_are_not_given_to_it():
   assert "num_views" not in common.method_config("comm", num_views=3)
   assert common.method_config("infmasking", num_views=3).num_views == 3
+
+
+MULTIBENCH = {
+  "mosi": ("2", "3"),
+  "mosei": ("2", "3"),
+  "urfunny": ("2", "3"),
+  "mustard": ("2", "3"),
+  "mimic": ("2",),
+  "vision_touch": ("ee", "cp2", "cp3"),
+}
+MULTIBENCH_ROWS = [
+  (name, f"{method},{preset}")
+  for name, presets in MULTIBENCH.items()
+  for preset in presets
+  for method in ("infmasking", "comm", "supervised", "synib")
+  if preset != "ee" or method in METHODS
+]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+  """Shards of every MultiBench dataset, as small as their fixtures go."""
+  root = tmp_path_factory.mktemp("multibench")
+  for name in MULTIBENCH:
+    if name == "vision_touch":
+      vision_touch_fixture.make(root / name, num_examples=5, image_size=16, cases=())
+    else:
+      fixtures.make_fixture(name, root / name, num_examples=40 if name == "mimic" else 12, cases=())
+    convert.convert(name, root / name, root / "shards")
+  return root / "shards"
+
+
+def multibench_config(shards, name, argument):
+  config = importlib.import_module(f"configs.{name}").get_config(argument)
+  config.data.data_dir = str(shards)
+  return config
+
+
+def init_shapes(config):
+  """Returns the shapes of a run's parameters at full size; nothing is compiled."""
+  dataset = data.load(config)
+  method = methods.create(config, dataset)
+  keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
+
+  def init(raw):
+    batch = pipeline.make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)
+    return method.init(jax.random.key(0), batch["clean"])[0]
+
+  return jax.eval_shape(init, dataset.train.read(np.arange(2)))
+
+
+@pytest.mark.parametrize(("name", "argument"), MULTIBENCH_ROWS)
+def test_every_multibench_config_builds(shards, name, argument):
+  config = multibench_config(shards, name, argument)
+  dataset = data.load(config)
+  methods.create(config, dataset)
+  assert set(config.data.modalities) == set(config.model.modalities)
+  # What decides the checkpoint is among the scores of a validation.
+  split, task, metric = config.select_metric.split("/")
+  if metric == "mse":
+    assert split == "-val" and task in dataset.regressions
+  else:
+    assert split == "val" and task in {"mean", "label"} and dataset.tasks
+    assert (task == "label") == common.learns_from_labels(config.method.name)
+
+
+@pytest.mark.parametrize(
+  ("name", "preset"), [("mosi", "3"), ("mimic", "2"), ("vision_touch", "cp3")]
+)
+def test_classifiers_fit_the_encoders_of_multibench(shards, name, preset):
+  config = multibench_config(shards, name, f"synib,{preset}")
+  params = init_shapes(config)
+  assert {f"encoders_{m}" for m in config.data.modalities} <= set(params)
+
+
+@pytest.mark.parametrize("method", common.SUPERVISED_METHODS)
+def test_a_row_without_classes_refuses_methods_that_learn_from_labels(method):
+  with pytest.raises(ValueError, match=rf"row ee has no classes for {method} .*choose cp2 or cp3"):
+    vision_touch.get_config(f"{method},ee")
+
+
+@pytest.mark.parametrize("name", MULTIBENCH)
+def test_an_unknown_method_or_preset_of_multibench_is_named(name):
+  module = importlib.import_module(f"configs.{name}")
+  for argument in ("unknown", "infmasking,7"):
+    with pytest.raises(ValueError, match="expected"):
+      module.get_config(argument)
+
+
+TINY_ENCODERS = {
+  "sequence_transformer": {"num_layers": 1, "hidden": 8, "num_heads": 2, "dropout": 0.0},
+  "gru": {"features": 16},
+  "resnet18": {
+    "name": "patch_convnet",
+    "patch": 8,
+    "widths": (8,),
+    "depths": (0,),
+    "overlaps": (False,),
+  },
+  "force": {"features": 16},
+  "proprioception": {"features": 16},
+}
+
+
+def shrink_multibench(config):
+  """Cuts a config down to a step that compiles in seconds, with 2 masked views."""
+  for modality in config.model.modalities.values():
+    fields = TINY_ENCODERS.get(modality.encoder.name, {})
+    modality.encoder = {**modality.encoder, **fields} if "name" not in fields else fields
+  config.model.update({"width": 16, "num_heads": 2, "head_hidden": 8, "head_features": 4})
+  if "num_views" in config.method:
+    config.method.num_views = 2
+  if "resolution" in config.data:
+    config.data.resolution = 16
+  config.update({"batch_size": 4, "num_devices": 1, "steps_per_call": 1})
+  for name in ("total", "log", "eval", "checkpoint"):
+    config[f"{name}_epochs"] = None
+    config[f"{name}_steps"] = 1
+  return config
+
+
+@pytest.fixture
+def compile_quickly():
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize(
+  ("name", "argument", "protocol"),
+  [
+    ("urfunny", "infmasking,2", "paper"),
+    ("mimic", "synib", "clean"),
+    ("vision_touch", "comm,cp3", "paper"),
+    ("vision_touch", "comm,ee", "clean"),
+  ],
+)
+def test_shrunken_multibench_configs_take_a_step(
+  shards, tmp_path, compile_quickly, name, argument, protocol
+):
+  config = shrink_multibench(multibench_config(shards, name, argument))
+  config.protocol = protocol
+  run = train.Run(config, tmp_path)
+  metrics = run.devices.fetch(run.advance())
+  assert all(np.isfinite(value).all() for value in metrics.values())
+  run.checkpointer.close()
+
+
+def test_your_own_arrays_take_a_step(tmp_path, compile_quickly):
+  rng = np.random.default_rng(0)
+  for split, count in (("train", 8), ("validation", 3), ("test", 3)):
+    np.savez(
+      tmp_path / f"{split}.npz",
+      words=rng.normal(size=(count, 5, 3)),
+      words_length=rng.integers(1, 6, count),
+      picture=rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8),
+      table=rng.normal(size=(count, 4)),
+      label=rng.integers(0, 2, count),
+    )
+  config = importlib.import_module("configs.arrays").get_config(f"comm,{tmp_path}")
+  config.model.modalities.words.encoder.update({"num_layers": 1, "hidden": 8})
+  config.model.modalities.picture.encoder.update(
+    {"widths": (8,), "depths": (0,), "overlaps": (False,)}
+  )
+  config.data.resolution = 16
+  config.update({"batch_size": 4, "num_devices": 1, "steps_per_call": 1})
+  run = train.Run(config, tmp_path / "run")
+  assert np.isfinite(run.devices.fetch(run.advance())["loss"]).all()
+  run.checkpointer.close()
+
+
+# spec/infmasking.md, section 10: E, fusion layers, r, K, lambda, tau, lr, wd, last weight; trainable
+# parameters of everything but the head, as counted in the published code.
+PUBLISHED = {
+  ("mosi", "2"): (40, 1, 0.8, 5, 0.25, 0.1, 1e-3, 1e-2, None, 1_759_160),
+  ("urfunny", "2"): (40, 1, 0.5, 4, 2, 0.05, 1e-3, 1e-2, 5, 1_773_200),
+  ("mustard", "2"): (40, 1, 0.5, 5, 1, 0.05, 1e-3, 5e-2, None, 1_773_200),
+  ("mimic", "2"): (512, 1, 0.8, 6, 1, 0.2, 3e-4, 1e-2, 5, 3_972_778),
+  ("vision_touch", "ee"): (128, 1, 0.5, 4, 1, 0.1, 1e-4, 1e-2, 5, 11_528_560),
+  ("vision_touch", "cp2"): (512, 1, 0.7, 6, 1, 0.1, 1e-4, 1e-2, None, 14_670_368),
+  ("urfunny", "3"): (40, 2, 0.5, 4, 2, 0.05, 1e-3, 1e-2, None, 2_659_400),
+  ("vision_touch", "cp3"): (512, 2, 0.8, 5, 1, 0.1, 1e-4, 1e-2, None, 17_976_272),
+}
+
+
+@pytest.mark.parametrize(("name", "preset"), PUBLISHED)
+def test_multibench_configs_are_the_papers_rows(shards, name, preset):
+  config = multibench_config(shards, name, f"infmasking,{preset}")
+  config.protocol = "paper"
+  *fields, last_weight, num_parameters = PUBLISHED[name, preset]
+  model, method, optimizer = config.model, config.method, config.optim
+  assert fields == [
+    *(model.width, model.num_layers, method.mask_ratio, method.num_views, method.mask_lambda),
+    *(method.temperature, optimizer.lr, optimizer.weight_decay),
+  ]
+  assert tuple(method.weights) == ((1, 1, 1, 1, last_weight) if last_weight else ())
+  assert (config.batch_size, config.total_epochs, model.num_heads) == (64, 100, 8)
+  patience = 20 if preset.endswith("3") else None
+  assert config.early_stop_patience == patience
+  params = init_shapes(config)
+  counts = {part: sum(x.size for x in jax.tree.leaves(tree)) for part, tree in params.items()}
+  assert sum(n for part, n in counts.items() if part != "head") == num_parameters
+
+
+def test_comms_rows_have_comms_defaults():
+  for name, preset, lr in (("mosi", "2", 1e-3), ("urfunny", "3", 1e-4), ("mimic", "2", 1e-3)):
+    config = importlib.import_module(f"configs.{name}").get_config(f"comm,{preset}")
+    assert (config.method.temperature, tuple(config.method.weights)) == (0.1, ())
+    assert (config.optim.lr, config.optim.weight_decay) == (lr, 1e-2)
+    assert config.model.num_layers == 1

@@ -37,10 +37,10 @@ def load_dataset(config) -> pipeline.Dataset:
 
   train, val, test = split(96), split(40), split(40)
 
-  def augment(keys, x):
+  def augment(keys, x, **_):
     return x + 0.1 * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys)
 
-  transform = pipeline.Transform(augment=augment, evaluate=lambda keys, x: x)
+  transform = pipeline.Transform(augment=augment, evaluate=pipeline.unchanged)
   return pipeline.Dataset(
     name="tiny",
     modalities=tuple(MODALITIES),

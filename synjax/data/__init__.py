@@ -1,6 +1,6 @@
 """Datasets, their pipelines and their transforms."""
 
-from synjax.data import pipeline, transforms, trifeature, xor
+from synjax.data import arrays, multibench, pipeline, transforms, trifeature, xor
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
 
 
@@ -14,6 +14,8 @@ def _load_trifeature(config) -> Dataset:
 
 
 DATASETS = {
+  "arrays": arrays.load,
+  **dict.fromkeys(multibench.SOURCES, multibench.load),
   "pid_xor": xor.load_pid_xor,
   "spurious_xor": xor.load_spurious_xor,
   "three_way_xor": xor.load_three_way_xor,

@@ -5,7 +5,9 @@ examples come next and gathers them on the device.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,31 @@ def gather_rows(arrays: Mapping[str, jax.Array], index: jax.Array) -> dict[str, 
   return {name: jnp.take(array, index, axis=0) for name, array in arrays.items()}
 
 
+def already_gathered(arrays: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
+  """Returns the arrays: the gather of streamed splits, whose arrays are one batch."""
+  del index
+  return dict(arrays)
+
+
+class RowReader(Protocol):
+  """Random access to the examples of a split that stay on disk."""
+
+  columns: Mapping[
+    str, np.ndarray
+  ]  # `label`, and what else `gather` gives one number an example of
+
+  def __len__(self) -> int:
+    """Returns the number of examples."""
+
+  def read(self, index: np.ndarray, length: int | None = None) -> dict[str, np.ndarray]:
+    """Reads examples `index` int[batch] as a batch on the host.
+
+    Returns:
+      modality -> [batch, ...]; a sequence [batch, length, features] is zero-padded at the end to
+      `length` (None: the dataset's longest) and has `<modality>_length` int32[batch]; and `label`.
+    """
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
   """The examples of one split, small enough to live on the device.
@@ -35,6 +62,10 @@ class Split:
     generate: of a dataset made on the device, `Trial` -> further arrays for `gather`, so that runs
       that are trained together have data of their own; `labels` is then empty and what `gather`
       returns is the truth. None: stored data, shared by all runs.
+    rows: of a split too large for the device: where its batches are read from while it is used;
+      `arrays` is then empty and `gather` is `already_gathered`. None: on the device.
+    lengths: int32[num_examples], on the host: length of an example's longest sequence, which decides
+      how far its batch is padded. None: no modality is padded.
   """
 
   arrays: Mapping[str, np.ndarray]
@@ -42,18 +73,75 @@ class Split:
   labels: Mapping[str, np.ndarray]
   gather: Callable[[Mapping[str, jax.Array], jax.Array], dict[str, jax.Array]] = gather_rows
   generate: Callable[[Trial], Mapping[str, jax.Array]] | None = None
+  rows: RowReader | None = None
+  lengths: np.ndarray | None = None
+
+  def read(self, index: np.ndarray) -> dict[str, jax.Array]:
+    """Returns a few examples of stored data as one gathered batch."""
+    if self.rows is not None:
+      return {name: jnp.asarray(value) for name, value in self.rows.read(index).items()}
+    arrays = {name: jnp.asarray(array) for name, array in self.arrays.items()}
+    return self.gather(arrays, jnp.asarray(index, jnp.int32))
 
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
   """How one modality turns into the inputs of a model, batched and on the device.
 
-  Both functions take (keys [batch], stored values [batch, ...]) and return float values. `augment`
-  makes the views "aug1", "aug2", ...; `evaluate` makes the view "clean".
+  Both functions are called as f(keys [batch], stored values [batch, ...], view_keys=keys [batch],
+  valid=bool[batch, length] or None) and return float values of the shape the model sees. Every
+  transform takes all of it and uses what it needs: `keys` are the modality's own, `view_keys` those
+  that all modalities of a view share, for decisions made jointly; `valid` is given for sequences.
+  `augment` makes the views "aug1", "aug2", ...; `evaluate` makes the view "clean".
   """
 
-  augment: Callable[[jax.Array, jax.Array], jax.Array]
-  evaluate: Callable[[jax.Array, jax.Array], jax.Array]
+  augment: Callable[..., jax.Array]
+  evaluate: Callable[..., jax.Array]
+
+
+def unchanged(keys, values: jax.Array, *, view_keys=None, valid=None) -> jax.Array:
+  """Leaves values as they are: the transform of features that are neither augmented nor scaled."""
+  del keys, view_keys, valid
+  return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Padding:
+  """How far the sequences of a batch are padded, which decides the shape a step is compiled for.
+
+  Attributes:
+    mode: "fixed": to the dataset's longest, one program; "bucket": to the smallest of `bounds` that
+      holds the batch; "batch_max" (published): to the batch's longest, and padding is not marked, so
+      that models take it for data and features depend on the rest of the batch.
+    bounds: lengths of the buckets, rising.
+  """
+
+  mode: str = "fixed"
+  bounds: tuple[int, ...] = ()
+
+  @property
+  def marked(self) -> bool:
+    """Says whether models are told which steps are padding."""
+    return self.mode != "batch_max"
+
+  def length(self, longest: int) -> int | None:
+    """Returns the length for a batch whose longest sequence has `longest` steps; None: as stored."""
+    if self.mode == "fixed":
+      return None
+    if self.mode == "batch_max":
+      return longest
+    return next((bound for bound in self.bounds if bound >= longest), None)
+
+  def lengths(self, split: Split, index: np.ndarray) -> list[int | None]:
+    """Returns the length of every batch of `index` int[..., batches, batch]; -1 is filler.
+
+    Leading axes are trials, which are trained together: the longest of their batches counts.
+    """
+    if split.lengths is None or self.mode == "fixed":
+      return [None] * index.shape[-2]
+    longest = np.where(index < 0, 1, split.lengths[np.maximum(index, 0)])
+    longest = np.moveaxis(longest, -2, 0).reshape(index.shape[-2], -1).max(axis=1)
+    return [self.length(int(steps)) for steps in longest]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +165,9 @@ class Dataset:
     informative: modality -> bool[features]: the features that carry synergy, which an oracle mask
       corrupts. Empty: not known.
     traced: config fields that `generate` reads from `Trial.hyper`.
+    regressions: task -> number of outputs; its labels are float32[num_examples, outputs].
+    padding: of the sequences.
+    published_validation: whether the published probes have a validation split to choose costs on.
   """
 
   name: str
@@ -93,6 +184,16 @@ class Dataset:
   sources: tuple[str, ...] = ()
   informative: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   traced: tuple[str, ...] = ()
+  regressions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  padding: Padding = Padding()
+  published_validation: bool = False
+
+
+def cut(raw: Mapping[str, jax.Array], length: int | None) -> dict[str, jax.Array]:
+  """Shortens the padded sequences of a gathered batch to `length` steps; None: leaves them."""
+  return {
+    name: value[:, :length] if f"{name}_length" in raw else value for name, value in raw.items()
+  }
 
 
 def make_views(
@@ -100,6 +201,7 @@ def make_views(
   transforms: Mapping[str, Transform],
   views: Sequence[str],
   keys: Callable[[str], jax.Array],
+  padding: Padding = Padding(),
 ) -> dict[str, dict[str, jax.Array]]:
   """Makes the views of a gathered batch.
 
@@ -109,21 +211,34 @@ def make_views(
     raw: what `Split.gather` returned, and `index`, `valid`.
     transforms: modality -> `Transform`; a modality that is not in `raw` is left out.
     views: "clean" for the evaluation transform; any other name for an augmentation of its own.
-    keys: stream name -> keys [batch]; the stream is "<view>/<modality>".
+    keys: stream name -> keys [batch]; the streams are "<view>/<modality>" and "<view>".
+    padding: of the dataset.
 
   Returns:
-    view -> `raw` with every modality transformed.
+    view -> `raw` with every modality transformed; `<modality>_length` has become `<modality>_valid`,
+    or is gone when padding is not marked.
   """
+  lengths = {name: raw[f"{name}_length"] for name in transforms if f"{name}_length" in raw}
+  valid = {name: jnp.arange(raw[name].shape[1]) < n[:, None] for name, n in lengths.items()}
+  kept = {name: value for name, value in raw.items() if not name.endswith("_length")}
+  if padding.marked:
+    kept |= {f"{name}_valid": value for name, value in valid.items()}
   calls: dict[tuple, list[tuple[str, str]]] = {}
   for view in views:
     for name in [name for name in transforms if name in raw]:
       transform = transforms[name]
       function = transform.evaluate if view == "clean" else transform.augment
-      calls.setdefault((function, raw[name].shape, raw[name].dtype), []).append((view, name))
-  batches = {view: dict(raw) for view in views}
-  for (function, _, _), uses in calls.items():
-    all_keys = jnp.concatenate([keys(f"{view}/{name}") for view, name in uses])
-    made = function(all_keys, jnp.concatenate([raw[name] for _, name in uses]))
+      kind = (function, raw[name].shape, raw[name].dtype, name in valid)
+      calls.setdefault(kind, []).append((view, name))
+  batches = {view: dict(kept) for view in views}
+  for (function, _, _, padded), uses in calls.items():
+    join = lambda parts: jnp.concatenate(list(parts))  # noqa: E731
+    made = function(
+      join(keys(f"{view}/{name}") for view, name in uses),
+      join(raw[name] for _, name in uses),
+      view_keys=join(keys(view) for view, _ in uses),
+      valid=join(valid[name] for _, name in uses) if padded else None,
+    )
     for (view, name), part in zip(uses, jnp.split(made, len(uses)), strict=True):
       batches[view][name] = part
   return batches
@@ -155,18 +270,17 @@ class TrainOrder:
       )
     self.num_examples, self.batch_size, self.seeds = num_examples, batch_size, seeds
     self.steps_per_epoch = (num_examples + keep_partial * (batch_size - 1)) // batch_size
-    self._permutations: tuple[int, np.ndarray] = (-1, np.empty(0))
+    # Reading ahead asks for two epochs in turn, from several threads.
+    self._epoch = functools.lru_cache(maxsize=2)(self._draw_epoch)
 
-  def _epoch(self, epoch: int) -> np.ndarray:
-    if self._permutations[0] != epoch:
-      rows = [
-        np.random.default_rng([int(seed), epoch]).permutation(self.num_examples)
-        for seed in self.seeds
-      ]
-      filler = max(0, self.steps_per_epoch * self.batch_size - self.num_examples)
-      padded = np.pad(np.stack(rows), ((0, 0), (0, filler)), constant_values=-1)
-      self._permutations = epoch, padded.astype(np.int32)
-    return self._permutations[1]
+  def _draw_epoch(self, epoch: int) -> np.ndarray:
+    rows = [
+      np.random.default_rng([int(seed), epoch]).permutation(self.num_examples)
+      for seed in self.seeds
+    ]
+    filler = max(0, self.steps_per_epoch * self.batch_size - self.num_examples)
+    padded = np.pad(np.stack(rows), ((0, 0), (0, filler)), constant_values=-1)
+    return padded.astype(np.int32)
 
   def take(self, step: int, num_steps: int) -> np.ndarray:
     """Returns the examples of steps [step, step + num_steps), int32[seeds, num_steps, batch]."""

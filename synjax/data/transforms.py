@@ -390,7 +390,8 @@ def _to_pixels(image: jax.Array) -> jax.Array:
 def _over_batch(view: View) -> View:
   """Maps a function of one example over the batch, after checking what it is given."""
 
-  def apply(keys: jax.Array, images: jax.Array) -> jax.Array:
+  def apply(keys: jax.Array, images: jax.Array, *, view_keys=None, valid=None) -> jax.Array:
+    del view_keys, valid
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != jnp.uint8:
       raise ValueError(
         "Image transform: expected uint8 images [batch, rows, columns, 3], "

@@ -408,12 +408,6 @@ def _generated_split(
   return pipeline.Split({}, num_examples, {}, gather, generate)
 
 
-def _identity(keys: jax.Array, x: jax.Array) -> jax.Array:
-  """Leaves generated features as they are: neither augmented nor scaled."""
-  del keys
-  return x
-
-
 def _make_dataset(
   name: str,
   splits: Mapping[str, pipeline.Split],
@@ -432,7 +426,9 @@ def _make_dataset(
     modalities=tuple(informative),
     tasks={"label": 2},
     **splits,
-    transforms=dict.fromkeys(informative, pipeline.Transform(_identity, _identity)),
+    transforms=dict.fromkeys(
+      informative, pipeline.Transform(pipeline.unchanged, pipeline.unchanged)
+    ),
     # Seed and traced fields belong to the run, which records them.
     fingerprint=hashlib.sha256(recipe.encode()).hexdigest()[:16],
     facts={

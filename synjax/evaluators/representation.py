@@ -1,13 +1,20 @@
-"""Scores of frozen representations: linear probe, nearest neighbours, missing modalities."""
+"""Scores of frozen representations: linear and ridge probes, nearest neighbours, missing modalities.
 
-from collections.abc import Callable, Mapping
+Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours, those with numbers
+(`Dataset.regressions`) a ridge probe.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from synjax.data.pipeline import Dataset, Split
-from synjax.evaluators import knn, linear_probe
+from synjax.evaluators import knn, linear_probe, ridge_probe
 
-# (split, modalities) -> representations [seeds, examples, dim]; () means all modalities
+MAX_SUBSET_MODALITIES = 4  # 15 subsets
+
+# (split, modalities) -> representations [seeds, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
 
 
@@ -20,20 +27,18 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
     frozen: `predict.Frozen`; its `embed` gives the representations of a split.
 
   Returns:
-    "val/<task>/<metric>" and "val/mean/macro_accuracy" (over tasks) -> [seeds].
+    "val/<task>/<metric>" of classes and regressions, and "val/mean/macro_accuracy" over the tasks with
+    classes -> [seeds].
   """
   val = _split(dataset.val, frozen.embed)
   probe = _split(dataset.probe, frozen.embed)
   # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
-  scores = linear_probe.evaluate_tasks(
-    probe,
-    val,
-    None if config.protocol == "paper" else val,
-    num_classes=dataset.tasks,
-    protocol=config.protocol,
-    search=config.probe.validation_search,
+  choose_on = None if config.protocol == "paper" else val
+  search = config.probe.validation_search
+  scores = _classes(config, dataset, (probe, val, choose_on), search)
+  return _named(
+    "val", scores | _regressions(config, dataset, (probe, val, choose_on)), dataset.tasks
   )
-  return _named("val", scores, dataset.tasks)
 
 
 def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
@@ -46,46 +51,103 @@ def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
     frozen: `predict.Frozen`; its `embed` gives the representations of a split.
 
   Returns:
-    metric -> [seeds]: "test/<task>/<metric>" of the linear probe, "test/<task>/knn_<metric>", and
-    "test/without_<modality>/<task>/<metric>" of a probe on what is left when a modality is missing.
+    metric -> [seeds]: "test/<task>/<metric>" of the probes, "test/<task>/knn_<metric>" of tasks with
+    classes, and "test/without_<modality>/<task>/<metric>" of probes on what is left when a modality
+    is missing.
   """
-  splits = {name: _split(getattr(dataset, name), frozen.embed) for name in ("probe", "val", "test")}
+  splits = _splits(dataset, frozen.embed)
   scores = _named("test", _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
   scores |= _named("test", _neighbors(config, dataset, splits), ())
   for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
     left = tuple(name for name in dataset.modalities if name != missing)
-    partial = {
-      name: _split(getattr(dataset, name), lambda split, left=left: frozen.embed(split, left))
-      for name in splits
-    }
+    partial = _splits(dataset, frozen.embed, left)
     without = _probe(config, dataset, partial, config.probe.validation_search)
     scores |= _named(f"test/without_{missing}", without, dataset.tasks)
   return scores
 
 
+def test_subsets(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
+  """Scores the test split with every non-empty subset of the modalities, as `test` does with all.
+
+  Args:
+    config: the run's config; `config.probe.test_search` is the cost search, so that the subset of all
+      modalities scores as in `test`.
+    dataset: the `Dataset`, of up to 4 modalities: M of them have 2^M - 1 subsets.
+    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
+
+  Returns:
+    "subset/<modality>+<modality>/<task>/<metric>" and "subset/.../mean/macro_accuracy" -> [seeds];
+    single modalities first, in fusion order within a name.
+
+  Raises:
+    ValueError: the run is not scored by its representation, or there are too many modalities.
+  """
+  if "representation" not in config.evaluators:
+    raise ValueError(
+      "--subsets: expected a run that is scored by its representation, found config.evaluators"
+      f" {tuple(config.evaluators)}; a classifier (config.method.name {config.method.name}) has no"
+      " probes to compare subsets with: leave --subsets out"
+    )
+  if len(dataset.modalities) > MAX_SUBSET_MODALITIES:
+    raise ValueError(
+      f"--subsets: expected up to {MAX_SUBSET_MODALITIES} modalities, found {dataset.modalities}: that"
+      f" would be {2 ** len(dataset.modalities) - 1} subsets; leave --subsets out"
+    )
+  scores: dict[str, np.ndarray] = {}
+  for subset in subsets(dataset.modalities):
+    splits = _splits(dataset, frozen.embed, subset)
+    found = _probe(config, dataset, splits, config.probe.test_search)
+    scores |= _named(f"subset/{'+'.join(subset)}", found, dataset.tasks)
+  return scores
+
+
+def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+  """Returns the 2^M - 1 non-empty subsets, small ones first, each in fusion order."""
+  sizes = range(1, len(modalities) + 1)
+  return [subset for size in sizes for subset in itertools.combinations(modalities, size)]
+
+
 def tasks(dataset: Dataset) -> Mapping[str, int]:
-  """Returns task -> number of classes of what is scored."""
+  """Returns task -> number of classes of what is scored and has a chance level."""
   return dataset.tasks
 
 
-def _split(split: Split, embed: Embed) -> linear_probe.Split:
+def _split(split: Split, embed: Embed, modalities: tuple[str, ...] = ()) -> linear_probe.Split:
   if not split.labels:
     raise ValueError(
       "config.evaluators: representation needs a dataset with stored labels; this one makes examples"
       " of its own for every trial: use classification"
     )
-  return linear_probe.Split(embed(split), split.labels)
+  return linear_probe.Split(embed(split, modalities), split.labels)
+
+
+def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
+  """Embeds what the probes need: "probe", "val" and "test"; of some modalities, or (): of all."""
+  return {
+    name: _split(getattr(dataset, name), embed, modalities) for name in ("probe", "val", "test")
+  }
 
 
 def _probe(config, dataset, splits: Mapping[str, linear_probe.Split], search: str):
   """Fits on the probe split and scores the test split; the cost is chosen on the validation split."""
+  probe, val, target = splits["probe"], splits["val"], splits["test"]
+  held_out = config.protocol == "paper" and not dataset.published_validation
+  choose_on = None if held_out else val
+  scores = _classes(config, dataset, (probe, target, choose_on), search)
+  return scores | _regressions(config, dataset, (probe, target, val))
+
+
+def _classes(config, dataset, splits, search: str) -> dict[str, np.ndarray]:
+  """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
   return linear_probe.evaluate_tasks(
-    splits["probe"],
-    splits["test"],
-    None if config.protocol == "paper" else splits["val"],
-    num_classes=dataset.tasks,
-    protocol=config.protocol,
-    search=search,
+    *splits, num_classes=dataset.tasks, protocol=config.protocol, search=search
+  )
+
+
+def _regressions(config, dataset, splits) -> dict[str, np.ndarray]:
+  """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
+  return ridge_probe.evaluate_tasks(
+    *splits, num_outputs=dataset.regressions, protocol=config.protocol
   )
 
 

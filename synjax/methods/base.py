@@ -101,6 +101,7 @@ class Method:
       batch of an epoch can be trained on.
     per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
       order of `Out.losses`, instead of the gradient of their sum.
+    masks_views: True when `embed_masked` gives masked views, see `evaluators.gaussianity`.
     epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the
       last: host arrays with a leading axis of trials, and a `predict.Frozen` of that state.
   """
@@ -110,6 +111,7 @@ class Method:
   traced: tuple[str, ...] = ()
   ignores_filler: bool = False
   per_loss: bool = False
+  masks_views: bool = False
   epoch_end: Callable[..., Any] | None = None
 
   def __init__(self, config, dataset):

@@ -26,7 +26,9 @@ class CoMM(Method):
 
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
-    self.model = models.create(config.model, dataset.modalities, dtype=config.dtype)
+    self.model = models.create(
+      config.model, dataset.modalities, dtype=config.dtype, protocol=config.protocol
+    )
     self.temperature = config.method.temperature
     if not self.temperature > 0:
       raise ValueError(f"config.method.temperature: expected > 0, found {self.temperature}")

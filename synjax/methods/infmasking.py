@@ -16,6 +16,8 @@ class InfMasking(CoMM):
   not the loss; `ramp`: "linear" (published) or "constant" (rho = mask_lambda throughout).
   """
 
+  masks_views = True
+
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
     method = config.method

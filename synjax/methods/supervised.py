@@ -28,7 +28,12 @@ class Supervised(Method):
         f"config.method.name: {config.method.name} learns from labels, which {dataset.name} lacks"
       )
     self.model = models.create_classifier(
-      config.model, dataset.modalities, dataset.num_classes, dtype=config.dtype, spread=self.spread
+      config.model,
+      dataset.modalities,
+      dataset.num_classes,
+      dtype=config.dtype,
+      spread=self.spread,
+      protocol=config.protocol,
     )
     if "unimodal_weight" in self.traced:
       self.check_range("unimodal_weight", 0)

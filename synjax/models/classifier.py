@@ -159,6 +159,7 @@ def create_classifier(
   *,
   dtype: str = "float32",
   spread: bool = False,
+  protocol: str = "clean",
 ) -> Classifier:
   """Creates the classifier of `config.model`.
 
@@ -170,6 +171,7 @@ def create_classifier(
     num_classes: number of classes.
     dtype: compute dtype, "float32" or "bfloat16".
     spread: whether a head of log-variances exists.
+    protocol: as for `models.create`.
 
   Returns:
     The classifier.
@@ -182,7 +184,7 @@ def create_classifier(
     raise ValueError(f"config.model.single_logit: expected 2 classes, found {num_classes}")
   head = {"num_classes": num_classes, "single_logit": config.single_logit, "dtype": compute}
   hidden = tuple(config.unimodal_hidden)
-  encoders, adapters = build_modules(config, modalities, compute)
+  encoders, adapters = build_modules(config, modalities, compute, protocol)
   return Classifier(
     encoders=encoders,
     adapters=adapters,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax.models.adapters import ADAPTERS
-from synjax.models.encoders import ENCODERS
+from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
 from synjax.models.fusion import FusionTransformer
 from synjax.models.heads import ProjectionHead
 
@@ -117,7 +117,9 @@ class MultimodalModel(nn.Module):
     return self.head(subsets, train=False)
 
 
-def create(config, modalities: Sequence[str], *, dtype: str = "float32") -> MultimodalModel:
+def create(
+  config, modalities: Sequence[str], *, dtype: str = "float32", protocol: str = "clean"
+) -> MultimodalModel:
   """Creates the model of `config.model`.
 
   Args:
@@ -126,6 +128,7 @@ def create(config, modalities: Sequence[str], *, dtype: str = "float32") -> Mult
       `head_features`.
     modalities: names in fusion order.
     dtype: compute dtype, "float32" or "bfloat16"; parameters stay float32.
+    protocol: "paper" gives encoders the published quirks, see `encoders.PUBLISHED_FIELDS`.
 
   Returns:
     The model.
@@ -139,7 +142,7 @@ def create(config, modalities: Sequence[str], *, dtype: str = "float32") -> Mult
       f"config.model.trunk.name: masked views need tokens: expected transformer, found"
       f" {config.trunk.name!r}"
     )
-  encoders, adapters = build_modules(config, modalities, compute)
+  encoders, adapters = build_modules(config, modalities, compute, protocol)
   return MultimodalModel(
     encoders=encoders,
     adapters=adapters,
@@ -167,18 +170,23 @@ def create_fusion(config, dtype) -> FusionTransformer:
   )
 
 
-def build_modules(config, modalities: Sequence[str], dtype) -> tuple[dict, dict]:
+def build_modules(config, modalities: Sequence[str], dtype, protocol: str) -> tuple[dict, dict]:
   """Creates (encoders, adapters), modality -> module; ValueError as `create`."""
   missing = [name for name in modalities if name not in config.modalities]
   if missing:
     raise ValueError(f"config.model.modalities: no entry for {missing} of the dataset's modalities")
   return tuple(
-    {m: _build(known, config, m, part, dtype) for m in modalities}
-    for known, part in ((ENCODERS, "encoder"), (ADAPTERS, "adapter"))
+    {m: _build(known, config, m, part, published, dtype) for m in modalities}
+    for known, part, published in (
+      (ENCODERS, "encoder", PUBLISHED_FIELDS if protocol == "paper" else {}),
+      (ADAPTERS, "adapter", {}),
+    )
   )
 
 
-def _build(known: Mapping[str, Any], config, modality: str, part: str, dtype) -> nn.Module:
+def _build(
+  known: Mapping[str, Any], config, modality: str, part: str, published: Mapping, dtype
+) -> nn.Module:
   """Creates one encoder or adapter from its config entry."""
   where = f"config.model.modalities.{modality}.{part}"
   fields = config.modalities[modality][part].to_dict()
@@ -187,6 +195,7 @@ def _build(known: Mapping[str, Any], config, modality: str, part: str, dtype) ->
     raise ValueError(f"{where}.name: expected one of {sorted(known)}, found {name!r}")
   if "width" in known[name].__dataclass_fields__:
     fields.setdefault("width", config.width)
+  fields = {**published.get(name, {}), **fields}
   unknown = sorted(set(fields) - set(known[name].__dataclass_fields__))
   if unknown:
     raise ValueError(f"{where}: {name} has no field {unknown}")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synjax.models.fusion import FusionTransformer
-from synjax.models.layers import Dense
+from synjax.models.layers import Dense, Dropout
 
 
 class AdditiveTrunk(nn.Module):
@@ -49,7 +49,7 @@ class MLPTrunk(nn.Module):
     x = jnp.concatenate(features, axis=-1)
     for i, width in enumerate(self.hidden):
       if i:
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train=train)
       x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
     return x
 

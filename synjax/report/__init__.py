@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax import checkpoint
-from synjax.report.plots import plot_accuracy, plot_losses, plot_projection, principal_components
+from synjax.report.gaussianity_runs import write_run_gaussianity
+from synjax.report.plots import (
+  plot_accuracy,
+  plot_errors,
+  plot_losses,
+  plot_projection,
+  principal_components,
+)
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
 from synjax.report.source_plots import plot_ntk, plot_sources
 from synjax.report.tables import format_score, markdown_table, other_scores
@@ -22,6 +29,7 @@ __all__ = [
   "group_runs",
   "markdown_table",
   "plot_accuracy",
+  "plot_errors",
   "plot_losses",
   "plot_projection",
   "principal_components",
@@ -32,10 +40,14 @@ __all__ = [
 CAPTIONS = {
   "losses": "Loss and its terms over steps",
   "accuracy": "Accuracy on the validation split over epochs",
+  "errors": "Mean squared error on the validation split over epochs",
   "projection": "PCA fitted on the unmasked test embeddings (the paper shows t-SNE)",
   "sources": "Accuracy of each source of the label over epochs, validation and, where scored, training",
   "ntk": "Strength of the learning signal of each source, and alignment between them, over training",
 }
+GAUSSIANITY = (
+  "How far <q, z_mask> is from a normal distribution, in black what normal draws would give"
+)
 CLASSIFIERS_ONLY, PROBED_ONLY = ("sources", "ntk"), ("projection",)
 
 
@@ -69,11 +81,21 @@ def write_report(
     if group.rows:
       facts = group.runs[0].results.get("facts", {})
       sections += ["\n".join(f"* {name}: {fact}" for name, fact in facts.items())] if facts else []
-      sections += ["Test split, %, mean ± std over seeds:", other_scores(group)]
-    sections += _write_plots(group, folder, published)
+      sections.append(other_scores(group))
+    sections += _write_plots(group, folder, published) + _write_gaussianity(group, folder)
   path = folder / "report.md"
   checkpoint.write_atomically(path, "\n\n".join(sections) + "\n")
   return path
+
+
+def _write_gaussianity(group: Group, folder: pathlib.Path) -> list[str]:
+  """Writes a plot for every run of the group that recorded how Gaussian its masked views are."""
+  shown = []
+  for i, run in enumerate(group.runs):
+    name = f"{group.number}_{group.method}_gaussianity_{i}.png"
+    if write_run_gaussianity(run.workdir, folder / name, title=str(run.workdir)):
+      shown.append(f"![{GAUSSIANITY}]({name})\n\n{GAUSSIANITY}.")
+  return shown
 
 
 def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any]) -> list[str]:
@@ -81,12 +103,15 @@ def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any
   plots = {
     "losses": plot_losses(group),
     "accuracy": plot_accuracy(group, group.chance(published)),
+    "errors": plot_errors(group),
     "projection": plot_projection(group),
     "sources": plot_sources(group),
     "ntk": plot_ntk(group),
   }
   probed = "representation" in group.config.get("evaluators", ("representation",))
-  expected = set(plots) - set(CLASSIFIERS_ONLY if probed else PROBED_ONLY) - {"ntk"}
+  expected = set(plots) - set(CLASSIFIERS_ONLY if probed else PROBED_ONLY) - {"ntk", "errors"}
+  if plots["errors"]:  # a run may have regressions only
+    expected.discard("accuracy")
   shown = []
   for kind, figure in plots.items():
     if figure is None:

@@ -1,13 +1,17 @@
-"""The plots of a report: loss terms, probe accuracy and a projection of the embeddings."""
+"""The plots of a report: loss terms, scores of the probes and a projection of the embeddings."""
 
 import pathlib
 import zipfile
 from collections.abc import Callable, Mapping
 
+import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from synjax import selection
 from synjax.report.runs import Group
 
 # Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
@@ -20,6 +24,7 @@ CLASS_COLORS = (
 CLASS_MARKERS = "oos^^vvDDs"
 MAX_POINTS = 1500
 MAX_ANCHORS = 5
+NO_TASKS = ("embeddings", "masked", "masked_index")
 
 
 def new_figure(group: Group, what: str, **size) -> Figure:
@@ -30,10 +35,11 @@ def new_figure(group: Group, what: str, **size) -> Figure:
   return figure
 
 
-def legend(figure: Figure, group: Group) -> None:
-  """Puts one legend beside the axes, with what the bands mean."""
+def legend(figure: Figure, group: Group, **entries) -> None:
+  """Puts one legend beside the axes, with what the bands mean; `entries` as of `Figure.legend`."""
   band = f"mean ± std of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
-  figure.legend(title=band, loc="outside center right", fontsize=8, title_fontsize=8, frameon=False)
+  style = {"fontsize": 8, "title_fontsize": 8, "frameon": False}
+  figure.legend(title=band, loc="outside center right", **style, **entries)
 
 
 def curve(group: Group, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -126,6 +132,40 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
   return figure
 
 
+def plot_errors(group: Group) -> Figure | None:
+  """Plots validation mean squared errors over epochs, in units of 1e-4; None without regressions.
+
+  Args:
+    group: the runs; while their epochs have no known length, the axis counts steps.
+
+  Returns:
+    The figure, a panel for each regression, whose units differ. A star on the mean's curve is what
+    was selected, one a seed; the dotted line is the error of predicting the mean label.
+  """
+  found = logged(group, lambda n: n.startswith("val/") and n.endswith("/mse") and n.count("/") == 2)
+  if not found:
+    return None
+  per_epoch = group.runs[0].steps_per_epoch
+  what = "Mean squared error on the validation split"
+  figure = new_figure(group, what, figsize=(4.5 * len(found) + 3.5, 4.5))
+  for axes, name in zip(np.atleast_1d(figure.subplots(1, len(found))), found, strict=True):
+    task = name.split("/")[1]
+    axes.set(xlabel="epoch" if per_epoch else "step", ylabel="mean squared error (1e-4)")
+    axes.set_title(task, fontsize=9)
+    _draw_curves(axes, group, {name: "ridge probe"}, per_unit=per_epoch or 1, scale=1e4)
+    if group.rows and selection.parse(group.config.get("select_metric") or "")[0] == name:
+      x = [row["best_step"] / (per_epoch or 1) for row in group.rows]
+      y = [1e4 * row["best_value"] for row in group.rows]
+      axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
+    trivial = curve(group, f"val/{task}/mean_mse")[1]
+    if len(trivial):
+      axes.axhline(1e4 * trivial[-1], color="gray", linestyle=":", label="mean label", linewidth=1)
+  handles = [axes.get_legend_handles_labels() for axes in figure.axes]
+  unique = {label: handle for pair in handles for handle, label in zip(*pair, strict=True)}
+  legend(figure, group, handles=unique.values(), labels=unique)
+  return figure
+
+
 def principal_components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Fits a two-dimensional PCA: the right singular vectors of the centred embeddings.
 
@@ -157,19 +197,25 @@ def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
   shapes = {name: array.shape for name, array in arrays.items()}
   shape = shapes.get("embeddings", ())
   good = len(shape) == 3 and min(shape[1:]) >= 2 and np.isfinite(arrays["embeddings"]).all()
-  tasks = [name for name in shapes if name not in ("embeddings", "masked", "masked_index")]
-  good = good and tasks and all(shapes[task] == shape[1:2] for task in tasks)
+  tasks = [name for name in shapes if name not in NO_TASKS]
+  good = good and tasks and all(shapes[task][:1] == shape[1:2] for task in tasks)
+  good = good and all(len(shapes[task]) == 1 or _is_regression(arrays[task]) for task in tasks)
   if good and "masked" in shapes:
     examples = shapes.get("masked_index", ())
     good = shapes["masked"] == (shape[0], *shapes["masked"][1:2], *examples, shape[2])
     good = good and len(examples) == 1 and (arrays["masked_index"] < shape[1]).all()
   if not good:
     raise ValueError(
-      f"{path}: expected finite test/embeddings [seeds, n, dim], test/<task> [n] and, with masking,"
-      f" test/masked [seeds, num_views, m, dim] with test/masked_index [m] < n, found {shapes};"
-      " delete the file to report without a projection, or run launch.train on this workdir again"
+      f"{path}: expected finite test/embeddings [seeds, n, dim], test/<task> [n] (regressions:"
+      " [n, outputs]) and, with masking, test/masked [seeds, num_views, m, dim] with"
+      f" test/masked_index [m] < n, found {shapes}; delete the file to report without a projection,"
+      " or run launch.train on this workdir again"
     )
   return arrays
+
+
+def _is_regression(labels: np.ndarray) -> bool:
+  return labels.ndim == 2 and labels.shape[1] > 0
 
 
 def plot_projection(group: Group) -> Figure | None:
@@ -177,8 +223,9 @@ def plot_projection(group: Group) -> Figure | None:
 
   PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
   The paper shows t-SNE instead, which has no map for new points and whose distances between groups
-  mean nothing. Left: by label of the first task. Right: the K masked views of a few examples, small
-  and hollow, joined to their unmasked embedding.
+  mean nothing. Left: by label of the first task with classes, else by the first output of the first
+  regression, with a colour bar. Right: the K masked views of a few examples, small and hollow, joined
+  to their unmasked embedding.
   """
   paths = [run.workdir / "embeddings.npz" for run in group.runs]
   path = next((path for path in paths if path.exists()), None)
@@ -186,42 +233,78 @@ def plot_projection(group: Group) -> Figure | None:
     return None
   seed = group.runs[paths.index(path)].config["seed"]
   arrays = _read_embeddings(path)
-  tasks = [name for name in arrays if name not in ("embeddings", "masked", "masked_index")]
-  task = next((name for name in group.chance({}) if name in tasks), tasks[0])
-  embeddings, labels = arrays["embeddings"][0], arrays[task].astype(int)
+  task = _projected_task(arrays, group)
+  embeddings = arrays["embeddings"][0]
   mean, directions, shares = principal_components(embeddings)
   points = (embeddings - mean) @ directions
   masked = "masked" in arrays
   figure = new_figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
   panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
   shown = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
-  for k in np.unique(labels):
-    chosen = points[shown][labels[shown] == k]
-    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=str(k), **_class_style(k))
+  draw = _draw_values if _is_regression(arrays[task]) else _draw_classes
+  labels, style = draw(figure, panels, points, arrays[task], task, shown)
   panels[0].set_title(f"unmasked, by {task}, seed {seed}", fontsize=9)
   if masked:
     views = (arrays["masked"][0] - mean) @ directions
     panels[1].scatter(*points[shown].T, s=8, color="lightgray", linewidth=0)
-    _draw_masked(panels[1], points, labels, views, arrays["masked_index"])
+    index = arrays["masked_index"]
+    anchors = _anchors(labels[index], _is_regression(arrays[task]))
+    _draw_masked(
+      panels[1], points[index[anchors]], views[:, anchors], labels[index[anchors]], style
+    )
     panels[1].set_title(f"the {len(views)} masked views (hollow) of some examples", fontsize=9)
   for axes in panels:
     axes.set_xlabel(f"component 1 ({100 * shares[0]:.1f} % of variance)")
     axes.set_ylabel(f"component 2 ({100 * shares[1]:.1f} % of variance)")
+  return figure
+
+
+def _projected_task(arrays: Mapping[str, np.ndarray], group: Group) -> str:
+  """Returns the task that colours the projection: classes before regressions."""
+  tasks = [name for name in arrays if name not in NO_TASKS]
+  classes = [name for name in tasks if not _is_regression(arrays[name])]
+  return next((name for name in group.chance({}) if name in classes), (classes or tasks)[0])
+
+
+def _draw_classes(figure, panels, points, labels, task, shown):
+  """Draws points by class; returns the labels and what gives a label its style."""
+  labels = labels.astype(int)
+  for k in np.unique(labels):
+    chosen = points[shown][labels[shown] == k]
+    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=str(k), **_class_style(k))
   handles = panels[0].get_legend_handles_labels()
   figure.legend(*handles, title=task, loc="outside center right", fontsize=8, frameon=False)
-  return figure
+  return labels, _class_style
+
+
+def _draw_values(figure, panels, points, labels, task, shown):
+  """Draws points by the first output; returns its values and what gives a value its style."""
+  values = labels[:, 0]
+  scale = ScalarMappable(Normalize(values.min(), values.max()), matplotlib.colormaps["viridis"])
+  panels[0].scatter(*points[shown].T, s=14, alpha=0.8, linewidth=0, c=scale.to_rgba(values[shown]))
+  name = task if labels.shape[1] == 1 else f"{task}, first of {labels.shape[1]} outputs"
+  figure.colorbar(scale, ax=list(panels), label=name)
+  return values, lambda value: {"color": scale.to_rgba(value), "marker": "o"}
 
 
 def _class_style(k: int) -> dict[str, str]:
   return {"color": CLASS_COLORS[k % 10], "marker": CLASS_MARKERS[k % 10]}
 
 
-def _draw_masked(axes, points, labels, views, index) -> None:
-  """Draws masked views [num_views, m, 2] around their anchors, of different labels first."""
-  first = np.unique(labels[index], return_index=True)[1]
-  others = np.setdiff1d(np.arange(len(index)), first)
-  for i in np.concatenate([first, others])[:MAX_ANCHORS]:
-    anchor, style = points[index[i]], _class_style(labels[index[i]])
+def _anchors(labels: np.ndarray, values: bool) -> np.ndarray:
+  """Chooses a few examples: of different classes first, or values from the smallest to the largest."""
+  if values:
+    spread = np.linspace(0, len(labels) - 1, min(len(labels), MAX_ANCHORS)).round().astype(int)
+    return np.argsort(labels)[spread]
+  first = np.unique(labels, return_index=True)[1]
+  others = np.setdiff1d(np.arange(len(labels)), first)
+  return np.concatenate([first, others])[:MAX_ANCHORS]
+
+
+def _draw_masked(axes, anchors, views, labels, style_of) -> None:
+  """Draws masked views [num_views, m, 2] around their anchors [m, 2]."""
+  for i, anchor in enumerate(anchors):
+    style = style_of(labels[i])
     for view in views[:, i]:
       axes.plot(*np.stack([anchor, view]).T, color=style["color"], linewidth=0.7, alpha=0.7)
     edge = {"facecolors": "white", "edgecolors": style["color"], "linewidth": 1.1, "zorder": 3}

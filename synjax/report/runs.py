@@ -212,7 +212,8 @@ class Group:
     data = self.config["data"]
     biased = {True: "biased", False: "unbiased"}.get(data.get("biased"))
     size = data.get("resolution") and f"{data['resolution']} px"
-    return ", ".join(filter(None, (self.dataset, biased, size)))
+    modalities = " + ".join(data.get("modalities") or ())
+    return ", ".join(filter(None, (self.dataset, biased, modalities, size)))
 
   @property
   def title(self) -> str:
@@ -223,15 +224,27 @@ class Group:
       f" {', '.join(map(str, self.seeds))}"
     )
 
+  @property
+  def regressions(self) -> list[str]:
+    """Tasks whose labels are numbers, as far as the results have scores of them."""
+    names = [name.split("/") for row in self.rows[:1] for name in row[CHECKPOINTS[0]]]
+    return [part[1] for part in names if part[::2] == ["test", "mse"]]
+
   def chance(self, published: Mapping[str, Any]) -> dict[str, float]:
-    """Returns task -> chance of macro accuracy, from the results or the published table."""
+    """Returns task -> chance of macro accuracy, from the results or the published table.
+
+    Tasks with classes only: of a run with regressions alone, whose results say so, there are none.
+    """
     if self.runs[0].results:
       return self.runs[0].results["chance"]
     classes = published[self.dataset].classes if self.dataset in published else {}
     return {task: 1 / count for task, count in classes.items()}
 
   def field(self, name: str) -> Any:
-    """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers."""
+    """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers.
+
+    A list comes as a tuple: config.json has no others.
+    """
     if name == "num_seeds":
       return len(self.rows)
     if name == "total_epochs":
@@ -241,7 +254,7 @@ class Group:
     value = self.config
     for part in name.split("."):
       value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:

@@ -1,6 +1,7 @@
 """The plots of a sweep's report: curves, bars and simplexes."""
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from synjax.report.ablation_plots import (
+  MARKERS,
+  draw_chance,
+  plot_ablation,
+  seeds_text,
+  whisker_text,
+)
 from synjax.report.plots import LINE_COLORS, LINE_STYLES
-from synjax.report.sweep_runs import Score, Sweep, score
-
-MARKERS = "os^vDP"
+from synjax.report.sweep_runs import Sweep, score
 
 
 def title_of(sweep: Sweep, plot: Mapping[str, Any]) -> str:
@@ -30,10 +36,7 @@ def _figure(sweep: Sweep, plot: Mapping[str, Any], **size) -> Figure:
   return figure
 
 
-def _legend(figure: Figure, cells: Mapping[tuple, Score], mark: str) -> None:
-  counts = sorted({s.n for s in cells.values()})
-  seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-  title = f"mean of {seeds} seeds,\n{mark}: standard error" if counts[-1] > 1 else "one seed"
+def _legend(figure: Figure, title: str) -> None:
   figure.legend(
     title=title, loc="outside center right", fontsize=8, title_fontsize=8, frameon=False
   )
@@ -64,19 +67,27 @@ def plot_curve(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
     axes.scatter([], [], s=70, facecolors="none", edgecolors="black", label="reference (hollow)")
   _draw_chance(sweep, axes, plot)
   axes.grid(alpha=0.3)
-  _legend(figure, cells, "band")
+  _legend(figure, seeds_text(cells.values(), "band"))
   return figure
 
 
+def _wrap(name: str) -> str:
+  """Breaks the name of a bar at its commas, and what is still long between words."""
+  parts = name.split(", ")
+  return "\n".join(line for part in parts for line in textwrap.wrap(part, 16) or [""])
+
+
 def _draw_chance(sweep: Sweep, axes, plot: Mapping[str, Any]) -> None:
-  if "chance" in plot:
+  if plot.get("chance") == "measured":
+    draw_chance(sweep, axes, plot.get("metrics") or [plot["metric"]])
+  elif "chance" in plot:
     level = sweep.scale * plot["chance"]
     label = f"chance {sweep.text(level)}"
     axes.axhline(level, color="gray", linestyle=(0, (1, 1)), linewidth=1, label=label)
 
 
 def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
-  """Plots bars, one a value of a field and a metric, with standard errors and reference values."""
+  """Plots bars, one a value of a field and a metric, with `Sweep.intervals` and reference values."""
   field, metrics, which = plot["x"], plot["metrics"], plot.get("which", "best")
   cells = {
     (metric, key): found
@@ -89,11 +100,17 @@ def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
   figure = _figure(sweep, plot, figsize=(max(7, 2.5 + 1.0 * len(names)), 4.5))
   axes = figure.add_subplot(ylabel="%" if sweep.scale == 100 else "")
   width = 0.8 / len(metrics)
-  label = "reference"
+  label, drawn = "reference", []
   for i, metric in enumerate(metrics):
     place = [k + width * (i - (len(metrics) - 1) / 2) for k in range(len(names))]
     found = [cells.get((metric, name), score([])) for name in names]
-    errors = [0 if math.isnan(s.error) else s.error for s in found]
+    ends = {
+      key: e
+      for (key,), e in sweep.intervals([field], metric, which, where=plot.get("where")).items()
+    }
+    spans = np.array([ends.get(n, (s.mean, s.mean)) for n, s in zip(names, found, strict=True)])
+    drawn += list(spans[:, 0] < spans[:, 1])
+    errors = np.nan_to_num(np.abs(spans.T - [s.mean for s in found]))
     axes.bar(
       place, [s.mean for s in found], width * 0.92, label=sweep.label(metric), yerr=errors,
       color=LINE_COLORS[i % 6], alpha=0.75, error_kw={"elinewidth": 1.2, "capsize": 3},
@@ -107,12 +124,12 @@ def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
         style = {"marker": "D", "s": 28, "facecolors": "white", "edgecolors": "black", "zorder": 4}
         axes.scatter([x], [value], label=label, **style)
         label = None
-  axes.set_xticks(range(len(names)), [str(n).replace(", ", "\n") for n in names], fontsize=8)
+  axes.set_xticks(range(len(names)), [_wrap(str(n)) for n in names], fontsize=8)
   axes.tick_params(axis="x", rotation=30 if len(names) > 9 else 0)
   _draw_chance(sweep, axes, plot)
   axes.set_axisbelow(True)
   axes.grid(alpha=0.3, axis="y")
-  _legend(figure, cells, "whisker")
+  _legend(figure, whisker_text(cells.values(), drawn))
   return figure
 
 
@@ -169,4 +186,5 @@ PLOTS: Mapping[str, Callable[[Sweep, Mapping[str, Any]], Figure | None]] = {
   "curve": plot_curve,
   "simplex": plot_simplex,
   "bars": plot_bars,
+  "ablation": lambda sweep, plot: plot_ablation(sweep, plot, title_of(sweep, plot)),
 }

@@ -12,13 +12,22 @@ from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
 from synjax.sweep import read_journal
 
-KEYS = ("title", "metrics", "percent", "table", "reference", "plots")
+KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
 PLOT_KEYS = {
   "curve": ("x", "line", "metric"),
   "simplex": ("fields", "panel", "metric"),
   "bars": ("x", "metrics"),
+  "ablation": ("x", "metrics"),
 }
-OPTIONAL_KEYS = ("which", "where", "chance", "labels", "range", "xlabel", "title")
+OPTIONAL_KEYS = (
+  *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
+)
+TASK = "<task>"  # in the name of a metric: every task that has a chance level
+# What a training step costs, of all runs that were trained together: label and factor.
+COSTS = {
+  "seconds_per_step": ("time a step (ms)", 1e3),
+  "program_bytes": ("temporary memory of a step (MiB)", 2.0**-20),
+}
 SEED_FIELDS = ("seed", "num_seeds")
 
 
@@ -46,7 +55,8 @@ class Sweep:
     declared: the overrides of every row, by id.
     entries: the latest journal entry of every declared row that has one, in the order declared.
     done: the entries that are done.
-    description: see `synjax.report.sweeps`.
+    description: see `synjax.report.sweeps`; "<task>" is replaced by every task.
+    tasks: task -> chance level, of every task that was scored.
     scale: what metrics are multiplied with.
   """
 
@@ -63,7 +73,10 @@ class Sweep:
     self.entries = [entries[name] for name in self.declared if name in entries]
     self.others = len(entries) - len(self.entries)
     self.done = [entry for entry in self.entries if entry["status"] == "done"]
-    self.description = description
+    self.tasks = {
+      task: level for entry in self.done for task, level in entry.get("chance", {}).items()
+    }
+    self.description = description = _expand_tasks(description, self.tasks)
     self.scale = 100 if description.get("percent", True) else 1
     _check_description(description, self.done)
 
@@ -82,7 +95,21 @@ class Sweep:
 
   def label(self, metric: str) -> str:
     """Returns the name of a metric for people."""
-    return self.description.get("metrics", {}).get(metric, metric)
+    default = COSTS[metric][0] if metric in COSTS else metric
+    return self.description.get("metrics", {}).get(metric, default)
+
+  def chance(self, metric: str) -> float | None:
+    """Returns the chance level of "test/<task>/...", times `scale`; None: it has none."""
+    level = self.tasks.get(metric.split("/")[1] if "/" in metric else "")
+    return None if level is None else self.scale * level
+
+  def _value(self, entry: Mapping[str, Any], metric: str, which: str) -> float | None:
+    """Returns a metric times `scale`, or a cost in the unit of its label; None: not measured."""
+    if metric in COSTS:
+      value, factor = entry.get(metric), COSTS[metric][1]
+    else:
+      value, factor = entry[which].get(metric), self.scale
+    return None if value is None else factor * value
 
   def metrics(self) -> list[str]:
     """Returns every metric that was measured."""
@@ -101,13 +128,13 @@ class Sweep:
 
     Args:
       fields: overrides, or fields of the config.
-      metric: its name.
+      metric: its name, or one of `COSTS`.
       which: "best" or "last".
       where: field -> value, of the runs to take.
       pool: whether runs may differ in more than the seed.
 
     Returns:
-      The fields' values -> score, times `scale`.
+      The fields' values -> score, times `scale`; of a cost in the unit of its label.
 
     Raises:
       ValueError: runs to be averaged differ in more than the seed, and `pool` is False.
@@ -116,10 +143,11 @@ class Sweep:
     first: dict[tuple, Mapping[str, Any]] = {}
     for entry in self.done:
       matches = all(field_of(entry, name) == value for name, value in (where or {}).items())
-      if not matches or metric not in entry[which]:
+      value = self._value(entry, metric, which)
+      if not matches or value is None:
         continue
       key = tuple(field_of(entry, name) for name in fields)
-      values.setdefault(key, []).append(self.scale * entry[which][metric])
+      values.setdefault(key, []).append(value)
       varied = {k: v for k, v in entry["overrides"].items() if k not in SEED_FIELDS}
       known = first.setdefault(key, varied)
       if not pool and known != varied:
@@ -130,6 +158,30 @@ class Sweep:
           ' its value with "where"'
         )
     return {key: score(found) for key, found in values.items()}
+
+  def intervals(
+    self,
+    fields: Sequence[str],
+    metric: str,
+    which: str,
+    *,
+    where: Mapping[str, Any] | None = None,
+  ) -> dict[tuple, tuple[float, float]]:
+    """Returns the ends of a whisker for everything that `cells` returns.
+
+    Of several runs: mean -+ standard error; of one: `<metric>_low` and `<metric>_high`, the 95 %
+    interval over test examples, or the value itself where they were not measured.
+    """
+    cells = self.cells(fields, metric, which, where=where)
+    low, high = (
+      self.cells(fields, f"{metric}_{end}", which, where=where) for end in ("low", "high")
+    )
+    return {
+      key: (s.mean - s.error, s.mean + s.error)
+      if s.n > 1
+      else (low.get(key, s).mean, high.get(key, s).mean)
+      for key, s in cells.items()
+    }
 
   def reference(self, overrides: Mapping[str, Any], metric: str) -> float | None:
     """Returns the reference value for a run with these fields, times `scale`."""
@@ -153,11 +205,33 @@ def _hashable(value: Any) -> Any:
   return tuple(value) if isinstance(value, list) else value
 
 
+def _expand_tasks(description: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+  """Replaces metrics named with "<task>" by one of every task."""
+
+  def names(metric):
+    return [metric.replace(TASK, task) for task in tasks] if TASK in metric else [metric]
+
+  expanded = dict(description)
+  if "metrics" in description:
+    expanded["metrics"] = {
+      name: label.replace(TASK, task)
+      for metric, label in description["metrics"].items()
+      for name, task in zip(names(metric), tasks if TASK in metric else [TASK], strict=True)
+    }
+  expanded["plots"] = [
+    plot | {"metrics": [name for metric in plot["metrics"] for name in names(metric)]}
+    if "metrics" in plot
+    else plot
+    for plot in description.get("plots", ())
+  ]
+  return expanded
+
+
 def _check_description(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
   unknown = sorted(set(description) - set(KEYS))
   if unknown:
     raise ValueError(f"get_report: expected keys of {KEYS}, found {unknown}")
-  wanted = list(description.get("metrics", {}))
+  wanted, costs = list(description.get("metrics", {})), list(description.get("costs", ()))
   for plot in description.get("plots", ()):
     kind = plot.get("kind")
     if kind not in PLOT_KEYS:
@@ -169,7 +243,10 @@ def _check_description(description: Mapping[str, Any], done: Sequence[Mapping[st
         f"get_report: plot {plot.get('name')!r} of kind {kind}: expected {sorted(needed)} and some of"
         f" {OPTIONAL_KEYS}, missing or unknown: {sorted(wrong)}"
       )
-    wanted += plot["metrics"] if kind == "bars" else [plot["metric"]]
+    wanted += plot["metrics"] if "metrics" in PLOT_KEYS[kind] else [plot["metric"]]
+    costs += plot.get("costs", ())
+  if not set(costs) <= set(COSTS):
+    raise ValueError(f"get_report: costs: expected some of {sorted(COSTS)}, found {costs}")
   known = {name for entry in done for which in CHECKPOINTS for name in entry[which]}
   missing = [name for name in wanted if name not in known]
   if done and missing:

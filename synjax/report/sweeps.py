@@ -12,15 +12,20 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
                 "metric": "test/accuracy", "chance": 0.5},
                {"name": "simplex", "kind": "simplex", "fields": [three mixture fields], "panel": "arm",
                 "labels": [three names], "metric": "test/accuracy", "range": [0.5, 1]},
-               {"name": "bars", "kind": "bars", "x": "arm", "metrics": [...], "chance": 0.5}]}
+               {"name": "bars", "kind": "bars", "x": "arm", "metrics": [...], "chance": 0.5},
+               {"name": "k", "kind": "ablation", "x": "method.num_views", "metrics": [...],
+                "costs": ["seconds_per_step"], "log2": True}]}
 
 Every plot also takes "which" ("best", the default, or "last"), "where" (field -> value: only these
-runs), "xlabel" and "title".
+runs), "xlabel" and "title". "<task>" in the metrics of the table, of bars and of ablations stands for
+every task that was scored; "chance": "measured" draws the chance levels of these tasks. "costs" (time
+and memory of a step, `sweep_runs.COSTS`) are columns of the table and panels of an ablation.
 """
 
 import csv
 import io
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -29,8 +34,8 @@ from typing import Any
 from synjax.checkpoint import write_atomically
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
-from synjax.report.sweep_runs import SEED_FIELDS, Sweep, field_of, score
-from synjax.report.tables import format_table
+from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Sweep, field_of, score
+from synjax.report.tables import NOT_AVAILABLE, format_table
 from synjax.sweep import Row, group_id, read_journal
 from synjax.sweep_file import describe
 
@@ -58,7 +63,7 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
     )
   if sweep.done:
     sections.append(_table(sweep))
-  for plot in description.get("plots", ()):
+  for plot in sweep.description["plots"]:
     figure = PLOTS[plot["kind"]](sweep, plot)
     if figure is None:
       sections.append(f"No values (yet) for the plot {plot['name']}.")
@@ -85,7 +90,7 @@ def _overrides_text(overrides: Mapping[str, Any]) -> str:
 def _csv(sweep: Sweep) -> str:
   """Returns one line a declared row: overrides, status, and every metric as measured."""
   names = list(dict.fromkeys(name for row in sweep.declared.values() for name in row))
-  facts = ("seconds", "stack", "group", "code", "best_step", "best_value", "error")
+  facts = ("seconds", "stack", *COSTS, "group", "code", "best_step", "best_value", "error")
   metrics = [(which, name) for which in CHECKPOINTS for name in sweep.metrics()]
   entries = {entry["id"]: entry for entry in sweep.entries}
   file = io.StringIO()
@@ -135,11 +140,16 @@ def _table(sweep: Sweep) -> str:
     for key in keys
     for metric in metrics
   }
+  costs = {
+    cost: sweep.cells(fields, cost, "last", pool=pool)
+    for cost in sweep.description.get("costs", ())
+  }
   shown = [m for m in metrics if any(known[key, m] is not None for key in keys)]
   header = [*fields, "checkpoint", "n"]
   for metric in metrics:
     header += [f"{sweep.label(metric)}, mean ± std", "s.e."]
     header += ["reference"] if metric in shown else []
+  header += map(sweep.label, costs)
   lines = []
   for key in keys:
     for which in CHECKPOINTS:
@@ -153,7 +163,7 @@ def _table(sweep: Sweep) -> str:
           if metric in shown
           else []
         )
-      lines.append(line)
+      lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = [
     "Mean, standard deviation (ddof 1) and standard error over the n runs of a row"
     + (
@@ -161,9 +171,21 @@ def _table(sweep: Sweep) -> str:
     ),
     '"best": the step selected on validation data; "last": the last step.',
   ]
+  if costs:
+    stacks = sorted({entry.get("stack", 1) for entry in sweep.done})
+    together = f"{stacks[0]}" if len(stacks) == 1 else f"{stacks[0]} to {stacks[-1]}"
+    notes.append(
+      f"Time and memory of a step are those of the runs trained together ({together} in one program),"
+      " without compilation and evaluation; memory is what XLA needs for a step on a device, beside"
+      " parameters, optimizer and data."
+    )
   sources = dict.fromkeys(r["source"] for r in sweep.description.get("reference", ()))
   notes += [f"Reference: {source}." for source in sources]
   return " ".join(notes) + "\n\n" + format_table(header, lines)
+
+
+def _cost(value: float) -> str:
+  return NOT_AVAILABLE if math.isnan(value) else f"{value:.4g}"
 
 
 def _cell(value: Any) -> str:

@@ -1,7 +1,8 @@
 """The Markdown tables of a report: measured rows beside the published one, and where they come from."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,37 @@ OTHER_METRICS = {
   "accuracy": "top-1 (chance: the largest class' share)",
   "auroc": "AUROC (chance 50.0)",
 }
+ERROR_METRICS = {
+  "mse": "MSE x 1e4",
+  "r2": "R2",
+  "pearson": "Pearson",
+  "mean_mse": "MSE x 1e4 of the mean label",
+}
+ABOUT_ACCURACIES = (
+  "Macro accuracy on the test split in %: mean ± std (ddof 1) over seeds; of one seed, the"
+  " 95 % interval over test examples."
+)
+ABOUT_ERRORS = (
+  "Regressions on the test split, mean over outputs: mean squared error in units of 1e-4 (lower is"
+  " better), R2 and correlation (1 is perfect), and the error of predicting the mean label, the"
+  " trivial baseline. Mean ± std (ddof 1) over seeds; of one seed, the 95 % interval over test"
+  " examples."
+)
+MODALITIES = "data.modalities"
+
+
+class Scored(NamedTuple):
+  """A column of the table of accuracies.
+
+  Attributes:
+    header: with chance.
+    names: the published columns it is compared with; several were published for other modalities.
+    tasks: averaged in it.
+  """
+
+  header: str
+  names: tuple[str, ...]
+  tasks: tuple[str, ...]
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -39,63 +71,145 @@ def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[
     "mean ± std" over seeds, std with ddof 1; of one seed the std is "n/a" and the
     95 % interval follows where `<name>_low` and `<name>_high` give it (an average of names has none).
   """
-  if not all(name in row[which] for row in rows for name in names):
+  return _format_values(rows, which, names, scale=100, digits=1)
+
+
+def format_error(rows: Sequence[Mapping[str, Any]], which: str, name: str) -> str:
+  """Formats a score of a regression.
+
+  Args:
+    rows: one a seed.
+    which: "best" or "last".
+    name: of the metric; the squared errors, "mse" and "mean_mse", are given in units of 1e-4 with
+      two digits behind the point (none from 1,000 on), all else as it is, with three.
+
+  Returns:
+    As `format_score`.
+  """
+  if not name.endswith("mse"):
+    return _format_values(rows, which, (name,), scale=1, digits=3)
+  largest = max((1e4 * row[which].get(name, 0) for row in rows), default=0)
+  return _format_values(rows, which, (name,), scale=1e4, digits=2 if largest < 1000 else 0)
+
+
+def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digits: int) -> str:
+  found = [[row[which].get(name, np.nan) for name in names] for row in rows]
+  values = scale * np.mean(found, axis=1)
+  if not np.isfinite(values).all():
     return NOT_AVAILABLE
-  values = 100 * np.mean([[row[which][name] for name in names] for row in rows], axis=1)
   if len(values) > 1:
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
-  ends = [rows[0][which].get(f"{names[0]}_{end}") for end in ("low", "high")]
-  known = len(names) == 1 and None not in ends
-  suffix = f" (95 % {100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if known else ""
-  return f"{values[0]:.1f} ± {NOT_AVAILABLE}{suffix}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+  low, high = (scale * rows[0][which].get(f"{names[0]}_{end}", np.nan) for end in ("low", "high"))
+  known = len(names) == 1 and np.isfinite([low, high]).all()
+  suffix = f" (95 % {low:.{digits}f} to {high:.{digits}f})" if known else ""
+  return f"{values[0]:.{digits}f} ± {NOT_AVAILABLE}{suffix}"
 
 
-def _columns(groups: Sequence[Group], benchmark) -> list[tuple[str, str | None, tuple[str, ...]]]:
-  """Returns (header, published column or None, tasks averaged in it), chance in every header."""
-  chance = groups[0].chance({})
+def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
+  """Returns the columns of the table of accuracies, chance in every header."""
+  chance: dict[str, float] = {}
+  for group in groups:  # of tasks that runs differ in
+    for task, level in group.chance({}).items():
+      chance.setdefault(task, level)
   percent = lambda tasks: f"(chance {100 * np.mean([chance[t] for t in tasks]):.1f})"  # noqa: E731
-  columns, taken = [], set()
+  alone = lambda task: Scored(f"{task} {percent((task,))}", (), (task,))  # noqa: E731
+  published: dict[tuple[str, ...], list[str]] = {}
   for name, column in benchmark.columns.items() if benchmark else ():
-    tasks = column.tasks
-    if not set(tasks) <= set(chance):
-      continue
-    taken |= set(tasks)
+    if not column.error and set(column.tasks) <= set(chance):
+      published.setdefault(column.tasks, []).append(name)
+  columns = []
+  for tasks, names in published.items():
     if len(tasks) == 1:
-      known_as = name if name == tasks[0] else f"{name}: {tasks[0]}"
-      columns.append((f"{known_as} {percent(tasks)}", name, tasks))
+      plain = len(names) > 1 or names[0] == tasks[0]
+      known_as = tasks[0] if plain else f"{names[0]}: {tasks[0]}"
     else:
-      columns += [(f"{task} {percent((task,))}", None, (task,)) for task in tasks]
-      columns.append((f"{name}: mean of {', '.join(tasks)} {percent(tasks)}", name, tasks))
-  rest = [task for task in chance if task not in taken]
-  return columns + [(f"{task} {percent((task,))}", None, (task,)) for task in rest]
+      columns += map(alone, tasks)
+      known_as = f"{names[0]}: mean of {', '.join(tasks)}"
+    columns.append(Scored(f"{known_as} {percent(tasks)}", tuple(names), tasks))
+  taken = set(itertools.chain(*published))
+  return columns + [alone(task) for task in chance if task not in taken]
 
 
-def _result_rows(group: Group, columns) -> list[list[str]]:
-  rows = []
-  for which in CHECKPOINTS:
-    scores = [
-      format_score(group.rows, which, [f"test/{task}/macro_accuracy" for task in tasks])
-      for _, _, tasks in columns
+def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
+  return [
+    _start(group, which)
+    + [
+      format_score(group.rows, which, [f"test/{task}/macro_accuracy" for task in column.tasks])
+      for column in columns
     ]
-    rows.append([group.label, which, group.config["protocol"], str(len(group.rows)), group.data])
-    rows[-1] += scores
+    for which in CHECKPOINTS
+  ]
+
+
+def _start(group: Group, which: str) -> list[str]:
+  return [group.label, which, group.config["protocol"], str(len(group.rows)), group.data]
+
+
+def _choices(names: Iterable[str], benchmark, groups: Sequence[Group]) -> list[tuple | None]:
+  """Returns what modalities published columns are of: those the groups have, or else all."""
+  known = dict.fromkeys(benchmark.columns[name].setting.get(MODALITIES) for name in names)
+  had = {group.field(MODALITIES) for group in groups}
+  return [choice for choice in known if choice in had] or list(known)
+
+
+def _paper_start(method: str, benchmark, modalities: Sequence[str] | None) -> list[str]:
+  setting = benchmark.setting
+  size = setting.get("data.resolution")
+  data = ["as published", " + ".join(modalities or ()), size and f"{size} px"]
+  seeds, protocol = str(setting.get("num_seeds", "-")), str(setting.get("protocol", "-"))
+  return [f"paper: {method}", "-", protocol, seeds, ", ".join(filter(None, data))]
+
+
+def _printed(value: tuple[float, float | None], digits: int) -> str:
+  mean, std = value
+  return f"{mean:.{digits}f} ± {NOT_AVAILABLE if std is None else f'{std:.{digits}f}'}"
+
+
+def _paper_rows(method: str, benchmark, columns, groups: Sequence[Group]) -> list[list[str]]:
+  """Returns the published accuracies of a method: a row for each choice of modalities."""
+  printed = benchmark.rows.get(method, {}) if benchmark else {}
+  names = [name for column in columns for name in column.names if name in printed]
+  rows = []
+  for choice in _choices(names, benchmark, groups) if names else ():
+    rows.append(_paper_start(method, benchmark, choice))
+    for column in columns:
+      same = [n for n in column.names if benchmark.columns[n].setting.get(MODALITIES) == choice]
+      values = [_printed(printed[name], 1) for name in same if name in printed]
+      rows[-1].append((*values, NOT_AVAILABLE if same else "-")[0])
   return rows
 
 
-def _paper_row(method: str, benchmark, columns) -> list[str]:
-  def cell(name):
-    if name is None:
-      return "-"
-    if name not in benchmark.rows[method]:
-      return NOT_AVAILABLE
-    mean, std = benchmark.rows[method][name]
-    return f"{mean:.1f} ± {NOT_AVAILABLE if std is None else f'{std:.1f}'}"
+def _error_rows(group: Group) -> list[list[str]]:
+  return [
+    _start(group, which)
+    + [task, *(format_error(group.rows, which, f"test/{task}/{name}") for name in ERROR_METRICS)]
+    for task in group.regressions
+    for which in CHECKPOINTS
+  ]
 
-  setting = benchmark.setting
-  start = [f"paper: {method}", "-", str(setting.get("protocol", "-"))]
-  size = setting.get("data.resolution")
-  data = "as published" + (f", {size} px" if size else "")
-  return [*start, str(setting.get("num_seeds", "-")), data, *(cell(name) for _, name, _ in columns)]
+
+def _paper_error_rows(method: str, benchmark, groups: Sequence[Group]) -> list[list[str]]:
+  """Returns the published errors of a method in the regressions that the groups have."""
+  printed = benchmark.rows.get(method, {}) if benchmark else {}
+  measured = {task for group in groups for task in group.regressions}
+  names = [
+    name for name in printed if benchmark.columns[name].error and _fits(benchmark, name, measured)
+  ]
+  choices = _choices(names, benchmark, groups) if names else ()
+  return [
+    [
+      *_paper_start(method, benchmark, benchmark.columns[name].setting.get(MODALITIES)),
+      ", ".join(benchmark.columns[name].tasks),
+      _printed(printed[name], 2),
+      *["-"] * (len(ERROR_METRICS) - 1),
+    ]
+    for name in names
+    if benchmark.columns[name].setting.get(MODALITIES) in choices
+  ]
+
+
+def _fits(benchmark, name: str, tasks: Iterable[str]) -> bool:
+  return set(benchmark.columns[name].tasks) <= set(tasks)
 
 
 def _provenance_row(group: Group) -> list[str]:
@@ -120,18 +234,38 @@ def _provenance_row(group: Group) -> list[str]:
 
 def _comparability(group: Group, benchmark) -> list[str]:
   """Says whether a group is of the published size and protocol, and which columns it is not."""
+  measured = {False: set(group.chance({})), True: set(group.regressions)}
+  columns = {
+    name: column
+    for name, column in benchmark.columns.items()
+    if _fits(benchmark, name, measured[column.error])
+  }
+  if not columns:
+    return [
+      f"{group.label}: the paper has no numbers of {', '.join(sorted(set().union(*measured.values())))}."
+    ]
+  own = [
+    column
+    for column in columns.values()
+    if all(group.field(field) == value for field, value in column.setting.items())
+  ]
+  wanted = dict(benchmark.setting)
+  for column in own:
+    wanted |= column.methods.get(group.method, {})
   differing = [
     f"{name} {group.field(name)} (published {value})"
-    for name, value in benchmark.setting.items()
+    for name, value in wanted.items()
     if group.field(name) != value
   ]
   size = (
     f"NOT of the published size or protocol: {', '.join(differing)}"
     if differing
-    else ("of the published size and protocol")
+    else "of the published size and protocol"
   )
   elsewhere: dict[str, list[str]] = {}
-  for name, column in benchmark.columns.items():
+  for name, column in columns.items():
+    if column.tasks in [o.tasks for o in own]:
+      continue
     for field, value in column.setting.items():
       if group.field(field) != value:
         elsewhere.setdefault(f"{field} = {value}", []).append(name)
@@ -142,40 +276,65 @@ def _comparability(group: Group, benchmark) -> list[str]:
   ]
 
 
-def _dataset_table(groups: Sequence[Group], benchmark) -> str:
-  """Returns results, provenance and notes of the finished groups of one dataset."""
+def _tables(groups: Sequence[Group], benchmark) -> list[str]:
+  """Returns the accuracies and the errors of finished groups, each method's beside the paper's."""
   columns = _columns(groups, benchmark)
-  header = ["run", "checkpoint", "protocol", "seeds", "data", *(name for name, _, _ in columns)]
-  methods = dict.fromkeys(group.method for group in groups)
-  rows, notes = [], []
-  for method in methods:
+  start = ["run", "checkpoint", "protocol", "seeds", "data"]
+  accuracies, errors = [], []
+  for method in dict.fromkeys(group.method for group in groups):
+    same = [group for group in groups if group.method == method]
+    classes = [group for group in same if group.chance({})]
+    numbers = [group for group in same if group.regressions]
+    for group in classes:
+      accuracies += _result_rows(group, columns)
+    for group in numbers:
+      errors += _error_rows(group)
+    accuracies += _paper_rows(method, benchmark, columns, classes) if classes else []
+    errors += _paper_error_rows(method, benchmark, numbers) if numbers else []
+  parts = []
+  if accuracies:
+    header = [*start, *(column.header for column in columns)]
+    parts += [ABOUT_ACCURACIES, format_table(header, accuracies)]
+  if errors:
+    header = [*start, "regression", *ERROR_METRICS.values()]
+    parts += [ABOUT_ERRORS, format_table(header, errors)]
+  return parts
+
+
+def _notes(groups: Sequence[Group], benchmark) -> list[str]:
+  """Returns what a reader must know to compare the groups with the paper and with each other."""
+  notes = []
+  for method in dict.fromkeys(group.method for group in groups):
     for group in groups:
-      if group.method == method:
-        rows += _result_rows(group, columns)
-        notes += _comparability(group, benchmark) if benchmark else []
-    if benchmark and method in benchmark.rows:
-      rows.append(_paper_row(method, benchmark, columns))
-    else:
+      if group.method == method and benchmark:
+        notes += _comparability(group, benchmark)
+    if not benchmark or method not in benchmark.rows:
       notes.append(
         f"{method}: no published numbers for {groups[0].dataset} are known to this report."
       )
   if benchmark:
     notes.append(f"Paper rows: {benchmark.source}.")
+    measured = {task for group in groups for task in (*group.chance({}), *group.regressions)}
     notes += [
-      f"{name}: {column.note}." for name, column in benchmark.columns.items() if column.note
+      f"{name}: {column.note}."
+      for name, column in benchmark.columns.items()
+      if column.note and _fits(benchmark, name, measured)
     ]
   for group in groups[1:]:
     changes = checkpoint.config_differences(groups[0].runs[0].experiment, group.runs[0].experiment)
     notes.append(
       f"{group.label} differs from {groups[0].label}: {'; '.join(changes) or 'data only'}."
     )
+  return notes
+
+
+def _dataset_section(groups: Sequence[Group], benchmark) -> str:
+  """Returns results, provenance and notes of the finished groups of one dataset."""
   return "\n\n".join(
     [
-      "Macro accuracy on the test split in %: mean ± std (ddof 1) over seeds; of one seed, the"
-      " 95 % interval over test examples.",
-      format_table(header, rows),
+      *_tables(groups, benchmark),
       format_table(PROVENANCE, [_provenance_row(group) for group in groups]),
-      "\n".join(f"* {note}" for note in notes),
+      "\n".join(f"* {note}" for note in _notes(groups, benchmark)),
     ]
   )
 
@@ -189,7 +348,9 @@ def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
 
   Returns:
     Markdown. Accuracies are macro accuracies in %, with chance in the column's header; a row of the
-    selected ("best") and of the last parameters for each group of seeds, then the paper's row.
+    selected ("best") and of the last parameters for each group of seeds, then the paper's row (one
+    for each choice of modalities). Regressions are in a table of their own, a row a task: mean squared
+    errors in units of 1e-4, and that of predicting the mean label beside them.
 
   Raises:
     ValueError: a seed of a config is there twice.
@@ -198,7 +359,7 @@ def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
   finished = [group for group in groups if group.rows]
   sections = [
     f"## {dataset}\n\n"
-    + _dataset_table([g for g in finished if g.dataset == dataset], published.get(dataset))
+    + _dataset_section([g for g in finished if g.dataset == dataset], published.get(dataset))
     for dataset in dict.fromkeys(group.dataset for group in finished)
   ]
   unfinished = [
@@ -213,16 +374,41 @@ def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
 
 
 def other_scores(group: Group) -> str:
-  """Returns a table of everything else that was measured on the test split, one row a task."""
-  chance, known = group.chance({}), group.rows[0][CHECKPOINTS[0]]
+  """Returns all that was measured on the test split, one row a task, and a lead.
+
+  Args:
+    group: finished runs.
+
+  Returns:
+    Markdown: a table of the tasks with classes, then one of the regressions; none that would be empty.
+  """
+  known = group.rows[0][CHECKPOINTS[0]]
   missing = sorted({n.split("/")[1] for n in known if n.startswith("test/without_")})
-  header = ["checkpoint", "task", "chance", "macro accuracy", *OTHER_METRICS.values()]
-  header += [f"macro accuracy {name.replace('_', ' ', 1)}" for name in missing]
+  without = [name.replace("_", " ", 1) for name in missing]
+  parts = []
+  if group.chance({}):
+    header = ["checkpoint", "task", "chance", "macro accuracy", *OTHER_METRICS.values()]
+    header += [f"macro accuracy {name}" for name in without]
+    rows = _other_rows(group, missing)
+    parts += ["Test split, %, mean ± std over seeds:", format_table(header, rows)]
+  if group.regressions:
+    header = ["checkpoint", "regression", *ERROR_METRICS.values()]
+    header += [f"MSE x 1e4 {name}" for name in without]
+    rows = []
+    for which, task in itertools.product(CHECKPOINTS, group.regressions):
+      names = [f"test/{task}/{metric}" for metric in ERROR_METRICS]
+      names += [f"test/{subset}/{task}/mse" for subset in missing]
+      rows.append([which, task, *(format_error(group.rows, which, name) for name in names)])
+    parts += ["Test split, regressions, mean ± std over seeds:", format_table(header, rows)]
+  return "\n\n".join(parts)
+
+
+def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
   for which in CHECKPOINTS:
-    for task, level in chance.items():
+    for task, level in group.chance({}).items():
       names = [f"test/{task}/{metric}" for metric in ("macro_accuracy", *OTHER_METRICS)]
       names += [f"test/{subset}/{task}/macro_accuracy" for subset in missing]
       cells = [format_score(group.rows, which, [name]) for name in names]
       rows.append([which, task, f"{100 * level:.1f}", *cells])
-  return format_table(header, rows)
+  return rows

@@ -1,9 +1,11 @@
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
-from synjax.evaluators import representation
+from synjax import evaluators
+from synjax.evaluators import representation, ridge_probe
 from tests import tiny
 
 
@@ -41,3 +43,110 @@ def test_validation_never_looks_at_the_test_split(dataset, protocol):
   )
   np.testing.assert_array_equal(scores["val/mean/macro_accuracy"], [1, 1])
   assert not [name for name in scores if name.startswith("test")]
+
+
+def with_regression(dataset, tasks):
+  """The dataset with two numbers to predict: the shared bit, and 3 x the synergy bit."""
+
+  def add(split):
+    numbers = np.stack([split.labels["shared"], 3 * split.labels["synergy"]], 1)
+    labels = split.labels | {"numbers": numbers.astype(np.float32)}
+    return dataclasses.replace(split, labels=labels)
+
+  splits = {name: add(getattr(dataset, name)) for name in ("val", "test", "probe")}
+  return dataclasses.replace(dataset, tasks=tasks, regressions={"numbers": 2}, **splits)
+
+
+def test_a_regression_is_probed_with_and_without_modalities_but_has_no_neighbours(dataset):
+  both = with_regression(dataset, dataset.tasks)
+  scores = representation.test(tiny.get_config(), both, types.SimpleNamespace(embed=planted))
+  assert scores["test/numbers/mse"].shape == (2,)
+  # The noise of 0.1 on bits coded as -1, 1 is 0.05 on bits; times 1 and 3: (0.05^2 + 0.15^2) / 2.
+  np.testing.assert_allclose(scores["test/numbers/mse"], 0.0125, rtol=0.6)
+  # The synergy bit, worth (9 / 4 + 0) / 2 on average, cannot be seen without the table.
+  assert (scores["test/without_table/numbers/mse"] > 0.8).all()
+  np.testing.assert_allclose(
+    scores["test/without_table/numbers/mean_mse"], scores["test/numbers/mean_mse"]
+  )
+  assert not [name for name in scores if "numbers/knn" in name or "numbers/macro" in name]
+  np.testing.assert_array_equal(scores["test/mean/macro_accuracy"], [1, 1])
+  alone = representation.test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
+  for name, value in alone.items():
+    np.testing.assert_array_equal(scores[name], value)
+
+
+def test_a_dataset_of_regressions_only(dataset):
+  only, config = with_regression(dataset, {}), tiny.get_config()
+  frozen = types.SimpleNamespace(embed=planted)
+  scores = representation.validate(config, only, frozen) | representation.test(config, only, frozen)
+  assert {name.split("/")[-2] for name in scores} == {"numbers"}
+  assert (scores["val/numbers/mse"] < 0.03).all()
+  assert evaluators.chance(config, only) == {}
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_regressions_choose_alpha_where_the_protocol_says(dataset, protocol, monkeypatch):
+  """Published: on a part of the training split while training, on the validation split at the end."""
+  only = with_regression(dataset, {})
+  sizes = []
+  original = ridge_probe.evaluate
+
+  def spy(train, test, validation=None, **options):
+    sizes.append(None if validation is None else len(validation.labels))
+    assert options["protocol"] == protocol
+    return original(train, test, validation, **options)
+
+  monkeypatch.setattr(ridge_probe, "evaluate", spy)
+  config, frozen = tiny.get_config(protocol=protocol), types.SimpleNamespace(embed=planted)
+  representation.validate(config, only, frozen)
+  assert set(sizes) == {None if protocol == "paper" else 40}
+  sizes.clear()
+  representation.test(config, only, frozen)
+  assert set(sizes) == {40}
+
+
+def test_every_subset_of_modalities_is_scored(dataset):
+  both = with_regression(dataset, dataset.tasks)
+  config, frozen = tiny.get_config(), types.SimpleNamespace(embed=planted)
+  scores = representation.test_subsets(config, both, frozen)
+  names = list(dict.fromkeys(name.split("/")[1] for name in scores))
+  assert names == ["table", "series", "table+series"]
+  for name in ("table", "series"):
+    assert (scores[f"subset/{name}/synergy/macro_accuracy"] < 0.8).all()
+    assert (scores[f"subset/{name}/numbers/mse"] > 0.8).all()
+  whole = representation.test(config, both, frozen)
+  for task in ("shared", "synergy", "numbers", "mean"):
+    found = {name.split("/")[-1] for name in scores if name.split("/")[2] == task}
+    assert found
+    for metric in found:
+      np.testing.assert_array_equal(
+        scores[f"subset/table+series/{task}/{metric}"], whole[f"test/{task}/{metric}"]
+      )
+
+
+def test_four_modalities_have_15_subsets_and_every_one_is_embedded(dataset):
+  seen = []
+
+  def embed(split, modalities):
+    seen.append(modalities)
+    return planted(split)
+
+  four = dataclasses.replace(dataset, modalities=("a", "b", "c", "d"), tasks={"shared": 2})
+  config = tiny.get_config()
+  scores = representation.test_subsets(config, four, types.SimpleNamespace(embed=embed))
+  assert len(set(seen)) == 15
+  assert {name.split("/")[1] for name in scores} == {"+".join(subset) for subset in seen}
+  assert "a+c+d" in {name.split("/")[1] for name in scores}
+
+
+@pytest.mark.parametrize(
+  ("method", "modalities", "message"),
+  [
+    ("supervised", ("table", "series"), "scored by its representation.*supervised"),
+    ("infmasking", tuple("abcde"), "up to 4 modalities.*31 subsets"),
+  ],
+)
+def test_runs_without_subsets_are_refused(dataset, method, modalities, message):
+  changed = dataclasses.replace(dataset, modalities=modalities)
+  with pytest.raises(ValueError, match=message):
+    representation.test_subsets(tiny.get_config(method), changed, None)

@@ -56,15 +56,24 @@ def test_the_first_command_trains_probes_and_reports(finished):
   assert len(plots) == 3, plots
 
 
-def test_a_finished_run_is_scored_again_to_the_same_numbers(finished):
+def test_a_finished_run_is_scored_again_to_the_same_numbers_and_by_subset(finished):
   workdir = finished[0]
-  done = run("launch.evaluate", f"--workdir={workdir}")
+  done = run("launch.evaluate", f"--workdir={workdir}", "--subsets")
   assert done.returncode == 0, done.stderr[-3000:]
   again = json.loads((workdir / "evaluation.json").read_text())["scores"]
   first = json.loads((workdir / "results.json").read_text())["rows"][0]["best"]
   assert again["test/share/macro_accuracy"]["42"] == pytest.approx(
     first["test/share/macro_accuracy"]
   )
+  assert {name.split("/")[1] for name in again if name.startswith("subset/")} == {
+    "image_1",
+    "image_2",
+    "image_1+image_2",
+  }
+  whole = "image_1+image_2/synergy/macro_accuracy"
+  assert again[f"subset/{whole}"] == again["test/synergy/macro_accuracy"]
+  assert f"subset/{whole}" in done.stdout
+  assert (workdir / "subsets.png").stat().st_size > 1000
 
 
 def test_a_report_of_the_workdir_is_made(finished, tmp_path):

@@ -37,3 +37,9 @@ ENCODERS = {
   "resnet18": ResNet18,
   "sequence_transformer": SequenceTransformer,
 }
+
+# Fields that `config.protocol=paper` sets where a config leaves them open: what the published code does.
+PUBLISHED_FIELDS = {
+  "force": {"window": "first_step"},
+  "sequence_transformer": {"initialization": "identical", "padding": "attended"},
+}

@@ -1,5 +1,6 @@
 """MultiBench's transformer encoder of sequences (MOSI, MOSEI, UR-FUNNY, MUStARD)."""
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synjax.models.adapters import sincos_table_1d
-from synjax.models.layers import Dense, check_layout
+from synjax.models.layers import Dense, Dropout, check_layout
 
 # Logit of a key that is padding. Finite: a softmax over padding alone must not be NaN.
 _PADDING_LOGIT = -1e30
@@ -131,7 +132,7 @@ class _Layer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, valid: jax.Array | None, train: bool) -> jax.Array:
-    drop = nn.Dropout(self.dropout, deterministic=not train)
+    drop = functools.partial(Dropout(self.dropout), train=train)
     # The two-pass variance: the fast one cancels where a step's mean is large.
     norm1, norm2 = (
       nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name=f"ln{i}") for i in (1, 2)
@@ -178,7 +179,7 @@ class _Attention(nn.Module):
     if valid is not None:
       logits = jnp.where(valid[:, None, None, :], logits, _PADDING_LOGIT)
     weights = jax.nn.softmax(logits).astype(value.dtype)
-    weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+    weights = Dropout(self.dropout)(weights, train=train)
     mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(*x.shape[:2], width)
     kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # +-1/sqrt(fan_in)
     return nn.Dense(width, dtype=self.dtype, kernel_init=kernel_init, name="out")(mixed)

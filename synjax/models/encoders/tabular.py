@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from synjax.models.layers import Dense, check_layout
+from synjax.models.layers import Dense, Dropout, check_layout
 
 
 class MLP(nn.Module):
@@ -68,6 +68,6 @@ class DenseReLU(nn.Module):
     check_layout(x, "[batch, features]", "DenseReLU")
     for i, width in enumerate(self.widths):
       if i:
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = Dropout(self.dropout)(x, train=train)
       x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
     return x

@@ -1,0 +1,52 @@
+r"""MIMIC-III: diagnoses of 32,616 intensive-care stays, from 5 static and 24 x 12 hourly variables.
+
+`--config=configs/mimic.py:METHOD`. Published, macro accuracy of a linear probe in % for ICD-9 group 7
+(respiratory diseases), 5 seeds (InfMasking, arXiv 2509.25270, MultiBench table):
+
+  InfMasking  68.1 +- 0.42
+  CoMM        66.4 +- 0.41
+  chance      50   (always the larger class: accuracy about 66 %, macro accuracy 50 %)
+
+  python -m data_prep.convert mimic --source=im.pk --data_dir=D
+  python -m launch.train --config=configs/mimic.py:infmasking --config.data.data_dir=D \
+    --config.protocol=paper --config.num_seeds=5 --workdir=runs/mimic
+
+`--config.data.tasks="('mortality',)"` scores six classes of mortality, `--config.data.icd9_group=1`
+another group. `--config.data.statistics=zscore_train` standardises without the test rows; convert with
+`--statistics=train` for it. The data are under MIMIC's data use agreement, and so are the shards.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import split_argument
+from configs.multibench import multibench_config, set_modalities
+
+PRESETS = ("2",)
+
+
+def get_config(argument: str = "infmasking") -> ConfigDict:
+  """Returns the config of "method" or "method,2"."""
+  method, _ = split_argument(argument, PRESETS)
+  infmasking = method == "infmasking"
+  config = multibench_config(
+    method,
+    "mimic",
+    num_views=6,
+    mask_ratio=0.8,
+    mask_lambda=1.0,
+    temperature=0.2 if infmasking else 0.1,
+    weights=(1.0, 1.0, 1.0, 1.0, 5.0) if infmasking else (),
+  )
+  config.data.tasks = ("icd9",)
+  config.data.icd9_group = 7
+  config.data.statistics = "zscore_all"  # published; or "zscore_train", "raw"
+  set_modalities(
+    config,
+    {
+      "tabular": ({"name": "mlp"}, "feature"),
+      "timeseries": ({"name": "gru", "features": 512}, "sequence"),
+    },
+  )
+  config.model.width = 512
+  config.optim.lr = 3e-4 if infmasking else 1e-3
+  return config

@@ -1,0 +1,40 @@
+r"""CMU-MOSI: sentiment of 2,199 film reviews, from vision, text and audio features of 50 words.
+
+`--config=configs/mosi.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio).
+Published, macro accuracy of a linear probe in %, 5 seeds (InfMasking, arXiv 2509.25270, MultiBench):
+
+              2 modalities    3 modalities
+  InfMasking  69.0 +- 1.2     no published row
+  CoMM        63.7 +- 2.5     no published row (CoMM's own paper, 2 modalities: 67.5)
+  chance      50
+
+  python -m data_prep.convert mosi --source=mosi_data.pkl --data_dir=D
+  python -m launch.train --config=configs/mosi.py:infmasking --config.data.data_dir=D \
+    --config.protocol=paper --config.num_seeds=5 --workdir=runs/mosi
+
+The probes score the sign of the sentiment and regress the score in [-3, 3].
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import split_argument
+from configs.multibench import affect_config
+
+MODALITIES = {"2": ("vision", "text"), "3": ("vision", "text", "audio")}
+
+
+def get_config(argument: str = "infmasking") -> ConfigDict:
+  """Returns the config of "method" or "method,modalities"."""
+  method, preset = split_argument(argument, tuple(MODALITIES))
+  config = affect_config(
+    method,
+    "mosi",
+    MODALITIES[preset],
+    max_length=50,
+    num_views=5,
+    mask_ratio=0.8,
+    mask_lambda=0.25,
+    temperature=0.1,
+  )
+  config.data.tasks = ("sentiment", "score")
+  return config

@@ -1,0 +1,81 @@
+"""Fields of every stored dataset; the files of the datasets fill in the rest."""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from configs.common import base_config, learns_from_labels, method_config
+
+
+def stored_config(method: str, name: str, **method_fields) -> ConfigDict:
+  """Returns the fields that all stored datasets share (spec/infmasking.md 6, 7, 10).
+
+  Args:
+    method: name of the method.
+    name: of the dataset in `synjax.data`.
+    **method_fields: of the row, where the method has them.
+  """
+  config = base_config()
+  config.method = method_config(method, **method_fields)
+  config.data.name = name
+  config.data.data_dir = "~/.cache/synjax/tfds"  # where `data_prep.convert --data_dir` wrote
+  config.data.modalities = ()
+  config.data.views = ConfigDict({"probability": 0.5, "drop_fraction": 0.8, "noise_std": 0.1})
+
+  config.optim.lr = 1e-3
+  config.optim.weight_decay = 1e-2
+  config.total_epochs = 100.0
+  config.log_epochs = 1.0
+  config.eval_epochs = 1.0
+  config.checkpoint_epochs = 1.0
+  if learns_from_labels(method):
+    config.evaluators = ("classification",)
+    config.select_metric = "val/label/macro_accuracy"
+  else:
+    config.select_metric = "val/mean/macro_accuracy"
+  return config
+
+
+def add_padding(config: ConfigDict) -> None:
+  """Adds the fields of datasets whose modalities are sequences of different lengths."""
+  # "fixed", "bucket" or "batch_max" (published, and padding is not marked); None: as the protocol says.
+  config.data.padding = placeholder(str)
+  config.data.buckets = (10, 20, 30, 50)  # "bucket" only
+
+
+def multibench_config(method: str, name: str, **method_fields) -> ConfigDict:
+  """Returns the fields that all datasets of `synjax.data.multibench` share, as `stored_config`."""
+  config = stored_config(method, name, **method_fields)
+  config.data.tasks = ()  # the first classification is what methods with labels learn
+  # NaN and infinities: "parity": as converted; "clean": 0, and |x| <= 1e6. None: as the protocol says.
+  config.data.nonfinite = placeholder(str)
+  config.data.resident_gb = 4.0  # splits larger than this together are streamed
+  config.data.read_threads = 4  # of a stream
+  return config
+
+
+def set_modalities(config: ConfigDict, parts: Mapping[str, tuple[Mapping, str]]) -> None:
+  """Sets the modalities in fusion order: name -> (encoder's fields, adapter's name)."""
+  config.data.modalities = tuple(parts)
+  for name, (encoder, adapter) in parts.items():
+    config.model.modalities[name] = ConfigDict({"encoder": encoder, "adapter": {"name": adapter}})
+
+
+def affect_config(
+  method: str, name: str, modalities: tuple[str, ...], *, max_length: int, **method_fields
+) -> ConfigDict:
+  """Returns a config of MOSI, MOSEI, UR-FUNNY or MUStARD: a transformer of width 40 per modality."""
+  config = multibench_config(method, name, **method_fields)
+  add_padding(config)
+  config.data.max_length = max_length  # steps; longer sequences keep their first
+  config.data.z_norm = False  # standardise each feature over the steps of an example
+  config.data.label_rule = "gt0"  # positive: a score above 0; "ge0": 0 too
+  set_modalities(
+    config, {m: ({"name": "sequence_transformer", "num_heads": 5}, "sequence") for m in modalities}
+  )
+  config.model.width = 40
+  if len(modalities) == 3:
+    config.early_stop_patience = 20
+    config.model.num_layers = 2 if method == "infmasking" else 1
+  return config

@@ -1,0 +1,41 @@
+r"""UR-FUNNY (V2): humour in 10,166 sentences of TED talks, from vision, text and audio of 20 words.
+
+`--config=configs/urfunny.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio).
+Published, macro accuracy of a linear probe in %, 5 seeds (InfMasking, arXiv 2509.25270, MultiBench):
+
+              2 modalities    3 modalities
+  InfMasking  64.3 +- 0.9     65.6 +- 1.15
+  CoMM        63.3 +- 0.51    64.8 +- 1.13   (CoMM's own paper: 63.1 and 64.6)
+  chance      50
+
+  python -m data_prep.convert urfunny --source=humor.pkl --data_dir=D
+  python -m launch.train --config=configs/urfunny.py:infmasking,3 --config.data.data_dir=D \
+    --config.protocol=paper --config.num_seeds=5 --workdir=runs/urfunny3
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import split_argument
+from configs.mosi import MODALITIES
+from configs.multibench import affect_config
+
+
+def get_config(argument: str = "infmasking") -> ConfigDict:
+  """Returns the config of "method" or "method,modalities"."""
+  method, preset = split_argument(argument, tuple(MODALITIES))
+  infmasking = method == "infmasking"
+  config = affect_config(
+    method,
+    "urfunny",
+    MODALITIES[preset],
+    max_length=20,
+    num_views=4,
+    mask_ratio=0.5,
+    mask_lambda=2.0,
+    temperature=0.05 if infmasking else 0.1,
+    weights=(1.0, 1.0, 1.0, 1.0, 5.0) if infmasking and preset == "2" else (),
+  )
+  config.data.tasks = ("humor",)
+  if preset == "3" and not infmasking:
+    config.optim.lr = 1e-4
+  return config

@@ -1,0 +1,112 @@
+"""Reads TFDS datasets that `data_prep.convert` has written; TensorFlow is not needed."""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+VERSION = "1.0.0"  # what this reader understands; `data_prep` counts it up when a rule changes
+_CHUNK = 256  # examples read at once
+
+
+class Shards:
+  """One TFDS dataset in a folder.
+
+  Attributes:
+    folder: where it lies.
+    metadata: what its converter recorded.
+    counts: split -> examples.
+  """
+
+  def __init__(self, data_dir: str | os.PathLike, name: str, config: str, command: str):
+    """Opens a dataset.
+
+    Args:
+      data_dir: `config.data.data_dir`.
+      name: of the builder.
+      config: of the builder.
+      command: that writes it, for messages.
+
+    Raises:
+      ValueError: there is none, or it cannot be read.
+    """
+    import tensorflow_datasets as tfds  # a second to import, and generated datasets never need it
+
+    self.folder = pathlib.Path(data_dir).expanduser() / name / config / VERSION
+    self._command = command
+    if not (self.folder / "dataset_info.json").exists():
+      raise ValueError(
+        f"config.data.data_dir: expected the dataset {name}/{config} version {VERSION} in"
+        f" {pathlib.Path(data_dir).expanduser().absolute()}, found none. Write it with: {command}"
+      )
+    try:
+      self._builder = tfds.builder_from_directory(self.folder)
+      self.metadata: Mapping = json.loads((self.folder / "metadata.json").read_text())
+      self.counts = {
+        name: int(split.num_examples) for name, split in self._builder.info.splits.items()
+      }
+    except Exception as error:  # whatever a damaged folder raises
+      raise self._damaged(error) from error
+
+  def _damaged(self, error: Exception) -> ValueError:
+    return ValueError(
+      f"{self.folder}: expected a TFDS dataset, found one that cannot be read ({error}). Convert it"
+      f" again, with --overwrite: {self._command}"
+    )
+
+  def source(self, split: str, skip: Collection[str] = ()) -> Sequence[Mapping[str, object]]:
+    """Returns the examples of a split by random access; features in `skip` are not decoded.
+
+    Reading an example raises ValueError when the records are damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    decoders = {name: tfds.decode.SkipDecoding() for name in skip}
+    return _Records(self._builder.as_data_source(split, decoders=decoders or None), self._damaged)
+
+  def columns(self, split: str, skip: Collection[str]) -> dict[str, np.ndarray]:
+    """Reads every feature but those in `skip` of a whole split, [examples, ...], texts as str."""
+    source = self.source(split, skip)
+    parts: dict[str, list] = {}
+    for start in _progress(
+      range(0, len(source), _CHUNK), f"{self.folder.parts[-2]}: {split} labels"
+    ):
+      for example in source.__getitems__(list(range(start, min(start + _CHUNK, len(source))))):
+        for name in example.keys() - set(skip):
+          parts.setdefault(name, []).append(example[name])
+    return {name: _column(values) for name, values in parts.items()}
+
+
+class _Records(Sequence):
+  """A TFDS data source that says what to do about damaged records."""
+
+  def __init__(self, source, explain: Callable[[Exception], ValueError]):
+    self._source, self._explain = source, explain
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, row: int) -> Mapping[str, object]:
+    return self.__getitems__([row])[0]
+
+  def __getitems__(self, rows: list[int]) -> Sequence[Mapping[str, object]]:
+    try:
+      return self._source.__getitems__(rows)
+    except Exception as error:  # ArrayRecord has no error of its own
+      raise self._explain(error) from error
+
+
+def _column(values: list) -> np.ndarray:
+  if isinstance(values[0], bytes):
+    return np.array([value.decode() for value in values])
+  if isinstance(values[0], list):  # sequences of texts differ in length
+    return np.array([json.dumps([text.decode() for text in value]) for value in values])
+  return np.asarray(values)
+
+
+def _progress(steps: range, what: str):
+  """Shows progress with time left where it takes long enough to be seen."""
+  return tqdm(steps, desc=what, unit="chunk", disable=None if len(steps) > 16 else True)
