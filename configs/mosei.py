@@ -11,23 +11,11 @@ of macro accuracy is 50 %.
 
 from ml_collections import ConfigDict
 
-from configs.common import split_argument
-from configs.mosi import MODALITIES
-from configs.multibench import affect_config
+from configs import mosi
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
-  method, preset = split_argument(argument, tuple(MODALITIES))
-  config = affect_config(
-    method,
-    "mosei",
-    MODALITIES[preset],
-    max_length=50,
-    num_views=5,
-    mask_ratio=0.8,
-    mask_lambda=0.25,
-    temperature=0.1,
-  )
-  config.data.tasks = ("sentiment", "score")
+  config = mosi.get_config(argument)
+  config.data.name = "mosei"
   return config

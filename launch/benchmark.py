@@ -2,7 +2,7 @@
 
 Every row compares two implementations in one run: operations and temporary memory as XLA counts them
 for the compiled program, and wall time (the lowest of several runs). The last column says whether the
-row meets its bound. Takes about 12 minutes on 2 cores; needs the extra `benchmark` (scikit-learn).
+row meets its bound. Takes about 20 minutes on 2 cores; needs the extra `benchmark` (scikit-learn, torch).
 Rows against PyTorch are measured where torch is installed.
 """
 

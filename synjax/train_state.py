@@ -55,7 +55,15 @@ def create_train_state(method, create_optimizer, trials: Trial, batch) -> TrainS
     }
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state)
 
-  return jax.jit(jax.vmap(create))(jax.tree.map(jnp.asarray, trials))
+  program = jax.jit(jax.vmap(create), compiler_options=_quick_options())
+  return program(jax.tree.map(jnp.asarray, trials))
+
+
+def _quick_options() -> dict[str, Any] | None:
+  """Returns options for a program that runs once: optimising its many random draws takes far longer."""
+  if jax.default_backend() != "cpu":
+    return None
+  return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def initialize_encoders(state: TrainState, workdir: str, seeds, modalities) -> TrainState:

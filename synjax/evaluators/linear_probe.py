@@ -225,10 +225,36 @@ def evaluate_tasks(
     ValueError: a task has no labels in a split, the splits differ in seeds, or as for `evaluate`.
   """
   splits = {"train": train, "test": test, "validation": validation}
+  return over_tasks(
+    splits,
+    num_classes,
+    lambda one, classes: evaluate(**one, num_classes=classes, protocol=protocol, search=search),
+  )
+
+
+def over_tasks(
+  splits: Mapping[str, Split | None],
+  tasks: Mapping[str, int],
+  evaluate_one: Callable[[Mapping[str, Split], int], Mapping[str, float]],
+) -> dict[str, np.ndarray]:
+  """Evaluates every task for every seed.
+
+  Args:
+    splits: name -> features `[seeds, examples, dim]` (or `[examples, dim]`) and task name -> labels;
+      None: left out.
+    tasks: task name -> its size, handed on.
+    evaluate_one: (splits of one seed and task, size) -> metric -> value.
+
+  Returns:
+    `"<task>/<metric>"` -> `[seeds]`.
+
+  Raises:
+    ValueError: a task has no labels in a split, or the splits differ in seeds.
+  """
   stacked = {}
   for name, split in splits.items():
     if split is not None:
-      missing = sorted(set(num_classes) - set(split.labels))
+      missing = sorted(set(tasks) - set(split.labels))
       if missing:
         raise ValueError(
           f"evaluate_tasks: the {name} split has no labels for {missing}, only for "
@@ -239,12 +265,11 @@ def evaluate_tasks(
   seeds = {name: len(features) for name, features in stacked.items()}
   if len(set(seeds.values())) > 1:
     raise ValueError(f"evaluate_tasks: the splits differ in their number of seeds: {seeds}.")
-  results = {}
-  for task, classes in num_classes.items():
+  results: dict[str, list] = {}
+  for task, size in tasks.items():
     for seed in range(seeds["train"]):
       one = {name: Split(x[seed], splits[name].labels[task]) for name, x in stacked.items()}
-      scores = evaluate(**one, num_classes=classes, protocol=protocol, search=search)
-      for metric, value in scores.items():
+      for metric, value in evaluate_one(one, size).items():
         results.setdefault(f"{task}/{metric}", []).append(value)
   return {name: np.asarray(values) for name, values in results.items()}
 

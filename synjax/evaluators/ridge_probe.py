@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 import scipy.stats
 
-from synjax.evaluators.linear_probe import Split
+from synjax.evaluators.linear_probe import Split, over_tasks
 
 ALPHAS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 PROTOCOLS = ("paper", "clean")
@@ -229,27 +229,11 @@ def evaluate_tasks(
     ValueError: a task has no labels in a split, the splits differ in seeds, or as for `evaluate`.
   """
   splits = {"train": train, "test": test, "validation": validation}
-  stacked = {}
-  for name, split in splits.items():
-    if split is not None:
-      missing = sorted(set(num_outputs) - set(split.labels))
-      if missing:
-        raise ValueError(
-          f"evaluate_tasks: the {name} split has no labels for {missing}, only for "
-          f"{sorted(split.labels)}."
-        )
-      features = np.asarray(split.features)
-      stacked[name] = features if features.ndim == 3 else features[None]
-  seeds = {name: len(features) for name, features in stacked.items()}
-  if len(set(seeds.values())) > 1:
-    raise ValueError(f"evaluate_tasks: the splits differ in their number of seeds: {seeds}.")
-  results = {}
-  for task, outputs in num_outputs.items():
-    for seed in range(seeds["train"]):
-      one = {name: Split(x[seed], splits[name].labels[task]) for name, x in stacked.items()}
-      for metric, value in evaluate(**one, num_outputs=outputs, protocol=protocol).items():
-        results.setdefault(f"{task}/{metric}", []).append(value)
-  return {name: np.asarray(values) for name, values in results.items()}
+  return over_tasks(
+    splits,
+    num_outputs,
+    lambda one, outputs: evaluate(**one, num_outputs=outputs, protocol=protocol),
+  )
 
 
 def score(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
