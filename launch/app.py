@@ -57,7 +57,8 @@ def _keep_freed_memory() -> None:
   """Lets glibc keep what is freed instead of giving it back to the system.
 
   A program of XLA's CPU backend asks for all its temporary memory at every call, gigabytes of it; mapped
-  afresh, page by page, that costs a third of a MultiBench step. The process stays at its peak size.
+  afresh, page by page, that was a third of the CPU time of a MultiBench encoder's feed-forward part. The
+  process stays at its peak size.
   """
   trim_threshold, mmap_max, arena_max = -1, -4, -8  # glibc's malloc.h
   with contextlib.suppress(OSError, AttributeError):  # another C library

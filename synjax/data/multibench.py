@@ -176,6 +176,7 @@ def load(config) -> pipeline.Dataset:
   label = next((task for task in tasks if source.tasks[task].classes), None)
   rows = _read_splits(shards, source, config, modalities, tasks, label)
   longest = max(int(r.lengths.max()) for r in rows.values()) if source.padded else None
+  padding = stored.make_padding(config, longest)  # a wrong field, before everything is read
   splits = stored.make_splits(rows, data.name, data.resident_gb)
   return pipeline.Dataset(
     name=data.name,
@@ -187,7 +188,7 @@ def load(config) -> pipeline.Dataset:
     fingerprint=_fingerprint(shards, config, modalities, tasks),
     facts=_facts(shards, config, splits, label),
     num_classes=source.tasks[label].classes if label else 0,
-    padding=stored.make_padding(config, longest),
+    padding=padding,
     published_validation=True,
   )
 

@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -71,10 +71,8 @@ class Shards:
     """Reads every feature but those in `skip` of a whole split, [examples, ...], texts as str."""
     source = self.source(split, skip)
     parts: dict[str, list] = {}
-    for start in _progress(
-      range(0, len(source), _CHUNK), f"{self.folder.parts[-2]}: {split} labels"
-    ):
-      for example in source.__getitems__(list(range(start, min(start + _CHUNK, len(source))))):
+    for rows in chunks(len(source), f"{self.folder.parts[-2]}: {split} labels"):
+      for example in source.__getitems__(list(rows)):
         for name in example.keys() - set(skip):
           parts.setdefault(name, []).append(example[name])
     return {name: _column(values) for name, values in parts.items()}
@@ -107,6 +105,8 @@ def _column(values: list) -> np.ndarray:
   return np.asarray(values)
 
 
-def _progress(steps: range, what: str):
-  """Shows progress with time left where it takes long enough to be seen."""
-  return tqdm(steps, desc=what, unit="chunk", disable=None if len(steps) > 16 else True)
+def chunks(count: int, what: str) -> Iterator[range]:
+  """Cuts the rows 0 to count - 1 into what is read at once; shows progress where it takes long."""
+  starts = range(0, count, _CHUNK)
+  for start in tqdm(starts, desc=what, unit="chunk", disable=None if len(starts) > 16 else True):
+    yield range(start, min(start + _CHUNK, count))

@@ -1,6 +1,6 @@
 """Datasets of stored examples: padded to static shapes, on the device or streamed.
 
-Between whatever holds the examples (`shards.Shards`, NumPy arrays) and `pipeline.Dataset`. A split that
+Between what holds the examples (`shards.Shards`) and `pipeline.Dataset`. A split that
 fits stays on the device; a larger one is read while it is used. Both go through `StoredRows.read`, so
 both give the same batches.
 """
@@ -10,14 +10,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
-from synjax.data import pipeline
+from synjax.data import pipeline, shards
 
 logger = logging.getLogger("synjax")
 
 PADDINGS = ("fixed", "bucket", "batch_max")
-_CHUNK = 256  # examples read at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +99,8 @@ class StoredRows:
   def read_all(self, what: str) -> dict[str, np.ndarray]:
     """Reads the whole split, each array [examples, ...]; shows progress named `what`."""
     arrays: dict[str, np.ndarray] = {}
-    starts = range(0, len(self), _CHUNK)
-    for start in tqdm(starts, desc=what, unit="chunk", disable=None if len(starts) > 16 else True):
-      rows = np.arange(start, min(start + _CHUNK, len(self)))
+    for chunk in shards.chunks(len(self), what):
+      rows = np.asarray(chunk)
       for name, part in self.read(rows).items():
         if name not in arrays:
           arrays[name] = np.empty((len(self), *part.shape[1:]), part.dtype)

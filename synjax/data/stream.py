@@ -75,8 +75,7 @@ class Feed:
     start = time.monotonic()
     read = [next(self._batches) for _ in range(num_steps)]
     self.seconds_waiting += time.monotonic() - start
-    read += [read[-1]] * (
-      steps_per_call - num_steps
-    )  # not used: one shape for every number of steps
+    # Not used by the program, which has one shape for every number of steps.
+    read += [read[-1]] * (steps_per_call - num_steps)
     stacked = {name: np.stack([batch[name] for batch in read], axis=1) for name in read[0]}
     return self._devices.assemble(stacked, batch_axis=2)

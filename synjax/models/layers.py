@@ -150,7 +150,7 @@ class Dense(nn.Module):
       self.features, self.use_bias, dtype=self.dtype, kernel_init=init, bias_init=init
     )
     nn.share_scope(self, layer)
-    # As one matrix: XLA's CPU backend takes three times as long for the gradient of batched rows.
+    # As one matrix: XLA's CPU backend takes up to three times as long for the gradient of batched rows.
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
 
 

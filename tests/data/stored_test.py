@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from synjax.data import pipeline, stored
+from synjax.data import pipeline, shards, stored
 
 STEPS = (3, 1, 9, 6, 2, 7)
 WIDTHS = {"text": 4, "audio": 2}
@@ -104,7 +104,7 @@ def test_without_padded_fields_there_are_no_lengths():
 
 
 def test_a_split_on_the_device_equals_the_same_split_streamed(monkeypatch):
-  monkeypatch.setattr(stored, "_CHUNK", 4)  # several chunks, the last one partial
+  monkeypatch.setattr(shards, "_CHUNK", 4)  # several chunks, the last one partial
   splits = {
     gb: stored.make_splits({"train": make_rows()}, "made", gb)["train"] for gb in (1.0, 0.0)
   }
