@@ -18,6 +18,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from synjax.workdir.files import write_atomically
+
 logger = logging.getLogger("synjax")
 
 
@@ -104,13 +106,6 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
   manager.close()
   chosen = items["tree"]["selection"]
   return json.loads(config_file.read_text()), chosen["params"], chosen.get("model_state") or {}
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-  """Writes a file so that a reader finds the old or the new content, never a part."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-  temporary.write_text(text)
-  os.replace(temporary, path)
 
 
 def _checksum(tree: Any) -> list[int]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from synjax import evaluators, selection
-from synjax.checkpoint import write_atomically
+from synjax.workdir.files import write_atomically
 
 PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from synjax.checkpoint import config_differences, write_atomically
+from synjax.checkpoint import config_differences
 from synjax.results import config_hash
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
+from synjax.workdir.files import write_atomically
 
 logger = logging.getLogger("synjax")
 

@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import checkpoint
 from synjax.report.gaussianity_runs import write_run_gaussianity
 from synjax.report.plots import (
   plot_accuracy,
@@ -20,6 +19,7 @@ from synjax.report.plots import (
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
 from synjax.report.source_plots import plot_ntk, plot_sources
 from synjax.report.tables import format_score, markdown_table, other_scores
+from synjax.workdir.files import write_atomically
 
 __all__ = [
   "Group",
@@ -84,7 +84,7 @@ def write_report(
       sections.append(other_scores(group))
     sections += _write_plots(group, folder, published) + _write_gaussianity(group, folder)
   path = folder / "report.md"
-  checkpoint.write_atomically(path, "\n\n".join(sections) + "\n")
+  write_atomically(path, "\n\n".join(sections) + "\n")
   return path
 
 

@@ -31,13 +31,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.checkpoint import write_atomically
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
 from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Sweep, field_of, score
 from synjax.report.tables import NOT_AVAILABLE, format_table
 from synjax.sweep import Row, group_id, read_journal
 from synjax.sweep_file import describe
+from synjax.workdir.files import write_atomically
 
 
 def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any]) -> pathlib.Path:

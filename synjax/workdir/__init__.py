@@ -1,0 +1,1 @@
+"""What a run leaves on disk: file names, atomic writes, locks, comparison of configs. Imports no jax."""
