@@ -28,6 +28,8 @@ BLUR_REFERENCE_SIZE = 224
 
 _CROP_RATIO = (3 / 4, 4 / 3)
 _CROP_ATTEMPTS = 10
+# Uniform numbers that one SimCLR view draws, in this order.
+_CROP_DRAWS, _JITTER_DRAWS, _COINS = 4 * _CROP_ATTEMPTS, 8, 5
 _EVALUATION_CROP_SCALE = (0.5, 1.0)
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
@@ -255,8 +257,9 @@ def simclr(
 
   def view(key, image):
     # One draw for everything: each call of jax.random adds a quarter of a second of compilation.
-    draws = jax.random.uniform(key, (4 * _CROP_ATTEMPTS + 8 + 5,), jnp.float32)
-    crop_draws, jitter_draws, coins = jnp.split(draws, (4 * _CROP_ATTEMPTS, -5))
+    draws = jax.random.uniform(key, (_CROP_DRAWS + _JITTER_DRAWS + _COINS,), jnp.float32)
+    # Split points from the front: jax 0.10, the last for Python 3.11, takes none from the end.
+    crop_draws, jitter_draws, coins = jnp.split(draws, (_CROP_DRAWS, _CROP_DRAWS + _JITTER_DRAWS))
     box = _crop_box(crop_draws.reshape(4, -1), *image.shape[:2], crop_scale)
     flip = coins[0] < flip_probability  # left to right commutes with all that follows
     pixels = crop_resize(_to_pixels(image), box, size=size, flip=flip)
