@@ -7,7 +7,6 @@ TFDS' features, serializer and file names, so that `tfds.builder_from_directory`
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import json
 import math
 import os
@@ -20,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tqdm
 
+from synjax.workdir import lock
+
 VERSION = "1.0.0"
 SPEC_REVISION = "data.md 2026-11"
 SPLITS = ("train", "validation", "test")
 _MARGIN = 16 * 2**20  # bytes of free space to leave
 _MAX_SHARD_BYTES = 256 * 2**20
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _FULL = ("no space left on device", "disk quota exceeded")
 
 
@@ -254,19 +254,11 @@ def _locked(final: pathlib.Path):
 
   The system releases it when a process dies: whatever lies about while it is held belongs to the dead.
   """
-  with open(final.with_name(".lock"), "a+") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      alone = True
-    except BlockingIOError:
-      raise ConversionError(
-        f"{final}: another process is writing this data set. Wait for it, or stop it."
-      ) from None
-    except OSError as error:
-      if error.errno not in _NO_LOCKS:
-        raise
-      alone = False
-    yield alone
+  try:
+    with lock.hold(final.with_name(".lock"), "a conversion") as alone:
+      yield alone
+  except lock.InUse as error:
+    raise ConversionError(f"{final}: another process is writing this data set. ({error})") from None
 
 
 def _remove_leftovers(final: pathlib.Path) -> None:

@@ -5,19 +5,25 @@ random numbers need no entry of their own: both are functions of (seed, step), a
 the state. So whatever is restored is consistent by construction.
 """
 
+import base64
 import contextlib
+import errno
+import io
 import json
 import logging
 import os
 import pathlib
 import shutil
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from synjax import parallel
 from synjax.workdir.files import write_atomically
 
 logger = logging.getLogger("synjax")
@@ -90,7 +96,8 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
     (its config, params, model_state): nested dicts of host arrays [trials, ...].
 
   Raises:
-    ValueError: no run there, or no checkpoint that can be read.
+    ValueError: no run there, no checkpoint, or the newest one is damaged.
+    OSError: it could not be read.
   """
   path = pathlib.Path(workdir).expanduser().absolute()
   config_file, folder = path / "config.json", path / "checkpoints"
@@ -98,13 +105,19 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
     raise ValueError(
       f"{field}: expected the folder of a trained run, found no checkpoints in {path}"
     )
-  manager = ocp.CheckpointManager(folder)
-  step = manager.latest_step()
-  if step is None:
+  checkpointer = Checkpointer(path, read_only=True)
+  steps = checkpointer.steps()
+  if not steps:
     raise ValueError(f"{field}: {folder} holds no checkpoint yet; train that run first")
-  items = manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore()))
-  manager.close()
-  chosen = items["tree"]["selection"]
+  try:
+    tree = checkpointer.read_plain(steps[-1])
+  except Damaged as error:
+    raise ValueError(
+      f"{field}: {folder / str(steps[-1])} is damaged ({error}); start that run again, which continues"
+      " it from the checkpoint before"
+    ) from error
+  checkpointer.close()
+  chosen = tree["selection"]
   return json.loads(config_file.read_text()), chosen["params"], chosen.get("model_state") or {}
 
 
@@ -115,27 +128,65 @@ def _checksum(tree: Any) -> list[int]:
   ]
 
 
-class Checkpointer:
-  """Saves and restores trees of host arrays under `workdir/checkpoints`, the newest two kept."""
+def _encode(arrays: Mapping[str, np.ndarray]) -> str:
+  """Packs arrays, whatever their names and values, into a text."""
+  buffer = io.BytesIO()
+  np.savez(buffer, **{str(i): np.asarray(a) for i, a in enumerate(arrays.values())})
+  return base64.b64encode(buffer.getvalue()).decode()
 
-  def __init__(self, workdir: pathlib.Path):
-    """Opens the folder; what an interrupted save left half-written is not seen as a checkpoint."""
+
+def _decode(item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  with np.load(io.BytesIO(base64.b64decode(item["npz"]))) as arrays:
+    return {name: arrays[str(i)] for i, name in enumerate(item["names"])}
+
+
+class Damaged(ValueError):
+  """What a checkpoint holds is not what was saved."""
+
+
+class Checkpointer:
+  """Saves and restores trees of host arrays under `workdir/checkpoints`, the newest two kept.
+
+  Attributes:
+    unlogged: name -> array, what was given to `save` beside the tree that `restore` returned.
+  """
+
+  def __init__(self, workdir: pathlib.Path, *, read_only: bool = False):
+    """Opens the folder; what an interrupted save left half-written is not seen as a checkpoint.
+
+    Args:
+      workdir: of the run.
+      read_only: True changes nothing, so that another process may be training here meanwhile.
+    """
     self.folder = pathlib.Path(workdir) / "checkpoints"
+    self.unlogged: dict[str, np.ndarray] = {}
+    self._read_only, self._newest = read_only, None
     self._manager = self._open()
 
   def _open(self) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-      self.folder, options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=None if self._read_only else 2, create=not self._read_only
     )
+    return ocp.CheckpointManager(self.folder, options=options)
 
-  def save(self, step: int, tree: Any) -> None:
+  def save(self, step: int, tree: Any, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
     """Saves a tree of host arrays; the write goes on in the background.
+
+    A step that this object has saved or restored is not saved again.
+
+    Args:
+      step: of the state.
+      tree: host arrays.
+      unlogged: name -> array of any shape, kept beside the tree.
 
     Raises:
       OSError: the disk is too full, or this or the save before it could not be written; checkpoints
         that are already there stay.
     """
-    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
+    if step == self._newest:
+      return
+    unlogged = unlogged or {}
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves((tree, unlogged)))
     free = shutil.disk_usage(self.folder).free
     if free < needed:
       raise OSError(
@@ -143,13 +194,16 @@ class Checkpointer:
         f" found {free / 1e6:.0f} MB. Checkpoints {self.steps()} are whole: free some space and start"
         " again with the same --workdir to continue"
       )
+    items = {
+      "tree": ocp.args.StandardSave(tree),
+      "checksum": ocp.args.JsonSave(_checksum(tree) + _checksum(list(unlogged.values()))),
+    }
+    if unlogged:
+      items["unlogged"] = ocp.args.JsonSave({"names": [*unlogged], "npz": _encode(unlogged)})
     with self._explained():
-      self._manager.save(
-        step,
-        args=ocp.args.Composite(
-          tree=ocp.args.StandardSave(tree), checksum=ocp.args.JsonSave(_checksum(tree))
-        ),
-      )
+      if not self._manager.save(step, args=ocp.args.Composite(**items)):
+        raise FileExistsError(f"step {step} is not after those that are there, {self.steps()}")
+    self._newest = step
 
   @contextlib.contextmanager
   def _explained(self):
@@ -169,52 +223,149 @@ class Checkpointer:
   def restore(self, target: Any) -> Any | None:
     """Restores the newest checkpoint that is whole.
 
-    A damaged one is moved aside as `damaged-<step>` with a warning that names it, and the one before
-    it is tried.
+    One whose content is not what was saved is moved aside as `damaged-<step>` (left, if `read_only`),
+    with a warning that names it, and the one before it is tried.
 
     Args:
       target: tree of host arrays of the same structure, shapes and dtypes.
 
     Returns:
-      The restored tree of host arrays, or None when there is no checkpoint.
+      The restored tree of host arrays, or None when there has never been a checkpoint.
 
     Raises:
-      ValueError: there are checkpoints, but none could be read.
+      ValueError: there are checkpoints, but all are damaged; or the newest whole one holds arrays of
+        other names, shapes or dtypes. The latter is left as it is.
+      OSError: a file could not be read: that says nothing of its content, and nothing is moved.
     """
     found = self.steps()
     for step in reversed(found):
       try:
-        return self._read(step, target)
-      except Exception as error:  # any reader's error means the same here: not usable
-        aside = self.folder / f"damaged-{step}"
-        logger.warning(
-          "%s: damaged checkpoint skipped and moved to %s; trying the one before it. (%s)",
-          self.folder / str(step),
-          aside.name,
-          str(error).splitlines()[0] if str(error) else type(error).__name__,
-        )
-        os.replace(self.folder / str(step), aside)
-    if found:
+        tree = self._read_twice(step, target)
+        self._newest = step
+        return tree
+      except Damaged as error:
+        self._set_aside(step, str(error))
+    aside = sorted(path.name for path in self.folder.glob("damaged-*"))
+    if found or aside:
       raise ValueError(
-        f"{self.folder}: expected a readable checkpoint, found only damaged ones {found}; start again"
-        " in another --workdir, or delete this folder to train from the beginning"
+        f"{self.folder}: expected a readable checkpoint, found only damaged ones, {aside or found};"
+        " start again in another --workdir, or delete this folder to train from the beginning"
       )
     return None
 
-  def _read(self, step: int, target: Any) -> Any:
-    items = self._manager.restore(
-      step,
-      args=ocp.args.Composite(
-        tree=ocp.args.StandardRestore(target), checksum=ocp.args.JsonRestore()
-      ),
+  def _set_aside(self, step: int, reason: str) -> None:
+    damaged, aside = self.folder / str(step), self.folder / f"damaged-{step}"
+    logger.warning(
+      "%s: damaged checkpoint skipped%s; trying the one before it. (%s)",
+      damaged,
+      "" if self._read_only else f" and moved to {aside.name}",
+      reason,
     )
+    if self._read_only:
+      return
+    if parallel.is_first_host():
+      shutil.rmtree(aside, ignore_errors=True)  # of an earlier save of this step
+      os.replace(damaged, aside)
+    if jax.process_count() > 1:
+      multihost_utils.sync_global_devices(f"{aside} is moved")
+    self._manager.reload()  # it would skip the next save of this step as already there
+
+  def _read_twice(self, step: int, target: Any) -> Any:
+    """Reads a checkpoint; when that fails, finds out whether its content is the reason.
+
+    Raises:
+      Damaged: every file can be read, and yet it does not hold what was saved.
+      ValueError: it does, but other arrays than those of `target`.
+      OSError: a file could not be read.
+    """
+    try:
+      return self._read(step, target)
+    except Exception as error:
+      first = error
+    self._require_readable(step, first)
+    with contextlib.suppress(Exception):  # what was passing is over
+      return self._read(step, target)
+    self.read_plain(step)
+    raise ValueError(
+      f"{self.folder / str(step)}: expected the arrays of this config and this version of synjax, found"
+      f" others ({_first_line(first)}). The checkpoint is whole and stays: continue with the version"
+      " that wrote it, or choose another --workdir"
+    ) from first
+
+  def _require_readable(self, step: int, error: Exception) -> None:
+    """Reads every byte of a checkpoint; raises OSError when the system does not give them all."""
+    try:
+      if isinstance(error, OSError) and error.errno not in (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+      ):
+        raise error
+      if isinstance(error, MemoryError):
+        raise OSError(errno.ENOMEM, "out of memory") from error
+      if not (self.folder / str(step)).is_dir():
+        raise FileNotFoundError(errno.ENOENT, "a run in progress has removed it")
+      for file in (self.folder / str(step)).rglob("*"):
+        if not file.is_dir():
+          with file.open("rb") as opened:
+            while opened.read(1 << 24):
+              pass
+    except OSError as found:
+      raise OSError(
+        f"{self.folder / str(step)}: the checkpoint could not be read ({_first_line(found)}). That says"
+        " nothing of its content, and nothing was changed: mend the disk or the permissions, and start"
+        " again with the same --workdir to continue"
+      ) from found
+
+  def _read(self, step: int, target: Any) -> Any:
+    """Reads a checkpoint into the structure of `target`; None: as nested dicts."""
+    tree_args = ocp.args.StandardRestore() if target is None else ocp.args.StandardRestore(target)
+    items = {"tree": tree_args, "checksum": ocp.args.JsonRestore()}
+    if (self.folder / str(step) / "unlogged").exists():
+      items["unlogged"] = ocp.args.JsonRestore()
+    items = self._manager.restore(step, args=ocp.args.Composite(**items))
     tree = jax.tree.map(np.asarray, items["tree"])
-    if _checksum(tree) != list(items["checksum"]):
-      raise ValueError("checksum of the arrays differs from the one saved with them")
+    unlogged = _decode(items["unlogged"]) if "unlogged" in items else {}
+    # Sorted: the leaves of nested dicts come in another order.
+    found = sorted(_checksum(tree) + _checksum(list(unlogged.values())))
+    if found != sorted(items["checksum"]):
+      raise Damaged("checksum of the arrays differs from the one saved with them")
+    if target is not None:
+      _check_fits(tree, target)
+    self.unlogged = unlogged
     return tree
+
+  def read_plain(self, step: int) -> dict[str, Any]:
+    """Reads a checkpoint as nested dicts, whatever arrays it holds.
+
+    Raises:
+      Damaged: it does not hold what was saved; the message says why, in a few words.
+      OSError: a file could not be read.
+    """
+    try:
+      return self._read(step, None)
+    except Exception as error:
+      self._require_readable(step, error)
+      raise Damaged(_first_line(error)) from error
 
   def close(self) -> None:
     """Waits until everything is on disk; raises OSError when it could not be written."""
     with self._explained():
       self._manager.wait_until_finished()
     self._manager.close()
+
+
+def _check_fits(tree: Any, target: Any) -> None:
+  """Raises ValueError where a restored array has another shape or dtype than the target's."""
+  pairs = zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(target), strict=True)
+  for (path, found), expected in pairs:
+    if (found.shape, found.dtype) != (np.shape(expected), np.asarray(expected).dtype):
+      raise ValueError(
+        f"{jax.tree_util.keystr(path)}: expected {np.asarray(expected).dtype}{list(np.shape(expected))},"
+        f" found {found.dtype}{list(found.shape)}"
+      )
+
+
+def _first_line(error: Exception) -> str:
+  text = str(error).partition(" [tensorstore_spec=")[0]  # which is a page long
+  return (text.splitlines() or [""])[0] or type(error).__name__
