@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Sequence
 
-from data_prep import shards
+from data_prep import shards, source_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,8 @@ def convert(
   if dataset not in CONVERTERS:
     raise ValueError(f"dataset: expected one of {list(CONVERTERS)}, found {dataset!r}")
   module, folders = CONVERTERS[dataset].load(), []
-  for plan in module.plan(dataset, pathlib.Path(source), **_defaults(module) | options):
+  source_path = source_files.resolve(source)
+  for plan in module.plan(dataset, source_path, **_defaults(module) | options):
     counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
     sys.stdout.write(f"{plan.name}/{plan.config}: {counts} examples, about {_size(plan.nbytes)}\n")
     sys.stdout.flush()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy import signal
 
-from data_prep import cremad_source, images, shards
+from data_prep import cremad_source, images, shards, source_files
 from data_prep.cremad_source import CLASSES, CONFIGS, VOTES
 
 OPTIONS = {
@@ -189,7 +189,7 @@ def _sum_source(source: pathlib.Path, config: str, found, votes) -> dict[str, di
 
 
 def _sum_file(path: pathlib.Path) -> dict[str, object]:
-  data = path.read_bytes()
+  data = source_files.read_bytes(path)
   return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 

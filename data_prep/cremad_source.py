@@ -8,7 +8,6 @@ import csv
 import dataclasses
 import hashlib
 import io
-import json
 import pathlib
 import re
 import sys
@@ -19,7 +18,7 @@ import numpy as np
 import tqdm
 from scipy.io import wavfile
 
-from data_prep import images, shards, sniff
+from data_prep import images, shards, sniff, source_files
 
 CLASSES = ("NEU", "HAP", "SAD", "FEA", "DIS", "ANG")  # class ids 0 to 5
 VOTES = ("N", "H", "S", "F", "D", "A")  # the same in the csv files
@@ -33,6 +32,7 @@ AUDIO_FOLDER, FRAMES_FOLDER, FACES_FOLDER = "AudioWAV", "Image-01-FPS", "Face_fe
 FOLDS_FILE = "data_splits_val.pkl"
 SOURCE_RATE = 16_000  # Hz, of nearly all recordings
 MIN_SECONDS, MAX_SECONDS = 0.5, 10
+_MAX_CHANNELS = 64
 DROPPED = {  # finding -> what is said about the clips it is true of
   "missing_wav": "without a WAV file, left out",
   "missing_frames": f"without a folder in {FRAMES_FOLDER}, left out",
@@ -127,6 +127,9 @@ def check_folders(source: pathlib.Path) -> None:
       raise shards.ConversionError(
         f"{source}: expected a folder {name} in it, found {there}. {advice}"
       )
+  tables = ("train.csv", "test.csv", FOLDS_FILE, "summaryTable.csv", "tabulatedVotes.csv")
+  folders = (AUDIO_FOLDER, FRAMES_FOLDER, FACES_FOLDER, "processedResults")
+  source_files.require_inside(source, *tables, *folders)
   recordings = sorted((source / AUDIO_FOLDER).glob("*.wav"))
   pointers = [path for path in recordings if path.stat().st_size < 1024 and _is_pointer(path)]
   if pointers:
@@ -188,7 +191,7 @@ def _open_text(path: pathlib.Path, kind: str, what: str) -> str:
     raise shards.ConversionError(f"{path}: expected {what}, found no file. Copy it here.")
   try:
     sniff.require(path, kind, what=what)
-    return path.read_bytes().decode("utf-8-sig")
+    return source_files.read_bytes(path).decode("utf-8-sig")
   except sniff.WrongFileError as error:
     raise shards.ConversionError(str(error)) from None
   except UnicodeDecodeError as error:
@@ -223,8 +226,10 @@ def _read_folds(path: pathlib.Path, wanted) -> dict[str, dict[str, list[str]]]:
   """Reads the folds; the number behind a clip's name is a vote, not its label, and is ignored."""
   what = "the folds of SynIB as JSON text, whatever its name says"
   try:
-    tree = json.loads(_open_text(path, "json", what))
-  except json.JSONDecodeError as error:
+    tree = source_files.parse_json(_open_text(path, "json", what))
+  except shards.ConversionError:
+    raise
+  except ValueError as error:
     raise shards.ConversionError(
       f"{path}: expected {what}, found {error}. Copy it again."
     ) from None
@@ -366,7 +371,7 @@ def _scan_clip(source: pathlib.Path, uid: str, frames, checked) -> Clip:
     return Clip(frozenset({"missing_wav"}))
   if frames is None:
     return Clip(frozenset({"missing_frames"}), wav)
-  data = wav.read_bytes()
+  data = source_files.read_bytes(wav)
   rate, samples, is_plain = decode_wav(wav)
   if not len(samples):
     return Clip(frozenset({"empty_wav"}), wav)
@@ -388,6 +393,22 @@ def _scan_clip(source: pathlib.Path, uid: str, frames, checked) -> Clip:
   files += [(path, checked[path].source_size, checked[path].source_sha256) for path in frames]
   named = tuple((path.relative_to(source).as_posix(), size, digest) for path, size, digest in files)
   return Clip(findings, wav, good, len(samples), rate, named)
+
+
+def _check_chunks(data: bytes) -> None:
+  """Refuses a header that promises more than the file has, before memory is taken for it."""
+  position = 12  # after "RIFF", the size and "WAVE"
+  while position + 8 <= len(data):
+    name = data[position : position + 4]
+    size = int.from_bytes(data[position + 4 : position + 8], "little")
+    left = len(data) - position - 8
+    if size > left:
+      raise ValueError(f"a chunk {name!r} of {size:,} bytes where {left:,} are left")
+    if name == b"fmt ":
+      channels = int.from_bytes(data[position + 10 : position + 12], "little")
+      if not 1 <= channels <= _MAX_CHANNELS:
+        raise ValueError(f"{channels:,} channels")
+    position += 8 + size + size % 2
 
 
 def decode_wav(path: pathlib.Path) -> tuple[int, np.ndarray, bool]:
@@ -412,9 +433,11 @@ def decode_wav(path: pathlib.Path) -> tuple[int, np.ndarray, bool]:
       f"{path}: expected a WAV recording, found {kind.description}. {kind.advice}"
     )
   try:
+    data = source_files.read_bytes(path)
+    _check_chunks(data)
     with warnings.catch_warnings():
       warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks of tags
-      rate, samples = wavfile.read(path)
+      rate, samples = wavfile.read(io.BytesIO(data))
     if rate <= 0:
       raise ValueError(f"a rate of {rate} Hz")
   except Exception as error:  # scipy raises half a dozen types on damaged files

@@ -8,13 +8,12 @@ to copy, and many copies lack pictures: rows without a usable one are left out, 
 import collections
 import dataclasses
 import io
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from data_prep import images, inspect, shards, sniff
+from data_prep import images, inspect, shards, sniff, source_files
 
 # Split -> names its list goes by; of two, the later one published has the labels.
 FILES = {
@@ -126,7 +125,8 @@ def read_rows(path: pathlib.Path) -> list[Row]:
   """
   rows = []
   # Bytes, as text has further line ends (U+2028) that may stand inside a caption.
-  for line, content in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+  lines = source_files.read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
+  for line, content in enumerate(lines, 1):
     if content.strip():
       rows.append(_parse_row(content, path, line, len(rows)))
   if not rows:
@@ -193,6 +193,8 @@ def _find_files(root: pathlib.Path, source: pathlib.Path) -> dict[str, pathlib.P
       f"{root}: expected the folder img/ beside {files[next(iter(files))].name}, found none. Unpack the "
       "pictures there (img.tar.gz or the zip)."
     )
+  lists = [path.name for paths in found.values() for path in paths]
+  source_files.require_inside(root, *lists, "img")
   for split, paths in found.items():
     if len(paths) == 2:
       first, second = ({row.id for row in read_rows(path)} for path in paths)
@@ -211,8 +213,8 @@ def _parse_row(content: bytes, path: pathlib.Path, line: int, source_index: int)
     )
 
   try:
-    row = json.loads(content.decode())
-  except (ValueError, RecursionError) as error:
+    row = source_files.parse_json(content.decode())
+  except ValueError as error:
     kind = sniff.identify(path)
     if kind.name in ("lfs_pointer", "html"):
       raise shards.ConversionError(

@@ -7,11 +7,11 @@ by a lossless copy of what `PIL.Image.convert("RGB")` gives, which is what the p
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import io
 import os
-import pathlib
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tqdm
 from PIL import Image
 
-from data_prep import shards
+from data_prep import shards, source_files
 
 PROBLEMS = ("missing", "empty", "lfs_pointer", "html", "truncated", "too_large", "undecodable")
 # Of Pillow's formats, those that pictures of data sets come in; others start programs (EPS).
@@ -29,7 +29,34 @@ _PILLOW_PIXELS = 89_478_485  # Pillow warns above, and refuses above twice that
 _MAX_PIXELS = 2**29  # 1.6 GB as RGB
 _REDUCED_SIDE = 4096
 _MAX_NAMED = 20
+_MAX_BYTES = 2**28  # of a picture file
 _OPENING = threading.Lock()
+
+
+class _Budget:
+  """What all threads together may hold at a time; a thread waits until its share is free."""
+
+  def __init__(self, total: int):
+    self._total = self._free = total
+    self._changed = threading.Condition()
+
+  @contextlib.contextmanager
+  def reserve(self, amount: int):
+    """Holds an amount of at most the total, while the block runs."""
+    with self._changed:
+      self._changed.wait_for(lambda: self._free >= amount)
+      self._free -= amount
+    try:
+      yield
+    finally:
+      with self._changed:
+        self._free += amount
+        self._changed.notify_all()
+
+
+_PIXELS = _Budget(
+  _MAX_PIXELS
+)  # decoded: four pictures of the largest size at once would need 10 GB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +110,9 @@ def read_image(path: str | os.PathLike) -> ImageBytes:
   """
   origin = {"path": os.fspath(path)}
   try:
-    source = pathlib.Path(path).read_bytes()
+    if os.path.getsize(path) > _MAX_BYTES:
+      return ImageBytes(b"", 0, 0, valid=False, problem="too_large", **origin)
+    source = source_files.read_bytes(path)
   except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
     return ImageBytes(b"", 0, 0, valid=False, problem="missing", **origin)
   origin |= {"source_size": len(source), "source_sha256": hashlib.sha256(source).hexdigest()}
@@ -92,9 +121,10 @@ def read_image(path: str | os.PathLike) -> ImageBytes:
       if image.width * image.height > _MAX_PIXELS:
         return ImageBytes(b"", 0, 0, valid=False, problem="too_large", **origin)
       found = f"{image.format} {image.mode}"
-      image.load()
-      original = _is_plain(image, source)
-      data, size = (source, image.size) if original else _encode(image)
+      with _PIXELS.reserve(image.width * image.height):
+        image.load()
+        original = _is_plain(image, source)
+        data, size = (source, image.size) if original else _encode(image)
   except MemoryError:
     raise
   except Exception as error:  # Pillow raises a dozen types on damaged files
@@ -139,7 +169,7 @@ def reread(checked: ImageBytes) -> ImageBytes:
     shards.ConversionError: the file changed since it was checked.
   """
   if checked.original:
-    source = pathlib.Path(checked.path).read_bytes()
+    source = source_files.read_bytes(checked.path)
     digest, data = hashlib.sha256(source).hexdigest(), source
   else:
     again = read_image(checked.path)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep import pickle_scan, releases, safe_pickle, sniff
+from data_prep import pickle_scan, releases, safe_pickle, sniff, source_files
 
 _BLOCK = 2**18  # elements looked at in one go: keeps the copies that comparisons make small
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -277,15 +277,14 @@ def _repeated_ids(tree: dict) -> list[str]:
 
 
 def _describe_json(path: str) -> dict:
-  with open(path, encoding="utf-8-sig", errors="replace") as file:
-    text = file.read()
+  text = source_files.read_bytes(path).decode("utf-8-sig", errors="replace")
   try:
-    tree = json.loads(text)
-  except (ValueError, RecursionError):
+    tree = source_files.parse_json(text)
+  except ValueError:
     lines = [line for line in text.splitlines() if line.strip()]
     try:
-      tree = [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:
+      tree = [source_files.parse_json(line) for line in lines]
+    except ValueError as error:
       return {"error": f"{path}: no valid JSON: {error}. Download it again.", "notes": []}
   return describe_tree(tree)
 

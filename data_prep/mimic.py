@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_prep import inspect, pickle_scan, releases, safe_pickle, shards, sniff
+from data_prep import inspect, pickle_scan, releases, safe_pickle, shards, sniff, source_files
 
 OPTIONS = {
   "--statistics": {
@@ -138,6 +138,7 @@ def _find(source: pathlib.Path) -> pathlib.Path:
         f"{source}: expected {' or '.join(names)} in this folder, found neither. Pass the file itself "
         "if it has another name."
       )
+    source_files.require_inside(source, found[0].name)
     return found[0]
   if not source.is_file():
     raise shards.ConversionError(

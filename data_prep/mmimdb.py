@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from data_prep import images, inspect, shards, sniff
+from data_prep import images, inspect, shards, sniff, source_files
 
 GENRES = (
   "action", "adventure", "animation", "biography", "comedy", "crime", "documentary", "drama", "family",
@@ -255,6 +255,7 @@ def _find_root(source: pathlib.Path) -> pathlib.Path:
           f"{root}: expected the folder dataset/ beside split.json, found none. Unpack the whole of "
           "mmimdb.tar.gz."
         )
+      source_files.require_inside(root, "split.json", "dataset")
       return root
   found = sorted(path.name for path in source.iterdir())[:9] if source.is_dir() else "nothing there"
   raise shards.ConversionError(
@@ -301,12 +302,12 @@ def _read_splits(path: pathlib.Path) -> tuple[dict[str, list[str]], list[str]]:
 
 def _read_json(path: pathlib.Path) -> object:
   try:
-    return json.loads(path.read_bytes().decode("utf-8-sig"))
+    return source_files.parse_json(source_files.read_bytes(path).decode("utf-8-sig"))
   except json.JSONDecodeError as error:
     kind = sniff.identify(path)
     found = f"{error.msg} in line {error.lineno}, column {error.colno}; it is {kind.description}"
     advice = f" {kind.advice}" if kind.name in ("lfs_pointer", "html", "empty") else ""
-  except (ValueError, RecursionError) as error:
+  except ValueError as error:
     found, advice = f"{type(error).__name__}: {error}", ""
   raise shards.ConversionError(
     f"{path}: expected JSON text, found {found}.{advice} Unpack it again from mmimdb.tar.gz."

@@ -52,7 +52,7 @@ def load(
     sniff.WrongFileError: the file is no pickle (says what it is), or larger than `max_bytes`.
     UnsafePickleError: the stream asks for a name, a callable, a dtype or an argument off the
       allow-list.
-    DamagedPickleError: the stream is cut short or malformed.
+    DamagedPickleError: the stream is cut short or malformed, or bytes follow its end.
     FileNotFoundError: nothing is there.
 
   Source: spec/data.md 2.2, 2.3. Stricter: structured, datetime and void dtypes are refused.
@@ -70,7 +70,12 @@ def load(
       f"{path}: {kind.size:,} bytes, more than the limit of {max_bytes:,}. If it is the right "
       "file, raise max_bytes."
     )
-  pickle_scan.scan(path)  # refuses cut-off files and size bombs before memory is taken
+  found = pickle_scan.scan(path)  # refuses cut-off files and size bombs before memory is taken
+  if found.trailing_bytes:
+    raise DamagedPickleError(
+      f"{path}: expected the end of the file after the pickle's STOP, found {found.trailing_bytes:,} "
+      "more bytes. It is two files in one, or damaged: take it from its source again."
+    )
   with open(path, "rb") as file:
     try:
       tree = _Unpickler(file, encoding=encoding).load()

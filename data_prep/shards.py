@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tqdm
 
+from data_prep import source_files
 from synjax.workdir import lock
 
 VERSION = "1.0.0"
@@ -146,6 +147,7 @@ def find_file(source: str | os.PathLike, names: Sequence[str]) -> pathlib.Path:
       f"{source}: expected {' or '.join(names)} in this folder, found {inside}. Pass the "
       "file with --source."
     )
+  source_files.require_inside(source, found[0].name)
   return found[0]
 
 

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 
-from data_prep import pickle_scan
+from data_prep import pickle_scan, source_files
 
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 65_557  # the end-of-archive record of a zip lies in the last 22 + 65,535 bytes
@@ -89,6 +89,7 @@ def identify(path: str | os.PathLike) -> FileKind:
 
   Raises:
     WrongFileError: the path is a folder.
+    source_files.UnsafeSourceError: it is a named pipe, a socket or a device.
     FileNotFoundError: nothing is there.
 
   Source: spec/data.md 2.3 (first-byte table), 8.1 (LFS pointers).
@@ -96,6 +97,7 @@ def identify(path: str | os.PathLike) -> FileKind:
   path = os.fspath(path)
   if os.path.isdir(path):
     raise WrongFileError(f"{path}: expected a file, found a folder. Pass the file inside it.")
+  source_files.require_regular(path)  # a named pipe would be waited on for ever
   size = os.path.getsize(path)
   with open(path, "rb") as file:
     head = file.read(_HEAD_BYTES)

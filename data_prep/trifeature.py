@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from data_prep import images, shards
+from data_prep import images, shards, source_files
 from synjax.data import trifeature, trifeature_render
 
 SHAPES, TEXTURES = trifeature_render.SHAPES, trifeature_render.TEXTURES
@@ -178,6 +178,7 @@ def _hash_pixels(pixels: Iterable[np.ndarray], num_train: int) -> dict[str, obje
 
 def _read_folder(source: pathlib.Path) -> _Images:
   """Checks names and pixels of a folder of PNGs."""
+  source_files.require_inside(source, *SPLITS)
   found = {split: _list_pngs(source / split) for split in SPLITS}
   instances = [int(_NAME.fullmatch(name)[4] or 0) for name in found["train"]]
   expected = list_names(1 + max(instances, default=0))

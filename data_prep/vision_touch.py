@@ -7,6 +7,7 @@ written, and collects what the metadata tell.
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import re
 import sys
@@ -16,7 +17,7 @@ import h5py
 import numpy as np
 import tqdm
 
-from data_prep import inspect, shards, sniff
+from data_prep import inspect, shards, sniff, source_files
 
 OPTIONS = {
   "--items": {
@@ -41,6 +42,9 @@ _REQUIRED = ("image", "proprio", "ee_forces_continuous", "contact", "action")
 _DEPTH_FLOW = ("depth_data", "optical_flow")
 _EXPECTED_FILES, _EXPECTED_TRAJECTORIES = 3000, 150
 _PUBLISHED_ITEMS = 49  # of a file, as papers count; the last is a random repeat of the others
+_LINKS = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
+_MAX_DECLARED = 2**32  # bytes of one data set; 50 images of 5,000 x 5,000 pixels
+_MAX_RATIO = 1100  # of deflate at its best, 1032
 _ADVICE = "Take the file from triangle_real_data.zip again, or remove it from the folder."
 _CITATION = (
   "Lee, Zhu et al., Making Sense of Vision and Touch: Self-Supervised Learning of Multimodal "
@@ -180,6 +184,7 @@ def _list_files(source: pathlib.Path) -> list[_Recording]:
       f"{source}: expected a folder of .h5 files ({_FOLDER}), found {found}. Unpack {_FOLDER}.zip and "
       "pass the folder that it makes."
     )
+  source_files.require_inside(source, *((folder / name).relative_to(source) for name in names))
   matches = [(name, _NAME.fullmatch(name)) for name in names]
   return [
     _Recording(folder / name, *((m[1], int(m[2])) if m else (name.removesuffix(".h5"), -1)))
@@ -221,11 +226,40 @@ def _opened(path: pathlib.Path):
   try:
     # Not in SWMR mode, as the published loader: on a damaged file it retries for ever.
     with h5py.File(path, "r") as file:
+      _require_own_data(path, file)
       yield file
   except (OSError, RuntimeError, KeyError) as error:
     raise shards.ConversionError(
       f"{path}: expected a readable HDF5 file, found a damaged one: {error}. {_ADVICE}"
     ) from error
+
+
+def _require_own_data(path: pathlib.Path, file: h5py.File) -> None:
+  """Refuses a file whose data lie elsewhere, or that promises more than it holds.
+
+  HDF5 follows links to other files, and reads parts of data sets from any file of the machine, without a
+  word: what a stranger names would stand in the shards.
+  """
+
+  def refuse(name, found):
+    raise shards.ConversionError(
+      f"{path}: {name}: expected data inside this file, found {found}. {_ADVICE}"
+    )
+
+  for name in file:
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+      refuse(name, _LINKS.get(type(link), "a link of an unknown kind"))
+    data = file[name]
+    if not isinstance(data, h5py.Dataset):
+      continue
+    if data.is_virtual:
+      refuse(name, "a virtual data set, made of parts of other files")
+    if data.external:
+      refuse(name, f"external storage in {data.external[0][0]!r}")
+    size, stored = math.prod(data.shape or (0,)) * data.dtype.itemsize, data.id.get_storage_size()
+    if size > _MAX_DECLARED or size > _MAX_RATIO * stored or stored > path.stat().st_size:
+      refuse(name, f"{size:,} bytes declared by its shape {list(data.shape)}, {stored:,} stored")
 
 
 def _check_file(path: pathlib.Path, file: h5py.File, with_depth_flow: bool) -> tuple[int, int]:

@@ -147,9 +147,9 @@ def make_plan(config, metadata, at=lambda: None):
 def test_options_reach_the_converter_with_their_defaults(fake, tmp_path):
   module, _ = fake
   assert run("fake", "--source=mosi", f"--data_dir={tmp_path}", "--size=5") == 0
-  assert module.called == ("fake", pathlib.Path("mosi"), {"size": 5, "two_words": False})
+  assert module.called == ("fake", pathlib.Path("mosi").resolve(), {"size": 5, "two_words": False})
   convert.convert("fake", "x", tmp_path, two_words=True)
-  assert module.called == ("fake", pathlib.Path("x"), {"size": 3, "two_words": True})
+  assert module.called == ("fake", pathlib.Path("x").resolve(), {"size": 3, "two_words": True})
 
 
 def test_several_data_sets_and_late_warnings(fake, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import struct
 import sys
 import wave
 
@@ -556,3 +557,38 @@ def test_real_data_are_not_overwritten(tmp_path, name):
 def test_wrong_arguments_of_the_fixture(tmp_path, arguments, message):
   with pytest.raises(ValueError, match=message):
     cremad_fixture.make(tmp_path, **arguments)
+
+
+def _riff(*chunks):
+  body = b"WAVE" + b"".join(name + struct.pack("<I", size) + data for name, size, data in chunks)
+  return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+  "found, chunks",
+  [
+    ("a chunk b'data' of 4,294,967,280 bytes where 8 are left", [("data", 2**32 - 16, bytes(8))]),
+    ("a chunk b'LIST' of 1,000 bytes where 4 are left", [("LIST", 1000, bytes(4))]),
+  ],
+)
+def test_a_header_that_promises_more_than_the_file_has_is_refused(tmp_path, found, chunks):
+  form = struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16)
+  raw = _riff((b"fmt ", 16, form), *((n.encode(), size, data) for n, size, data in chunks))
+  (tmp_path / "a.wav").write_bytes(raw)
+  with pytest.raises(cremad_source.UnreadableWavError) as error:
+    cremad_source.decode_wav(tmp_path / "a.wav")
+  assert found in str(error.value)
+
+
+def test_a_header_of_very_many_channels_is_refused(tmp_path):
+  form = struct.pack("<HHIIHH", 1, 65_535, 16_000, 32_000, 2, 16)
+  (tmp_path / "a.wav").write_bytes(_riff((b"fmt ", 16, form), (b"data", 8, bytes(8))))
+  with pytest.raises(cremad_source.UnreadableWavError, match="65,535 channels"):
+    cremad_source.decode_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"1": ' + "9" * 5000 + "}"])
+def test_folds_that_no_parser_should_be_given_are_named(tmp_path, text):
+  (tmp_path / cremad_source.FOLDS_FILE).write_text(text)
+  with pytest.raises(shards.ConversionError, match=cremad_source.FOLDS_FILE):
+    cremad_source.read_lists(tmp_path, "fold1")

@@ -2,6 +2,8 @@ import hashlib
 import io
 import os
 import struct
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -189,3 +191,35 @@ def test_combined_digest_and_grey_picture():
   with Image.open(io.BytesIO(images.grey_image(9, 5))) as image:
     assert image.size == (9, 5) and image.format == "JPEG"
     np.testing.assert_array_equal(np.asarray(image), np.full((5, 9, 3), 128))
+
+
+def test_all_threads_together_hold_at_most_the_limit_of_pixels(tmp_path, monkeypatch):
+  monkeypatch.setattr(images, "_MAX_PIXELS", 100)
+  monkeypatch.setattr(images, "_PIXELS", images._Budget(100))
+  holding, most, lock = 0, 0, threading.Lock()
+  decode = Image.Image.convert
+
+  def convert(image, *args, **kwargs):
+    nonlocal holding, most
+    with lock:
+      holding += image.width * image.height
+      most = max(most, holding)
+    time.sleep(0.02)
+    made = decode(image, *args, **kwargs)
+    with lock:
+      holding -= image.width * image.height
+    return made
+
+  monkeypatch.setattr(Image.Image, "convert", convert)
+  monkeypatch.setattr(images.os, "cpu_count", lambda: 8)
+  paths = [tmp_path / f"{i}.png" for i in range(12)]
+  for i, path in enumerate(paths):
+    Image.new("RGBA", (8, 5 + i % 2)).save(path)  # 40 or 48 pixels: two fit, three do not
+  assert all(image.valid for image in images.check_images(paths, title="test"))
+  assert 48 <= most <= 100
+
+
+def test_a_picture_file_of_absurd_size_is_described_not_read(tmp_path):
+  with (tmp_path / "a.png").open("wb") as file:
+    file.truncate(2**40)  # sparse: nothing on disk
+  assert images.read_image(tmp_path / "a.png").problem == "too_large"

@@ -342,3 +342,11 @@ def test_every_allowed_name_is_used_by_some_pickle():
     if module != "builtins":  # Python 2 and 3 spell it __builtin__ at the protocols that need it
       assert module.encode() in streams.getvalue() and attribute.encode() in streams.getvalue()
   assert len(safe_pickle._ALLOWED) == 11
+
+
+@pytest.mark.parametrize("more", [b".", b"N.", b"\x00" * 100, pickle.dumps([2])])
+def test_bytes_after_the_end_of_the_stream_are_refused(tmp_path, more):
+  path = tmp_path / "a.pkl"
+  path.write_bytes(pickle.dumps([1]) + more)
+  with pytest.raises(safe_pickle.DamagedPickleError, match=f"STOP, found {len(more)} more bytes"):
+    safe_pickle.load(path)
