@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from synjax import parallel
+from synjax import fields, parallel
 from synjax.data import pipeline
 from synjax.methods.base import Method
 from synjax.trial import Trial
@@ -128,9 +128,7 @@ class Predictor:
         return raw[output]
       keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
       views = pipeline.make_views(pipeline.cut(raw, length), transforms, ("clean",), keys, padding)
-      batch = views["clean"]
-      names = {name: name.split("_valid")[0] for name in batch}
-      batch = {name: value for name, value in batch.items() if names[name] in modalities}
+      batch = fields.of_modalities(views["clean"], modalities)
       return getattr(self._method, output)(params, model_state, batch)
 
     def program(params, model_state, shared, own, fed, index, axis):

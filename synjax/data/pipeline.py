@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synjax import fields
 from synjax.trial import Trial
 
 Batch = Mapping[str, jax.Array]
@@ -188,12 +189,15 @@ class Dataset:
   padding: Padding = Padding()
   published_validation: bool = False
 
+  def __post_init__(self):
+    """Raises ValueError for names of modalities that batches could not tell apart."""
+    fields.check_names(self.modalities)
+
 
 def cut(raw: Mapping[str, jax.Array], length: int | None) -> dict[str, jax.Array]:
   """Shortens the padded sequences of a gathered batch to `length` steps; None: leaves them."""
-  return {
-    name: value[:, :length] if f"{name}_length" in raw else value for name, value in raw.items()
-  }
+  padded = {name for name in raw if fields.length(raw, name) is not None}
+  return {name: value[:, :length] if name in padded else value for name, value in raw.items()}
 
 
 def make_views(
@@ -216,13 +220,24 @@ def make_views(
 
   Returns:
     view -> `raw` with every modality transformed; `<modality>_length` has become `<modality>_valid`,
-    or is gone when padding is not marked.
+    or is gone when padding is not marked. What stands in the place of an absent modality is 0 before it
+    is transformed, whatever was stored, and none of its steps is valid.
   """
-  lengths = {name: raw[f"{name}_length"] for name in transforms if f"{name}_length" in raw}
-  valid = {name: jnp.arange(raw[name].shape[1]) < n[:, None] for name, n in lengths.items()}
-  kept = {name: value for name, value in raw.items() if not name.endswith("_length")}
+  raw = dict(raw)
+  lengths = {name: raw.pop(fields.companion(name, "length"), None) for name in transforms}
+  valid = {
+    name: jnp.arange(raw[name].shape[1]) < n[:, None]
+    for name, n in lengths.items()
+    if n is not None
+  }
+  for name in [name for name in transforms if fields.present(raw, name) is not None]:
+    present = fields.present(raw, name)
+    raw[name] = jnp.where(present.reshape(-1, *(1,) * (raw[name].ndim - 1)), raw[name], 0)
+    if name in valid:
+      valid[name] = fields.both(present, valid[name])
+  kept = dict(raw)
   if padding.marked:
-    kept |= {f"{name}_valid": value for name, value in valid.items()}
+    kept |= {fields.companion(name, "valid"): value for name, value in valid.items()}
   calls: dict[tuple, list[tuple[str, str]]] = {}
   for view in views:
     for name in [name for name in transforms if name in raw]:

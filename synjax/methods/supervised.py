@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from synjax import models, parallel
+from synjax import fields, models, parallel
 from synjax.methods.base import Info, Method, Out
 from synjax.methods.comm import at_least_float32
 
@@ -171,8 +171,8 @@ class Ensemble(Supervised):
     return keep(params), {name: keep(state) for name, state in model_state.items()}
 
   def _own(self, batch):
-    others = set(self.dataset.modalities) - set(self.members())
-    return {n: v for n, v in batch.items() if n.split("_valid")[0] not in others}
+    others = [name for name in self.dataset.modalities if name not in self.members()]
+    return {n: v for n, v in batch.items() if fields.modality_of(n, others) is None}
 
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the sum of the members' cross-entropies."""

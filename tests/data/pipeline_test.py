@@ -173,3 +173,37 @@ def test_transforms_always_learn_which_steps_are_real(mode):
     np.testing.assert_array_equal(
       data(shared), np.concatenate([data(keys(view)) for view in views])
     )
+
+
+@pytest.mark.parametrize("mode", ["fixed", "batch_max"])
+@pytest.mark.parametrize("stored", [0.0, np.nan, 1e38])
+def test_what_stands_in_the_place_of_an_absent_modality_is_never_read(mode, stored):
+  seen, present = [], jnp.array([True, False, True])
+
+  def note(keys, values, *, view_keys=None, valid=None):
+    seen.append((values, valid))
+    return values + 1
+
+  raw = {
+    "text": jnp.ones((3, 4, 2)).at[1].set(stored),
+    "text_length": jnp.array([2, 3, 1]),
+    "text_present": present,
+    "picture": jnp.full((3, 2, 2, 3), 7, jnp.uint8).at[1].set(200),
+    "picture_present": present,
+  }
+  keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(3))
+  transforms = dict.fromkeys(("text", "picture"), pipeline.Transform(note, note))
+  views = pipeline.make_views(raw, transforms, ("clean", "aug1"), keys, pipeline.Padding(mode))
+  for values, _ in seen:
+    for part in np.split(np.asarray(values), len(values) // 3):
+      np.testing.assert_array_equal(part[1], 0)
+      assert (part[[0, 2]] != 0).all()
+  assert next(v for v, _ in seen if v.ndim == 4).dtype == np.uint8
+  expected = [[True, True, False, False], [False] * 4, [True, False, False, False]]
+  for view in views.values():
+    np.testing.assert_array_equal(view["text_present"], present)
+    np.testing.assert_array_equal(view["picture_present"], present)
+    assert ("text_valid" in view) == (mode == "fixed")
+    if mode == "fixed":
+      np.testing.assert_array_equal(view["text_valid"], expected)
+  np.testing.assert_array_equal(next(v for x, v in seen if x.ndim == 3)[:3], expected)
