@@ -16,7 +16,7 @@ from launch import app
 from synjax import evaluators, export, train
 from synjax.evaluators import classification, representation
 from synjax.report.subset_plots import plot_subsets
-from synjax.workdir.files import write_atomically
+from synjax.workdir.files import to_json, write_atomically
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
@@ -41,7 +41,7 @@ def main() -> None:
   }
   path = pathlib.Path(_WORKDIR.value)
   content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
-  write_atomically(path / "evaluation.json", json.dumps(content, indent=2))
+  write_atomically(path / "evaluation.json", to_json(content, indent=2))
   if subsets:
     chance = evaluators.chance(run.config, run.dataset)
     title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"

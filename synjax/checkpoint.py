@@ -77,7 +77,8 @@ def prepare_workdir(workdir: str, config: dict[str, Any]) -> pathlib.Path:
 def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
   """Lists the fields in which two nested dicts differ, as "field: old -> new"."""
   if not (isinstance(old, dict) and isinstance(new, dict)):
-    return [] if old == new else [f"{prefix}: {old!r} -> {new!r}"]
+    same = old == new or (old != old and new != new)  # NaN
+    return [] if same else [f"{prefix}: {old!r} -> {new!r}"]
   rows = []
   for name in sorted({*old, *new}):
     field = f"{prefix}.{name}" if prefix else name

@@ -1,10 +1,11 @@
 """Metrics on disk: JSON lines always, TensorBoard events where tensorboardX is installed."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from synjax.workdir.files import numbers, read_json_lines, to_json, write_atomically
 
 
 class MetricWriter:
@@ -30,10 +31,13 @@ class MetricWriter:
     # Trials of a sweep may share a seed: then their position tells them apart.
     unique = len(set(seeds)) == len(seeds)
     self._trials = [{"seed": s} if unique else {"seed": s, "trial": i} for i, s in enumerate(seeds)]
-    rows = read_metrics(self._path)
-    kept = [row for row in rows if row["step"] <= resumed_at]
-    if len(kept) < len(rows):
-      self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    if self._path.exists():
+      rows = [row for row in read_metrics(self._path) if row["step"] <= resumed_at]
+      kept = "".join(to_json(row) + "\n" for row in rows)
+      if kept != self._path.read_text(
+        errors="replace"
+      ):  # also where a line is damaged or unfinished
+        write_atomically(self._path, kept)
     try:
       from tensorboardX import SummaryWriter
     except ImportError:
@@ -52,13 +56,17 @@ class MetricWriter:
     """
     if not self._enabled:
       return
+    rows = [
+      {name: float(value[i]) for name, value in metrics.items()} for i in range(len(self._trials))
+    ]
     with self._path.open("a") as file:
-      for i, trial in enumerate(self._trials):
-        values = {name: float(value[i]) for name, value in metrics.items()}
-        file.write(json.dumps({"step": int(step), **trial, **values}) + "\n")
-        if self._events:
-          for name, value in values.items():
-            self._events[i].add_scalar(name, value, int(step))
+      file.writelines(
+        to_json({"step": int(step), **trial, **values}) + "\n"
+        for trial, values in zip(self._trials, rows, strict=True)
+      )
+    for i, events in enumerate(self._events):
+      for name, value in rows[i].items():
+        events.add_scalar(name, value, int(step))
 
   def __enter__(self) -> "MetricWriter":
     return self
@@ -69,13 +77,5 @@ class MetricWriter:
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:
-  """Reads the rows of a metrics file; a last line cut off by an interruption is left out."""
-  rows = []
-  if not pathlib.Path(path).exists():
-    return rows
-  for line in pathlib.Path(path).read_text().splitlines():
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      break
-  return rows
+  """Reads the rows of a metrics file, NaN where a metric does not exist; see `read_json_lines`."""
+  return [numbers(row) for row in read_json_lines(path, ("step", "seed"))]

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from synjax.checkpoint import config_differences
-from synjax.results import config_hash
+from synjax.results import config_hash, read_scores
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
-from synjax.workdir.files import write_atomically
+from synjax.workdir.files import read_json_lines, to_json, write_atomically
 
 logger = logging.getLogger("synjax")
 
@@ -217,18 +217,14 @@ def shard(groups: Sequence[list[Row]], index: int, count: int) -> list[list[Row]
 def read_journal(folder: str | pathlib.Path) -> dict[str, dict[str, Any]]:
   """Reads what all processes of a sweep wrote: row id -> its latest entry.
 
-  A line that is no JSON, as a kill leaves it at the end of a file, is skipped: its row counts as not
-  run. Elsewhere in a file it is skipped with a warning.
+  The row of a damaged line, which is skipped with a warning, counts as not run; scores that do not
+  exist are NaN.
   """
-  entries = []
-  for path in sorted(pathlib.Path(folder).glob("rows*.jsonl")):
-    lines = path.read_text(errors="replace").split("\n")
-    for number, line in enumerate(lines, 1):
-      try:
-        entries += [json.loads(line)] if line else []
-      except json.JSONDecodeError:
-        if number < len(lines):
-          logger.warning("%s, line %d: damaged, skipped; its row will run again", path, number)
+  entries = [
+    read_scores(entry)
+    for path in sorted(pathlib.Path(folder).glob("rows*.jsonl"))
+    for entry in read_json_lines(path, ("id", "time", "status"))
+  ]
   return {entry["id"]: entry for entry in sorted(entries, key=lambda entry: entry["time"])}
 
 
@@ -244,7 +240,7 @@ class Journal:
   def declare(self, rows: Sequence[Row]) -> None:
     """Writes sweep.json: which rows, of all shards, the sweep has. Reports count against it."""
     content = [{"id": row.id, "overrides": dict(row.overrides)} for row in rows]
-    write_atomically(self.folder / "sweep.json", json.dumps({"rows": content}, indent=1))
+    write_atomically(self.folder / "sweep.json", to_json({"rows": content}, indent=1))
 
   def read(self) -> dict[str, dict[str, Any]]:
     """Returns the latest entry of every row, of all shards."""
@@ -254,7 +250,7 @@ class Journal:
     """Adds lines and waits until they are on disk."""
     self._mend()
     with self._path.open("ab") as file:
-      file.write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
+      file.write("".join(to_json(entry) + "\n" for entry in entries).encode())
       file.flush()
       os.fsync(file.fileno())
 

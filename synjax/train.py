@@ -358,7 +358,10 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
   """Moves a run to its end: the order of log, evaluation and save is what makes resuming exact."""
   durations, pending, started, first = run.durations, [], time.monotonic(), run.step
   if run.finished() and (path / "results.json").exists():
-    return json.loads((path / "results.json").read_text())
+    try:
+      return results.read(path)
+    except ValueError as error:
+      logger.warning("%s is damaged (%s): scoring again", path / "results.json", error)
   while not run.finished():
     begin, active = run.step, run.selection.active
     metrics = run.advance()

@@ -451,7 +451,6 @@ def no_workdir(workdir):
     (results_of_another_version, "results.json", r"found none of \['rows\[0\].last'\]"),
     (broken_config, "config.json", "found a list"),
     (config_without_method, "config.json", "found no 'method'"),
-    (broken_metrics, "metrics.jsonl: line 2", "found '{broken'"),
     (broken_embeddings, "embeddings.npz", "found "),
     (embeddings_of_other_shape, "embeddings.npz", r"found \{'embeddings': \(5, 3\)"),
     (no_workdir, "config.json", "found no such file"),
@@ -462,6 +461,14 @@ def test_broken_files_are_named(tmp_path, damage, file, found):
   damage(workdir)
   with pytest.raises(ValueError, match=f"a/{file}: expected .*{found}.*; "):
     report.write_report([workdir], tmp_path / "out", published.ROWS)
+
+
+def test_a_damaged_line_of_metrics_is_skipped_and_named(tmp_path, caplog):
+  workdir = make_workdir(tmp_path / "a", finished=False)
+  whole = report.read_run(workdir)
+  broken_metrics(workdir)
+  assert report.read_run(workdir).metrics == whole.metrics
+  assert "a/metrics.jsonl, line 2: damaged, skipped: {broken" in caplog.text
 
 
 def test_metrics_cut_off_by_an_interruption_are_read(tmp_path):

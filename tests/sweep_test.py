@@ -1,6 +1,8 @@
 """Sweeps with trainers that only pretend: what is run, when, and what is on disk after a kill."""
 
 import json
+import logging
+import math
 import pathlib
 import subprocess
 import sys
@@ -243,6 +245,30 @@ def test_a_torn_last_line_is_skipped_and_mended(tmp_path, keep):
   assert len(train.trained) == (10 if keep == 5 else 9)
   assert len(lines(tmp_path)) == 18
   assert len(sweep.Journal(tmp_path).read()) == 18
+
+
+def test_a_score_that_does_not_exist_is_null_in_the_journal_and_nan_when_read(tmp_path, caplog):
+  rows = expand([{"seed": 1}])
+  journal = sweep.Journal(tmp_path)
+  train = Trainer()
+
+  def train_nan(*args):
+    result = train(*args)
+    result["rows"][0] |= {"best": {"test/auroc": math.nan}, "best_value": -math.inf}
+    return result
+
+  sweep.run(sweep.group(rows), journal, train_nan)
+
+  def refuse(word):
+    raise AssertionError(f"not JSON: {word}")
+
+  text = (tmp_path / "rows.jsonl").read_text()
+  assert json.loads(text, parse_constant=refuse)["best"] == {"test/auroc": None}
+  entry = journal.read()[rows[0].id]
+  assert math.isnan(entry["best"]["test/auroc"]) and math.isnan(entry["best_value"])
+  with caplog.at_level(logging.INFO, "synjax"):
+    sweep.run(sweep.group(rows), journal, train_nan, rerun_ids=[rows[0].id])
+  assert "the same numbers again" in caplog.text
 
 
 def test_a_damaged_line_elsewhere_is_said_and_its_row_runs_again(tmp_path, caplog):

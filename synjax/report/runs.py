@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import optim
+from synjax import optim, results
 from synjax.metric_writer import read_metrics
 from synjax.results import config_hash
 
@@ -77,18 +77,18 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       f"{config_file}: expected the config of a run, found no such file; give the --workdir of a"
       " launch.train command"
     )
-  results = _read_results(results_file) if results_file.exists() else None
-  config = results["config"] if results else _read_json(config_file)
+  found = _read_results(results_file) if results_file.exists() else None
+  config = found["config"] if found else _read_json(config_file)
   try:
     config["method"]["name"], config["data"]["name"]
     config["protocol"], config["seed"], config["num_seeds"]
   except (KeyError, TypeError) as error:
     raise ValueError(
-      f"{results_file if results else config_file}: expected a config with seed, num_seeds,"
+      f"{results_file if found else config_file}: expected a config with seed, num_seeds,"
       f" protocol, method.name and data.name, found no {error};"
       " leave this folder out, or train into a new one"
     ) from error
-  return Run(path, config, results, _read_metrics(path / "metrics.jsonl"))
+  return Run(path, config, found, _read_metrics(path / "metrics.jsonl"))
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -100,47 +100,41 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
   except (OSError, ValueError) as error:
     found = str(error)
   raise ValueError(
-    f"{path}: expected a JSON object, found {found}; run launch.train on this workdir again, which"
-    " continues the run and writes the file anew, or leave the folder out"
+    f"{path}: expected the config of a run, found {found}; leave the folder out, or delete the file and"
+    " run launch.train with the flags of that run again, which writes it anew"
   )
 
 
 def _read_results(path: pathlib.Path) -> dict[str, Any]:
-  results = _read_json(path)
-  missing = [name for name in RESULT_FIELDS if name not in results]
+  try:
+    content = results.read(path.parent)
+  except (OSError, ValueError) as error:
+    raise ValueError(
+      f"{path}: expected the results of a run, found {error}; run launch.train on this workdir again,"
+      " which scores the run and writes the file anew, or leave the folder out"
+    ) from error
+  missing = [name for name in RESULT_FIELDS if name not in content]
   missing += [
     f"rows[{i}].{name}"
-    for i, row in enumerate(results.get("rows", ()))
+    for i, row in enumerate(content["rows"])
     for name in ("seed", "best_step", "best_value", *CHECKPOINTS)
     if name not in row
   ]
-  if missing or not results["rows"]:
+  if missing or not content["rows"]:
     raise ValueError(
       f"{path}: expected the fields that synjax.results writes, found none of {missing or 'rows'};"
-      " run launch.train on this workdir again with this version, or leave the folder out"
+      " delete this file and run launch.train on this workdir again, or leave the folder out"
     )
-  return results
+  return content
 
 
 def _read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Reads metrics; a cut-off last line is normal, a broken one before it is not."""
   try:
-    rows = read_metrics(path)
-    lines = path.read_text().splitlines() if path.exists() else []
-  except (OSError, ValueError) as error:
+    return read_metrics(path)
+  except OSError as error:
     raise ValueError(
-      f"{path}: expected lines of JSON, found {error}; delete the file to report without curves"
+      f"{path}: expected lines of JSON, found {error}; delete it to report without curves"
     ) from error
-  broken = next(
-    (i for i, row in enumerate(rows) if not (isinstance(row, dict) and {"step", "seed"} <= {*row})),
-    len(rows),
-  )
-  if broken < len(lines) - 1:
-    raise ValueError(
-      f"{path}: line {broken + 1}: expected a JSON object with step and seed, found"
-      f" {lines[broken][:60]!r}; delete that line to plot without it"
-    )
-  return rows[:broken]
 
 
 def find_workdirs(patterns: Sequence[str]) -> list[pathlib.Path]:
