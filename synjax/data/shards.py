@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from synjax.data import shard_checks
+
 VERSION = "1.0.0"  # what this reader understands; `data_prep` counts it up when a rule changes
 _CHUNK = 256  # examples read at once
 
@@ -43,11 +45,12 @@ class Shards:
         f" {pathlib.Path(data_dir).expanduser().absolute()}, found none. Write it with: {command}"
       )
     try:
+      shard_checks.check_folder(self.folder)
       self._builder = tfds.builder_from_directory(self.folder)
-      self.metadata: Mapping = json.loads((self.folder / "metadata.json").read_text())
       self.counts = {
         name: int(split.num_examples) for name, split in self._builder.info.splits.items()
       }
+      self.metadata: Mapping = shard_checks.read_metadata(self.folder, self.counts)
     except Exception as error:  # whatever a damaged folder raises
       raise self._damaged(error) from error
 
