@@ -203,7 +203,7 @@ def input_rows() -> Iterator[Row]:
       convert.main(["mosi", f"--source={folder}", f"--data_dir={folder}/tfds"])
     config = mosi.get_config("infmasking")
     config.data.data_dir, config.data.resident_gb = f"{folder}/tfds", 0.0
-    run = train.Run(config, pathlib.Path(folder) / "run")
+    run = train.Run(config, pathlib.Path(folder) / "run").restore()
     jax.block_until_ready(run.advance())
     waited, start = run.feed.seconds_waiting, time.perf_counter()
     for _ in range(steps // run.steps_per_call):

@@ -7,7 +7,6 @@ same data and seeds, also the synergy subset: the test examples that every unimo
 """
 
 import json
-import pathlib
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -16,10 +15,13 @@ from launch import app
 from synjax import evaluators, export, train
 from synjax.evaluators import classification, representation
 from synjax.report.subset_plots import plot_subsets
-from synjax.workdir.files import to_json, write_atomically
+from synjax.workdir import files, identity
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir", None, "Where the data are now; default: where they were at training."
+)
 _UNIMODAL = flags.DEFINE_string("unimodal", None, "Folder of a run of the method ensemble.")
 _SUBSETS = flags.DEFINE_boolean("subsets", False, "Score every subset of the modalities.")
 flags.mark_flag_as_required("workdir")
@@ -39,9 +41,9 @@ def main() -> None:
     name: {str(seed): float(v) for seed, v in zip(run.seeds, value, strict=True)}
     for name, value in found.items()
   }
-  path = pathlib.Path(_WORKDIR.value)
+  path = files.resolve(_WORKDIR.value)
   content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
-  write_atomically(path / "evaluation.json", to_json(content, indent=2))
+  files.write_atomically(path / "evaluation.json", files.to_json(content, indent=2))
   if subsets:
     chance = evaluators.chance(run.config, run.dataset)
     title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
@@ -61,14 +63,20 @@ def _test_subsets(run: train.Run):
 
 def _load(flag: str, workdir: str) -> train.Run:
   """Restores the run of a workdir."""
-  path = pathlib.Path(workdir).absolute()
-  file = path / "config.json"
+  path = files.resolve(workdir)
+  file = path / identity.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
   config = json.loads(file.read_text())
   trials = config.pop("trials", None)
-  run = train.Run(ConfigDict(config), path, trials)
-  if run.step == 0:
+  config = ConfigDict(config)
+  if _DATA_DIR.value:
+    if "data_dir" not in config.data:
+      raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")
+    config.data.data_dir = _DATA_DIR.value
+  run = train.Run(identity.resolve_paths(config), path, trials)
+  identity.check_data(flag, path, identity.describe_data(run.dataset))
+  if run.restore().step == 0:
     raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
   return run
 

@@ -24,66 +24,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from synjax import parallel
-from synjax.workdir.files import write_atomically
 
 logger = logging.getLogger("synjax")
-
-
-def prepare_workdir(workdir: str, config: dict[str, Any]) -> pathlib.Path:
-  """Creates the workdir with the run's config, or checks that it belongs to this config.
-
-  Args:
-    workdir: output folder.
-    config: nested dict of plain values.
-
-  Returns:
-    The workdir's absolute path.
-
-  Raises:
-    ValueError: the workdir holds a run of another config; the message shows the fields that differ.
-    OSError: the workdir cannot be written.
-  """
-  path = pathlib.Path(workdir).absolute()
-  text = json.dumps(config, indent=2, sort_keys=True)
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
-      raise PermissionError("no permission to write")
-    config_file = path / "config.json"
-    if not config_file.exists():
-      write_atomically(config_file, text)
-      return path
-  except OSError as error:
-    raise OSError(
-      f"--workdir: cannot write to {path} ({error}); choose a folder you may write to, with free space"
-    ) from error
-  try:
-    found = json.loads(config_file.read_text())
-  except json.JSONDecodeError as error:
-    raise ValueError(
-      f"{config_file}: expected the JSON config of a run, found something else ({error}); choose"
-      " another --workdir"
-    ) from error
-  differences = config_differences(found, json.loads(text))
-  if differences:
-    raise ValueError(
-      f"--workdir: {path} holds a run of another config; nothing was changed. Choose another workdir,"
-      " or go back to the old values. Differing fields (workdir's -> yours):\n  "
-      + "\n  ".join(differences)
-    )
-  return path
-
-
-def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-  """Lists the fields in which two nested dicts differ, as "field: old -> new"."""
-  if not (isinstance(old, dict) and isinstance(new, dict)):
-    same = old == new or (old != old and new != new)  # NaN
-    return [] if same else [f"{prefix}: {old!r} -> {new!r}"]
-  rows = []
-  for name in sorted({*old, *new}):
-    field = f"{prefix}.{name}" if prefix else name
-    rows += config_differences(old.get(name, "(absent)"), new.get(name, "(absent)"), field)
-  return rows
 
 
 def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from synjax.checkpoint import config_differences
 from synjax.results import config_hash, read_scores
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
 from synjax.workdir.files import read_json_lines, to_json, write_atomically
+from synjax.workdir.identity import config_differences
 
 logger = logging.getLogger("synjax")
 

@@ -34,6 +34,7 @@ from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
 from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state, initialize_encoders
+from synjax.workdir import files, identity
 
 logger = logging.getLogger("synjax")
 
@@ -96,14 +97,17 @@ class Run:
   """A run in progress: what `train_and_evaluate` builds, restores and moves forward."""
 
   def __init__(self, config, workdir: pathlib.Path, trials: Points = None):
-    """Builds everything a run needs from its config, and restores the newest checkpoint.
+    """Builds everything a run needs from its config; writes nothing, see `restore`.
 
     Args:
       config: locked `ConfigDict`.
       workdir: output folder.
       trials: see `trial.stack`; they are trained together.
+
+    Raises:
+      ValueError: a field that is wrong, or that does not fit the dataset or the method.
     """
-    self.config = config
+    self.config, self.workdir = config, workdir
     self.devices = parallel.Devices(config.parallel, config.num_devices)
     self.steps_per_call = config.steps_per_call or self.devices.steps_per_call
     self.devices.check_batch_size("batch_size", config.batch_size)
@@ -143,7 +147,7 @@ class Run:
       self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
     )
     self.arrays = self.predictor.arrays(train)
-    self.checkpointer = checkpoint.Checkpointer(workdir)
+    self.feed: stream.Feed | None = None
     state = jax.device_get(
       create_train_state(self.method, create_optimizer, self.trials, self._example())
     )
@@ -152,14 +156,19 @@ class Run:
         state, config.initialize_from, self.seeds, self.dataset.modalities
       )
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
-    restored = self.checkpointer.restore({"state": state, "selection": chosen})
+    self._initial = {"state": state, "selection": chosen}  # host arrays
+
+  def restore(self) -> "Run":
+    """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself."""
+    self.checkpointer = checkpoint.Checkpointer(self.workdir)
+    restored = self.checkpointer.restore(self._initial)
+    found = restored or self._initial
+    self.selection, self.step = found["selection"], int(found["state"].step.max())
+    self.state = self.devices.place(found["state"])
+    del self._initial
     if restored is not None:
-      state, chosen = restored["state"], restored["selection"]
-      logger.info("continuing at step %d of %d", state.step.max(), self.durations.total)
-    self.selection = chosen
-    self.step = int(state.step.max())
-    self.state = self.devices.place(state)
-    self.feed: stream.Feed | None = None
+      logger.info("continuing at step %d of %d", self.step, self.durations.total)
+    return self
 
   def _example(self):
     """Returns a batch of two examples, for shapes."""
@@ -309,7 +318,8 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
 
   Args:
     config: locked `ConfigDict`, see `configs/`.
-    workdir: output folder: `config.json`, `checkpoints/`, `metrics.jsonl`, `results.json`.
+    workdir: output folder: `config.json`, `run.json`, `checkpoints/`, `metrics.jsonl`, `results.json`;
+      written to when dataset, method, sizes and durations have been checked.
     trials: runs to train together, each `seed` and values of `traced_fields(config)`; None:
       `config.num_seeds` seeds from `config.seed` on.
 
@@ -317,15 +327,19 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     The content of `results.json`.
 
   Raises:
-    ValueError: a config field is wrong, or `workdir` belongs to another config.
+    ValueError: a config field is wrong, or `workdir` belongs to another config or to other data.
     OSError: `workdir` cannot be written.
     FloatingPointError: a loss term is not finite.
   """
+  path, config = files.resolve(workdir), identity.resolve_paths(config)
   description = json.loads(config.to_json_best_effort())
   if trials is not None:
     description["trials"] = [dict(point) for point in trials]
-  path = checkpoint.prepare_workdir(workdir, description)
   run = Run(config, path, trials)
+  data_now = identity.describe_data(run.dataset)
+  # Not before everything was built: a config that is refused claims no workdir.
+  identity.claim(path, description, data_now, writes=parallel.is_first_host())
+  run.restore()
   for name, fact in run.dataset.facts.items():
     logger.info("%s: %s", name, fact)
   _warn_of_one_label(run)

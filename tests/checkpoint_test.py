@@ -1,6 +1,5 @@
 import collections
 import errno
-import json
 import logging
 import os
 import pathlib
@@ -213,34 +212,6 @@ def test_only_damaged_checkpoints_stop_the_run(two_checkpoints):
 
 def test_no_checkpoint_restores_nothing(tmp_path):
   assert restore(tmp_path) is None
-
-
-def test_a_workdir_of_another_config_is_refused_and_the_fields_are_shown(tmp_path):
-  checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.1}})
-  checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.1}})
-  with pytest.raises(ValueError, match=r"optim\.lr: 0\.1 -> 0\.2"):
-    checkpoint.prepare_workdir(tmp_path, {"a": 1, "optim": {"lr": 0.2}})
-  assert json.loads((tmp_path / "config.json").read_text())["optim"]["lr"] == 0.1
-
-
-def test_added_and_removed_fields_are_differences():
-  assert checkpoint.config_differences({"a": {"b": 1}}, {"a": {"c": 1}}) == [
-    "a.b: 1 -> '(absent)'",
-    "a.c: '(absent)' -> 1",
-  ]
-
-
-def test_an_unwritable_workdir_is_named(tmp_path):
-  (tmp_path / "file").write_text("")
-  with pytest.raises(OSError, match="--workdir: cannot write"):
-    checkpoint.prepare_workdir(tmp_path / "file" / "below", {})
-
-
-def test_a_config_file_that_is_not_json_is_refused(tmp_path):
-  (tmp_path / "config.json").write_text("{broken")
-  with pytest.raises(ValueError, match="expected the JSON config"):
-    checkpoint.prepare_workdir(tmp_path, {"a": 1})
-  assert (tmp_path / "config.json").read_text() == "{broken"
 
 
 def test_a_full_disk_is_named_before_anything_is_written(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ ROWS = [(f"{m},{p}", False) for m, p in itertools.product(METHODS, trifeature.PR
 def test_every_config_builds_and_takes_a_step(argument, biased, tmp_path, cache_dir):
   config = shrink(trifeature.get_config(argument), cache_dir)
   config.data.biased = biased
-  run = train.Run(config, tmp_path)
+  run = train.Run(config, tmp_path).restore()
   loss = run.devices.fetch(run.advance())["loss"]
   assert np.isfinite(loss).all()
   run.checkpointer.close()
@@ -82,7 +82,7 @@ def test_three_modalities_train(tmp_path):
   for modality in config.model.modalities.values():
     modality.encoder.widths = (4,)
   config.update({"batch_size": 8, "num_seeds": 1, "steps_per_call": 1})
-  run = train.Run(config, tmp_path)
+  run = train.Run(config, tmp_path).restore()
   metrics = run.devices.fetch(run.advance())
   assert {f"loss/unimodal_x{m}" for m in (1, 2, 3)} <= set(metrics)
   assert all(np.isfinite(value).all() for value in metrics.values())
@@ -263,7 +263,7 @@ def test_shrunken_multibench_configs_take_a_step(
 ):
   config = shrink_multibench(multibench_config(shards, name, argument))
   config.protocol = protocol
-  run = train.Run(config, tmp_path)
+  run = train.Run(config, tmp_path).restore()
   metrics = run.devices.fetch(run.advance())
   assert all(np.isfinite(value).all() for value in metrics.values())
   run.checkpointer.close()
@@ -287,7 +287,7 @@ def test_your_own_arrays_take_a_step(tmp_path, compile_quickly):
   )
   config.data.resolution = 16
   config.update({"batch_size": 4, "num_devices": 1, "steps_per_call": 1})
-  run = train.Run(config, tmp_path / "run")
+  run = train.Run(config, tmp_path / "run").restore()
   assert np.isfinite(run.devices.fetch(run.advance())["loss"]).all()
   run.checkpointer.close()
 

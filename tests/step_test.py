@@ -118,7 +118,7 @@ def test_an_epoch_end_changes_the_state_between_epochs_and_resume_stays_exact(
     assert 96 // config.batch_size == 6
     train.train_and_evaluate(config, str(tmp_path / "straight"))
     assert called == [1]  # not after the last epoch
-    run = train.Run(config, tmp_path / "stopped")
+    run = train.Run(config, tmp_path / "stopped").restore()
     while run.step < 6:
       run.advance()
     before = run.devices.fetch(run.state).params["encoders_table"]
@@ -128,7 +128,7 @@ def test_an_epoch_end_changes_the_state_between_epochs_and_resume_stays_exact(
     run.save()
     run.checkpointer.close()
     train.train_and_evaluate(config, str(tmp_path / "stopped"))
-    runs = [train.Run(config, tmp_path / name) for name in ("straight", "stopped")]
+    runs = [train.Run(config, tmp_path / name).restore() for name in ("straight", "stopped")]
     states = [run.devices.fetch(run.state) for run in runs]
     jax.tree.map(np.testing.assert_array_equal, *states)
 

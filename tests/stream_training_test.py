@@ -72,7 +72,7 @@ def take_steps(config, workdir, num_steps=STEPS):
   Returns:
     (losses [trials, num_steps], parameters at the end, test embeddings at the start, the run).
   """
-  run, losses = train.Run(config, workdir), []
+  run, losses = train.Run(config, workdir).restore(), []
   embeddings = run.frozen("last").embed(run.dataset.test)
   while run.step < num_steps:
     begin = run.step
@@ -164,7 +164,7 @@ def final(data_dir, workdir):
   """Trains to the end, streamed; returns (metrics, parameters, results)."""
   config = make_config(data_dir, **KILLED)
   results = train.train_and_evaluate(config, str(workdir))
-  run = train.Run(config, workdir)
+  run = train.Run(config, workdir).restore()
   params = run.devices.fetch(run.state.params)
   run.checkpointer.close()
   return read_metrics(workdir / "metrics.jsonl"), params, results

@@ -244,7 +244,7 @@ def test_a_sweep_over_k_trains_and_journals_time_and_memory(tmp_path):
   assert sweep.run(sweep.group(rows), journal, train.train_and_evaluate).failed == 0
   one = json.loads((tmp_path / "rows.jsonl").read_text())
   assert one["chance"] == {"shared": 0.5, "synergy": 0.5}
-  eight = train.Run(short(None, **{"method.num_views": 8}), tmp_path / "eight")
+  eight = train.Run(short(None, **{"method.num_views": 8}), tmp_path / "eight").restore()
   eight.advance()
   eight.checkpointer.close()
   assert 0 < one["program_bytes"] < eight.program_bytes

@@ -25,7 +25,7 @@ def final_params(workdir, **overrides):
   """Trains and returns the last parameters and the results."""
   config = tiny.get_config(**overrides)
   results = train.train_and_evaluate(config, str(workdir))
-  run = train.Run(config, workdir)
+  run = train.Run(config, workdir).restore()
   params = run.devices.fetch(run.state.params)
   run.checkpointer.close()
   return params, results
@@ -169,7 +169,7 @@ def test_seeds_under_vmap_equal_single_runs(straight, tmp_path):
 
 
 def test_a_stopped_seed_is_frozen(tmp_path):
-  run = train.Run(tiny.get_config(num_seeds=2), tmp_path)
+  run = train.Run(tiny.get_config(num_seeds=2), tmp_path).restore()
   before = run.devices.fetch(run.state)
   run.selection = run.selection.replace(active=np.array([False, True]))
   run.advance()
@@ -189,7 +189,7 @@ def test_a_second_call_does_not_compile_again(tmp_path, monkeypatch):
   monkeypatch.setattr(
     train.Run, "_compile", lambda *args: compiled.append(args[1]) or compile_steps(*args)
   )
-  run = train.Run(tiny.get_config(total_steps=11), tmp_path)
+  run = train.Run(tiny.get_config(total_steps=11), tmp_path).restore()
   while run.step < 11:  # calls of 4, 1, 4, 1, 1 steps
     run.advance()
   assert compiled == [None]
@@ -246,8 +246,16 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tm
 )
 def test_a_wrong_field_is_named(tmp_path, overrides, message):
   with pytest.raises(ValueError, match=message):
-    train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path))
-  assert not (tmp_path / "results.json").exists()
+    train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path / "run"))
+  if "select_metric" not in overrides:
+    assert not (tmp_path / "run").exists()  # so the corrected command just runs
+
+
+def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
+  changed = dataclasses.replace(tiny.load_dataset(None), fingerprint="corrected")
+  monkeypatch.setitem(train.data.DATASETS, "tiny", lambda config: changed)
+  with pytest.raises(ValueError, match=r"other data.*fingerprint tiny.*fingerprint corrected"):
+    train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
 
 
 def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):

@@ -96,21 +96,25 @@ def test_encoders_start_from_those_of_another_run_seed_by_seed(tmp_path):
 
   source = tmp_path / "ensemble"
   train.train_and_evaluate(get("ensemble"), str(source))
-  trained = train.Run(get("ensemble"), source)
-  run = train.Run(get("synib", seed=1, num_seeds=1, initialize_from=str(source)), tmp_path / "a")
+  trained = train.Run(get("ensemble"), source).restore()
+  run = train.Run(
+    get("synib", seed=1, num_seeds=1, initialize_from=str(source)), tmp_path / "a"
+  ).restore()
   for name in ("encoders_x1", "encoders_x2", "unimodal_heads_x1"):
     jax.tree.map(
       lambda ours, theirs: np.testing.assert_array_equal(ours[0], theirs[1]),
       run.state.params[name],
       trained.selection.params[name],
     )
-  fresh = train.Run(get("synib", seed=1, num_seeds=1), tmp_path / "b")
+  fresh = train.Run(get("synib", seed=1, num_seeds=1), tmp_path / "b").restore()
   jax.tree.map(
     np.testing.assert_array_equal, run.state.params["trunk"], fresh.state.params["trunk"]
   )
   for other in (trained, run, fresh):
     other.checkpointer.close()
   with pytest.raises(ValueError, match=r"config\.initialize_from: .* but not \[7\]"):
-    train.Run(get("synib", seed=7, num_seeds=1, initialize_from=str(source)), tmp_path / "c")
+    train.Run(
+      get("synib", seed=7, num_seeds=1, initialize_from=str(source)), tmp_path / "c"
+    ).restore()
   with pytest.raises(ValueError, match=r"config\.initialize_from: expected the folder"):
     train.Run(get("synib", initialize_from=str(tmp_path / "none")), tmp_path / "d")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synjax import checkpoint
 from synjax.report.runs import CHECKPOINTS, Group, Run, group_runs
+from synjax.workdir.identity import config_differences
 
 PROVENANCE = (
   *("run", "protocol", "seeds", "data", "steps", "selection rule", "hardware", "seconds", "code"),
@@ -321,7 +321,7 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
       if column.note and _fits(benchmark, name, measured)
     ]
   for group in groups[1:]:
-    changes = checkpoint.config_differences(groups[0].runs[0].experiment, group.runs[0].experiment)
+    changes = config_differences(groups[0].runs[0].experiment, group.runs[0].experiment)
     notes.append(
       f"{group.label} differs from {groups[0].label}: {'; '.join(changes) or 'data only'}."
     )

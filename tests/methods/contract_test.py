@@ -137,7 +137,7 @@ def test_resume_is_exact(prepared, tmp_path):
 
   def advance(workdir, until):
     with tiny.registered():
-      run = train.Run(config, workdir)
+      run = train.Run(config, workdir).restore()
       while run.step < until:
         run.advance()
         run.save()

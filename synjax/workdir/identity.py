@@ -1,0 +1,209 @@
+"""Whose run a workdir holds: `config.json`, the run's config, and `run.json`, the data it is trained on.
+
+Where the data lie is no part of a run's identity; what they hold is, as `Dataset.fingerprint` says.
+"""
+
+import copy
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from synjax.workdir.files import resolve, to_json, write_atomically
+
+logger = logging.getLogger("synjax")
+
+CONFIG, RUN, RESULTS = "config.json", "run.json", "results.json"
+PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
+_PATHS = (*PLACES, "initialize_from")
+
+
+def resolve_paths(config):
+  """Returns a copy of a config (`ConfigDict`) whose paths are absolute, see `files.resolve`."""
+  config = copy.deepcopy(config)
+  for field in _PATHS:
+    *sections, name = field.split(".")
+    section = config
+    for part in sections:
+      section = section.get(part) or {}
+    if section.get(name):
+      section[name] = str(resolve(section[name]))
+  return config
+
+
+def describe_data(dataset) -> dict[str, Any]:
+  """Returns what `run.json` says about a `Dataset`."""
+  splits = ("train", "probe", "val", "test")
+  return {
+    "name": dataset.name,
+    "fingerprint": dataset.fingerprint,
+    "num_examples": {split: getattr(dataset, split).num_examples for split in splits},
+  }
+
+
+def claim(
+  path: pathlib.Path, config: Mapping[str, Any], data: Mapping[str, Any], *, writes: bool = True
+) -> None:
+  """Makes a workdir the one of this config and these data, or checks that it is.
+
+  A workdir in which nothing was trained belongs to nobody.
+
+  Args:
+    path: output folder.
+    config: nested dict of plain values.
+    data: of `describe_data`.
+    writes: False only checks: of several hosts, only the first one writes.
+
+  Raises:
+    ValueError: the workdir holds a run of another config or on other data; the message shows in what
+      they differ, and nothing is changed.
+    OSError: the workdir cannot be written.
+  """
+  config = json.loads(to_json(config, sort_keys=True))
+  old = _read_config(path)
+  if not is_trained(path):
+    if writes:
+      _start(path, config, data)
+    return
+  differences = [
+    line for line in config_differences(old, config) if line.partition(":")[0] not in PLACES
+  ]
+  if differences:
+    raise ValueError(
+      f"--workdir: {path} holds a run of another config; nothing was changed. Choose another workdir,"
+      " or go back to the old values. Differing fields (workdir's -> yours):\n  "
+      + "\n  ".join(differences)
+    )
+  known = check_data("--workdir", path, data)
+  if writes and old != config:
+    _write(path, CONFIG, config)
+  if writes and known is None:
+    _write(path, RUN, {"data": data})
+
+
+def _read_config(path: pathlib.Path) -> dict[str, Any]:
+  """Reads the config of a workdir's run; {} where there is none yet."""
+  if not (path / CONFIG).exists() and not is_trained(path):
+    return {}
+  config = read_json(path / CONFIG, "config of a run", "choose another --workdir")
+  if not {"method", "data", "seed"} <= set(config):
+    raise ValueError(
+      f"{path / CONFIG}: expected the JSON config of a run, found something else; choose another"
+      " --workdir"
+    )
+  return config
+
+
+def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+  """Checks that data are those that the run of a workdir was trained on.
+
+  Args:
+    flag: that named the workdir, for messages.
+    path: of the workdir.
+    data: of `describe_data`.
+
+  Returns:
+    What the workdir says about its data; None where it says nothing.
+
+  Raises:
+    ValueError: they are others.
+  """
+  known = _read_data(path)
+  if known is None:
+    logger.warning(
+      "%s: expected the fingerprint of the data it was trained on, found none (a run of an older"
+      " version): today's data are taken for them",
+      path / RUN,
+    )
+  elif known["fingerprint"] != data["fingerprint"]:
+    raise ValueError(
+      f"{flag}: {path} holds a run trained on other data than there are now; nothing was changed."
+      f" Expected {_one_line(known)}, found {_one_line(data)}. Bring the old data back (their place is"
+      " --config.data.data_dir, of launch.evaluate --data_dir), or train in another workdir"
+    )
+  return known
+
+
+def _read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
+  if (path / RUN).exists():
+    return read_json(path / RUN, "record of a run's data", "choose another --workdir")["data"]
+  if (path / RESULTS).exists():  # a version that wrote no run.json
+    results = read_json(path / RESULTS, "results of a run", "choose another --workdir")
+    if "data_fingerprint" in results:
+      return {"name": results.get("dataset"), "fingerprint": results["data_fingerprint"]}
+  return None
+
+
+def _one_line(data: Mapping[str, Any]) -> str:
+  counts = ", ".join(f"{n} {split}" for split, n in data.get("num_examples", {}).items())
+  return f"{data['name']} with fingerprint {data['fingerprint']}" + (
+    f" ({counts} examples)" if counts else ""
+  )
+
+
+def is_trained(path: pathlib.Path) -> bool:
+  """Says whether a workdir holds anything of a run but its config: a checkpoint, or results."""
+  checkpoints = path / "checkpoints"
+  found = [p.name for p in checkpoints.iterdir()] if checkpoints.is_dir() else []
+  kept = [name for name in found if name.isdecimal() or name.startswith("damaged-")]
+  return bool(kept) or (path / RESULTS).exists()
+
+
+def _start(path: pathlib.Path, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+  """Writes who owns a workdir, after removing what a run left that never came to a checkpoint."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+      raise PermissionError("no permission to write")
+  except OSError as error:
+    raise _unwritable(path, error) from error
+  if (path / CONFIG).exists():
+    for name in ("metrics.jsonl", "gaussianity.npz"):
+      (path / name).unlink(missing_ok=True)
+  _write(path, RUN, {"data": data})
+  _write(path, CONFIG, config)
+
+
+def _write(path: pathlib.Path, name: str, content: Mapping[str, Any]) -> None:
+  try:
+    write_atomically(path / name, to_json(content, indent=2))
+  except OSError as error:
+    raise _unwritable(path, error) from error
+
+
+def _unwritable(path: pathlib.Path, error: OSError) -> OSError:
+  return OSError(
+    f"--workdir: cannot write to {path} ({error}); choose a folder you may write to, with free space"
+  )
+
+
+def read_json(path: pathlib.Path, what: str, advice: str) -> dict[str, Any]:
+  """Reads a file of a workdir that holds a JSON object.
+
+  Raises:
+    ValueError: there is none; the message has `what` was expected and the `advice`.
+  """
+  try:
+    content = json.loads(path.read_text())
+    if isinstance(content, dict):
+      return content
+    found = f"a {type(content).__name__}"
+  except FileNotFoundError:
+    found = "no such file"
+  except ValueError as error:
+    found = f"something else ({error})"
+  raise ValueError(f"{path}: expected the JSON {what}, found {found}; {advice}")
+
+
+def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:
+  """Lists the fields in which two nested dicts differ, as "field: old -> new"."""
+  if not (isinstance(old, dict) and isinstance(new, dict)):
+    same = old == new or (old != old and new != new)  # NaN
+    return [] if same else [f"{prefix}: {old!r} -> {new!r}"]
+  rows = []
+  for name in sorted({*old, *new}):
+    field = f"{prefix}.{name}" if prefix else name
+    rows += config_differences(old.get(name, "(absent)"), new.get(name, "(absent)"), field)
+  return rows
