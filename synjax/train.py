@@ -34,7 +34,7 @@ from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
 from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state, initialize_encoders
-from synjax.workdir import files, identity
+from synjax.workdir import code_version, files, identity
 
 logger = logging.getLogger("synjax")
 
@@ -332,6 +332,7 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     FloatingPointError: a loss term is not finite.
   """
   path, config = files.resolve(workdir), identity.resolve_paths(config)
+  code_version.describe()  # now: what is edited while it trains did not make the numbers
   description = json.loads(config.to_json_best_effort())
   if trials is not None:
     description["trials"] = [dict(point) for point in trials]
