@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -14,6 +14,20 @@ from synjax.methods.base import Method
 from synjax.trial import Trial
 
 _STREAMED_BATCHES = 8  # read and evaluated in one call
+
+
+class _ByIdentity:
+  """A cache by the identity of objects. It holds them: the id of a freed object can be another's."""
+
+  def __init__(self):
+    self._entries: dict[tuple[int, Hashable], tuple[Any, Any]] = {}
+
+  def get(self, subject: Any, make: Callable[[], Any], variant: Hashable = None) -> Any:
+    """Returns what `make` gave for this very object and variant when they were first asked for."""
+    key = (id(subject), variant)
+    if key not in self._entries:
+      self._entries[key] = (subject, make())
+    return self._entries[key][1]
 
 
 class Predictor:
@@ -30,27 +44,26 @@ class Predictor:
     """Prepares evaluation in batches of `batch` examples; `trials` has leaves [trials]."""
     self._method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
     self._trials = trials
-    self._programs: dict[tuple, Any] = {}
-    self._placed: dict[int, Any] = {}
-    self._generated: dict[int, Any] = {}
+    self._programs, self._placed, self._generated = _ByIdentity(), _ByIdentity(), _ByIdentity()
 
   def arrays(self, split: pipeline.Split) -> tuple[Any, Any]:
     """Returns (arrays of all trials, each trial's own arrays [trials, ...]) on the devices.
 
     An array that two splits share is placed once, and what a split generates is generated once.
     """
-    if split.generate is not None and id(split) not in self._generated:
-      program = self._devices.compile(
-        lambda trials, axis: parallel.over_trials(split.generate, in_axes=(0,))(trials)
-      )
-      self._generated[id(split)] = program(self._trials)
-    shared = {name: self._place_once(array) for name, array in split.arrays.items()}
-    return shared, self._generated.get(id(split), {})
+    shared = {
+      name: self._placed.get(array, lambda array=array: self._devices.place(array))
+      for name, array in split.arrays.items()
+    }
+    if split.generate is None:
+      return shared, {}
+    return shared, self._generated.get(split, lambda: self._generate(split))
 
-  def _place_once(self, array: np.ndarray) -> Any:
-    if id(array) not in self._placed:
-      self._placed[id(array)] = self._devices.place(array)
-    return self._placed[id(array)]
+  def _generate(self, split: pipeline.Split) -> Any:
+    program = self._devices.compile(
+      lambda trials, axis: parallel.over_trials(split.generate, in_axes=(0,))(trials)
+    )
+    return program(self._trials)
 
   def apply(
     self,
@@ -76,12 +89,14 @@ class Predictor:
     order = pipeline.evaluation_order(split.num_examples, self._batch)
     values = None
     for length, chunk in self._chunks(split, order):
-      key = (output, id(split), modalities, length)
-      if key not in self._programs:
-        self._programs[key] = self._compile(output, split, modalities, length)
+      program = self._programs.get(
+        split,
+        lambda length=length: self._compile(output, split, modalities, length),
+        (output, modalities, length),
+      )
       index = order[chunk]
       found = self._devices.fetch(
-        self._programs[key](
+        program(
           params,
           model_state,
           *self.arrays(split),

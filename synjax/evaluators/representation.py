@@ -60,9 +60,7 @@ def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   scores |= _named("test", _neighbors(config, dataset, splits), ())
   for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
     left = tuple(name for name in dataset.modalities if name != missing)
-    partial = _splits(dataset, frozen.embed, left)
-    without = _probe(config, dataset, partial, config.probe.validation_search)
-    scores |= _named(f"test/without_{missing}", without, dataset.tasks)
+    scores |= _score_subset(config, dataset, frozen, left, f"test/without_{missing}")
   return scores
 
 
@@ -95,10 +93,14 @@ def test_subsets(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
     )
   scores: dict[str, np.ndarray] = {}
   for subset in subsets(dataset.modalities):
-    splits = _splits(dataset, frozen.embed, subset)
-    found = _probe(config, dataset, splits, config.probe.test_search)
-    scores |= _named(f"subset/{'+'.join(subset)}", found, dataset.tasks)
+    scores |= _score_subset(config, dataset, frozen, subset, f"subset/{'+'.join(subset)}")
   return scores
+
+
+def _score_subset(config, dataset, frozen, subset: tuple[str, ...], prefix: str):
+  """Probes a subset of the modalities: one search of costs, so that it has one number everywhere."""
+  splits = _splits(dataset, frozen.embed, subset)
+  return _named(prefix, _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
 
 
 def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:

@@ -32,6 +32,26 @@ def test_planted_bits_are_found_and_the_missing_modality_shows(dataset):
   assert (scores["test/without_table/synergy/macro_accuracy"] < 0.8).all()
 
 
+def test_what_is_left_without_a_modality_has_one_number_everywhere(dataset):
+  """`without_<modality>` and the subset of the others are one quantity: one search of costs."""
+
+  def noisy(split, modalities=()):
+    rng = np.random.default_rng(split.num_examples)
+    return planted(split, modalities) + rng.normal(0, 1.5, (2, split.num_examples, 2))
+
+  config = tiny.get_config()
+  config.probe.validation_search, config.probe.test_search = "coarse", "fine"
+  frozen = types.SimpleNamespace(embed=noisy)
+  test = representation.test(config, dataset, frozen)
+  subset = representation.test_subsets(config, dataset, frozen)
+  for missing, left in (dataset.modalities, dataset.modalities[::-1]):
+    for task in dataset.tasks:
+      for metric in ("accuracy", "macro_accuracy"):
+        np.testing.assert_array_equal(
+          test[f"test/without_{missing}/{task}/{metric}"], subset[f"subset/{left}/{task}/{metric}"]
+        )
+
+
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 def test_validation_never_looks_at_the_test_split(dataset, protocol):
   def embed(split, modalities=()):
