@@ -2,7 +2,8 @@
 
 Encoders follow from the shapes in FOLDER/train.npz: vectors an MLP whose outputs are tokens, sequences a
 small transformer, images a small convolutional network; the rest are defaults that train in minutes.
-Every field can be set on the command line.
+Every field can be set on the command line; --config.data.modalities and --config.data.label_kind say what
+arrays are where their names and dtypes leave it open.
 """
 
 import pathlib
@@ -11,9 +12,10 @@ import zlib
 
 import numpy as np
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from configs.common import SIMCLR
-from configs.multibench import add_padding, set_modalities, stored_config
+from configs.multibench import add_padding, stored_config
 
 _IMAGE = {"name": "patch_convnet", "patch": 4, "widths": (32, 64), "depths": (1, 1)}
 _ENCODERS = {  # dimensions of the training array -> encoder and adapter
@@ -41,37 +43,62 @@ def get_config(argument: str) -> ConfigDict:
   method, _, folder = argument.partition(",")
   if not folder:
     raise ValueError("--config: expected configs/arrays.py:METHOD,FOLDER, found no folder")
-  shapes, has_classes = _describe(pathlib.Path(folder).expanduser() / "train.npz")
+  shapes = _list_shapes(pathlib.Path(folder).expanduser() / "train.npz")
   config = stored_config(method, "arrays", num_views=6, mask_ratio=0.5)
   config.data.data_dir = folder
+  # Names to use, in fusion order, such as "('sensor', 'table')"; other arrays are ignored. (): all, and
+  # arrays that may be no inputs are refused.
+  config.data.modalities = ()
+  # What `label` holds: "classes", "regression", or "none": pre-training, nothing is probed ("multilabel"
+  # comes later). None: by its dtype, where that leaves no doubt.
+  config.data.label_kind = placeholder(str)
   add_padding(config)
   config.data.transform = ConfigDict(SIMCLR)
   config.data.resolution = max([32, *(shape[1] for shape in shapes.values() if len(shape) == 4)])
-  set_modalities(config, {name: _ENCODERS[len(shape)] for name, shape in shapes.items()})
+  for name, shape in shapes.items():
+    encoder, adapter = _ENCODERS[len(shape)]
+    config.model.modalities[name] = ConfigDict({"encoder": encoder, "adapter": {"name": adapter}})
   config.model.width = 64
   config.model.head_hidden, config.model.head_features = 128, 64
   config.total_epochs = 30.0
   config.eval_epochs = 10.0
   config.checkpoint_epochs = 10.0
   config.probe.test_search = "coarse"
-  config.select_metric = "val/label/macro_accuracy" if has_classes else "-val/label/mse"
+  config.select_metric = ""
   return config
 
 
-def _describe(path: pathlib.Path) -> tuple[dict[str, tuple[int, ...]], bool]:
-  """Returns (modality -> shape of its training array, whether labels are classes)."""
+def _list_shapes(path: pathlib.Path) -> dict[str, tuple[int, ...]]:
+  """Returns the shapes of the arrays that can be modalities, from their headers alone."""
   try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = {name: file[name] for name in file}
+    with zipfile.ZipFile(path) as archive:
+      headers = {
+        name.removesuffix(".npy"): _read_header(archive, name)
+        for name in archive.namelist()
+        if name.endswith(".npy")
+      }
   except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     raise ValueError(
       f"--config: {path}: expected an archive written by numpy.savez, found none that can be read"
       f" ({error}); see README, Your own data"
     ) from error
-  shapes = {name: a.shape for name, a in arrays.items() if name != "label" and a.ndim in _ENCODERS}
-  if not shapes or "label" not in arrays:
+  shapes = {
+    name: shape
+    for name, (shape, dtype) in headers.items()
+    if len(shape) in _ENCODERS and dtype.kind in "fiub" and "." not in name
+  }
+  if not shapes:
     raise ValueError(
-      f"--config: {path}: expected label and at least one modality of two to four axes, found"
-      f" { {name: a.shape for name, a in arrays.items()} }"
+      f"--config: {path}: expected at least one modality, numbers of two to four axes, found"
+      f" { {name: shape for name, (shape, _) in headers.items()} }"
     )
-  return shapes, arrays["label"].dtype.kind in "iub"
+  return shapes
+
+
+def _read_header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype]:
+  """Returns (shape, dtype) of an array in an archive."""
+  with archive.open(name) as file:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else None
+    shape, _, dtype = (read or np.lib.format.read_array_header_2_0)(file)
+  return shape, dtype

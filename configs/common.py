@@ -64,7 +64,8 @@ def base_config() -> ConfigDict:
   # Masks an example, of 64 validation examples at each evaluation, to see how Gaussian masked views
   # are (infmasking); 0: off.
   config.gaussianity_masks = 0
-  # Validation metric that picks the checkpoint, higher is better; "-NAME": lower is better.
+  # Validation metric that picks the checkpoint, higher is better; "-NAME": lower is better; "last": the
+  # last one. "": by the labels, macro accuracy of classes, MSE of numbers, "last" without labels.
   config.select_metric = ""
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
 

@@ -22,8 +22,10 @@ def write_embeddings(
   """Writes `embeddings.npz` into the workdir.
 
   Arrays: `seeds` [seeds]; for every split `<split>/embeddings` float32[seeds, examples, dim] and
-  `<split>/<task>` int[examples]; where the method masks, `test/masked` float32[seeds, num_views, m,
-  dim] with `test/masked_index` int[m], the rows of `test/embeddings` they belong to.
+  `<split>/<task>` [examples], classes as they are called in the user's files. Where examples were read,
+  `<split>/index` int[examples] are their rows in the file `<split>/file`, and `<split>/ids` [examples]
+  the user's names of them. Where the method masks, `test/masked` float32[seeds, num_views, m, dim] with
+  `test/masked_index` int[m], the rows of `test/embeddings` they belong to.
 
   Args:
     path: workdir.
@@ -39,7 +41,10 @@ def write_embeddings(
   for name in splits:
     split = getattr(run.dataset, name)
     arrays[f"{name}/embeddings"] = frozen.embed(split)
-    arrays |= {f"{name}/{task}": labels for task, labels in split.labels.items()}
+    for task, labels in split.labels.items():
+      classes = run.dataset.class_names.get(task)
+      arrays[f"{name}/{task}"] = labels if classes is None else np.array(classes)[labels]
+    arrays |= {f"{name}/{field}": value for field, value in _origin(split).items()}
   shown = np.arange(min(MASKED_EXAMPLES, run.dataset.test.num_examples))
   masked = _masked(run, frozen, shown)
   if masked is not None:
@@ -51,6 +56,14 @@ def write_embeddings(
   np.savez(temporary, **arrays)
   os.replace(temporary, file)
   return file
+
+
+def _origin(split: pipeline.Split) -> dict[str, np.ndarray]:
+  """Returns which examples of the user's files a split holds; nothing where they are made."""
+  if split.origin is None:
+    return {}
+  known = {"file": np.array(split.origin.file), "index": split.origin.index}
+  return known if split.origin.ids is None else known | {"ids": split.origin.ids}
 
 
 def _masked(run, frozen, index: np.ndarray) -> np.ndarray | None:

@@ -7,6 +7,8 @@ import flax.struct
 import jax
 import numpy as np
 
+LAST = "last"  # a metric of its own, the step: the newer, the better
+
 
 @flax.struct.dataclass
 class Selection:
@@ -80,6 +82,32 @@ def update(
   )
 
 
+def choose_metric(config, dataset) -> str:
+  """Returns the selection metric: `config.select_metric`, or where that is "", one that fits the labels.
+
+  Macro accuracy of the classes (mean over several tasks), the squared error of the first regression, and
+  without labels `LAST`: the loss of a method that compares the examples of a batch does not say on its
+  own which checkpoint is better.
+
+  Raises:
+    ValueError: the dataset has no labels that the metric could be of.
+  """
+  metric = config.select_metric
+  if not (dataset.tasks or dataset.regressions or dataset.num_classes):
+    if metric not in ("", LAST):
+      raise ValueError(
+        f"config.select_metric: expected {LAST!r}, for {dataset.name} has no labels to score, found"
+        f" {metric!r}"
+      )
+    return LAST
+  if metric:
+    return metric
+  if dataset.regressions and not dataset.tasks:
+    return f"-val/{next(iter(dataset.regressions))}/mse"
+  task = next(iter(dataset.tasks), "label") if len(dataset.tasks) < 2 else "mean"
+  return f"val/{task}/macro_accuracy"
+
+
 def parse(select_metric: str) -> tuple[str, int]:
   """Splits `config.select_metric` into the metric's name and the sign that makes higher better.
 
@@ -98,7 +126,7 @@ def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
 
   Args:
     scores: metric -> [trials].
-    select_metric: of the config, see `parse`.
+    select_metric: see `choose_metric` and `parse`.
 
   Raises:
     ValueError: `scores` has no such metric.
@@ -118,6 +146,8 @@ def with_fallback(scores: Mapping[str, np.ndarray], name: str) -> np.ndarray:
   The accuracy on one source of the label is NaN in a trial whose validation split lacks that source:
   there the accuracy on all of it decides, as in the published synthetic runs (spec/synib.md 3.2).
   """
+  if name == LAST:
+    return scores[name]
   split, task = name.split("/")[:2]
   overall = scores.get(f"{split}/{task}/accuracy", scores[name])
   return np.where(np.isnan(scores[name]), overall, scores[name])

@@ -34,7 +34,7 @@ from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
 from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state, initialize_encoders
-from synjax.workdir import code_version, files, identity
+from synjax.workdir import files, identity
 
 logger = logging.getLogger("synjax")
 
@@ -114,6 +114,7 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
+    self.select_metric = selection.choose_metric(config, self.dataset)
     self.trials = trial.stack(config, traced_fields(config), trials)
     self.seeds = self.trials.seed
     train = self.dataset.train
@@ -257,7 +258,8 @@ class Run:
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
     scores = evaluators.validate(self.config, self.dataset, self.frozen("last"))
-    value = selection.signed(scores, self.config.select_metric)
+    newest = {selection.LAST: np.full(len(self.seeds), float(self.step))}
+    value = selection.signed(scores | newest, self.select_metric)
     state = self.devices.fetch(self.state)
     self.selection = selection.update(
       self.selection,
@@ -310,7 +312,9 @@ def check_config(config) -> None:
   Raises:
     ValueError: what the dataset or the method refuses.
   """
-  gaussianity_log.check(config, methods.create(config, data.load(config)))
+  dataset = data.load(config)
+  selection.choose_metric(config, dataset)
+  gaussianity_log.check(config, methods.create(config, dataset))
 
 
 def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str, Any]:
@@ -332,7 +336,6 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     FloatingPointError: a loss term is not finite.
   """
   path, config = files.resolve(workdir), identity.resolve_paths(config)
-  code_version.describe()  # now: what is edited while it trains did not make the numbers
   description = json.loads(config.to_json_best_effort())
   if trials is not None:
     description["trials"] = [dict(point) for point in trials]
@@ -399,7 +402,7 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
     if done or run.step % durations.eval == 0:
       scores = run.evaluate()
       writer.write(run.step, scores)
-      logger.info("step %d: %s", run.step, _one_line(scores, run.config.select_metric))
+      logger.info("step %d: %s", run.step, _one_line(scores, run.select_metric))
     if run.finished() or run.step % durations.checkpoint == 0:
       run.save()
     if not pending:  # all that was queued is done: what follows is steps again
@@ -441,5 +444,6 @@ def _log_progress(run: Run, loss: float, seconds: float, first: int) -> None:
 def _one_line(scores: dict[str, np.ndarray], select_metric: str) -> str:
   """Formats the mean over seeds of the selection metric and the other macro accuracies."""
   selected, _ = selection.parse(select_metric)
-  shown = [selected] + [n for n in scores if n.endswith("macro_accuracy") and n != selected]
-  return ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown)
+  shown = [n for n in scores if n == selected or n.endswith("macro_accuracy")]
+  shown.sort(key=lambda name: name != selected)
+  return ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown) or "no labels to score"

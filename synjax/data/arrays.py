@@ -2,206 +2,240 @@
 
   FOLDER/train.npz  FOLDER/test.npz  [FOLDER/validation.npz]
 
-Each holds, with the example as the first axis of every array: modalities under names of your choice,
-[examples, features], [examples, length, features] or uint8 images [examples, rows, columns, 3];
-`label`, integers from 0 (classes) or floats (a regression); and, for sequences that are padded at the
-end, `<modality>_length`. Without validation.npz a tenth of the training examples is held out.
+Each holds, with the example as the first axis of every array:
+
+  <modality>           under a name of your choice: [examples, features], [examples, length, features] or
+                       uint8 images [examples, rows, columns, 3 or 1]; numbers are taken as they are
+  label                integers, texts or booleans (classes), or floats (a regression); may be left out
+  <modality>_length    of sequences that are padded at the end: steps of every example; 0: it lacks them
+  <modality>_present   booleans: False where an example lacks the modality, whose values may be anything
+  ids                  texts or integers that name the examples in `embeddings.npz`
+
+Without validation.npz a tenth of the training examples is held out. Any other array is refused, unless
+`config.data.modalities` says which are used: then the others are ignored (`array_roles`). Classes are
+those that occur in training (`array_labels`); examples of others are left out of validation and test, and
+counted.
 """
 
 import hashlib
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from synjax.data import pipeline, sequence_views, stored, transforms
+from synjax.data import (
+  array_labels,
+  array_remarks,
+  array_roles,
+  array_split,
+  npz,
+  pipeline,
+  sequence_views,
+  stored,
+  transforms,
+)
+from synjax.data.array_split import Found
 
 SPLITS = {"train": "train.npz", "val": "validation.npz", "test": "test.npz"}
-# What reading a file that is no archive, or a damaged one, raises.
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
-_RESERVED = ("label", "index", "valid", "source")  # what else a batch holds
 _VAL_SHARE = 0.1
 _SPLIT_SEED = 42
+_CLASSES_COUNTED = 20  # more are not counted one by one in the facts
+
+
+class _Labels(NamedTuple):
+  """What labels are: kind, and the classes' names in the order of their numbers."""
+
+  kind: str
+  classes: tuple = ()
 
 
 def load(config) -> pipeline.Dataset:
   """Loads a folder of archives.
 
   Args:
-    config: the run's config; `data.data_dir` is the folder, `data.modalities` those to use, and
-      `data.padding`, `data.buckets`, `data.views`, `data.transform`, `data.resolution` as for the
-      MultiBench datasets.
+    config: the run's config; `data.data_dir` is the folder, `data.modalities` those to use (():
+      all), `data.label_kind` what labels are (see `array_labels.find_kind`), and `data.padding`,
+      `data.buckets`, `data.views`, `data.transform`, `data.resolution` as for the MultiBench datasets.
 
   Returns:
-    The `Dataset`, with one task or regression named "label".
+    The `Dataset`, with one task or regression named "label", or none. A batch holds
+    `<modality>_present` bool[batch] when some example of the dataset lacks that modality.
 
   Raises:
-    ValueError: a file or an array is missing or does not fit; it is named.
+    ValueError: a file or an array is missing or does not fit, or may be something else than what it
+      would be taken for; it is named.
   """
   folder = pathlib.Path(config.data.data_dir).expanduser()
-  modalities = tuple(config.data.modalities)
-  arrays = {
-    split: _check(folder / file, _read(folder / file), modalities)
-    for split, file in SPLITS.items()
-    if split != "val" or (folder / file).exists()
+  chosen = tuple(config.data.modalities)
+  paths = {split: folder / file for split, file in SPLITS.items()}
+  archives = {
+    split: npz.open_archive(path)
+    for split, path in paths.items()
+    if split != "val" or path.exists()
   }
-  if "val" not in arrays:
-    if len(arrays["train"]["label"]) < 2:
-      raise ValueError(
-        f"{folder / SPLITS['train']}: expected at least 2 examples, one of them to hold out for"
-        " validation, found 1; or write validation.npz"
-      )
-    arrays["train"], arrays["val"] = _hold_out(arrays["train"])
-  for split, found in arrays.items():
-    _check_alike(folder / SPLITS[split], found, arrays["train"])
-  splits = {split: _make_split(found, modalities) for split, found in arrays.items()}
-  is_class = _holds_classes(arrays["train"]["label"])
-  classes = 1 + max(int(found["label"].max()) for found in arrays.values()) if is_class else 0
-  padded = _padded(arrays["train"], modalities)
-  longest = max((arrays["train"][name].shape[1] for name in padded), default=None)
+  roles = array_roles.assign(paths["train"], archives["train"], chosen)
+  modalities, ignored = roles.modalities, dict.fromkeys(roles.ignored)
+  for split in list(archives)[1:]:
+    others = array_roles.assign(paths[split], archives[split], modalities)
+    ignored |= dict.fromkeys(others.ignored)
+  asked = config.data.get("label_kind")
+  array_labels.check_presence(paths["train"], archives["train"], asked)
+  labelled = asked != "none" and "label" in archives["train"]
+  found = {
+    split: array_split.read(paths[split], members, modalities, labelled=labelled)
+    for split, members in archives.items()
+  }
+  for split, members in archives.items():
+    _check_alike(paths[split], found[split], found["train"], members, archives["train"])
+  if "val" not in found:
+    found["train"], found["val"] = _hold_out(paths["train"], found["train"])
+    paths["val"] = paths["train"]
+  _complete_presence(found, modalities)
+  labels = _find_labels(paths["train"], found["train"], asked)
+  facts = {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
+  return _make_dataset(config, paths, modalities, labels, found, facts, chosen)
+
+
+def _make_dataset(
+  config, paths, modalities, labels: _Labels, found: dict[str, Found], facts, chosen
+) -> pipeline.Dataset:
+  """Numbers the classes, checks and describes the whole, and makes the splits."""
+  fingerprint = _fingerprint(found, labels.classes)
+  facts |= _encode(paths, labels, found)
+  _check_sizes(paths, found)
+  facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
+  facts |= array_remarks.describe(found, modalities)
+  splits = {
+    split: _make_split(arrays, modalities, labels, paths[split].name)
+    for split, arrays in found.items()
+  }
+  train = found["train"]
+  longest = max((train[name].shape[1] for name in _padded(train, modalities)), default=None)
+  classes = labels.classes
+  numbers = labels.kind == "regression"
   return pipeline.Dataset(
     name="arrays",
     modalities=modalities,
-    tasks={"label": classes} if is_class else {},
-    regressions={} if is_class else {"label": splits["train"].labels["label"].shape[1]},
+    tasks={"label": len(classes)} if classes else {},
+    regressions={"label": train["label"].shape[1]} if numbers else {},
     train=splits["train"],
     probe=splits["train"],
     val=splits["val"],
     test=splits["test"],
-    transforms={name: _transform(arrays["train"][name], config) for name in modalities},
-    fingerprint=_fingerprint(arrays),
-    facts={"num_examples": {split: len(found["label"]) for split, found in arrays.items()}},
-    num_classes=classes,
+    transforms={name: _transform(train[name], config) for name in modalities},
+    fingerprint=fingerprint,
+    facts=facts,
+    num_classes=len(classes),
     padding=stored.make_padding(config, longest),
     published_validation=True,
+    class_names={"label": classes} if classes else {},
   )
 
 
-def _holds_classes(label: np.ndarray) -> bool:
-  return label.dtype.kind in "iub"
-
-
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """Reads an archive; nothing in it is executed."""
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      return {name: file[name] for name in file}
-  except FileNotFoundError as error:
-    raise ValueError(
-      f"{path}: expected an archive written by numpy.savez, found none; see README, Your own data"
-    ) from error
-  except _UNREADABLE as error:
-    raise ValueError(
-      f"{path}: expected an archive written by numpy.savez, found something else ({error})"
-    ) from error
-
-
-def _check(path: pathlib.Path, arrays: Mapping, modalities) -> dict[str, np.ndarray]:
-  """Checks one split; returns what is used of it."""
-  missing = [name for name in (*modalities, "label") if name not in arrays]
-  if missing:
-    raise ValueError(f"{path}: expected arrays {missing}, found only {sorted(arrays)}")
-  reserved = [n for n in modalities if n in _RESERVED or n.endswith(("_length", "_valid"))]
-  if reserved:
-    raise ValueError(
-      f"{path}: {reserved[0]}: expected another name for a modality: {', '.join(_RESERVED)} and names"
-      " that end in _length or _valid are taken"
-    )
-  used = {"label": _check_label(f"{path}: label", arrays["label"])}
-  for name in modalities:
-    used[name] = _check_modality(f"{path}: {name}", arrays[name])
-    if f"{name}_length" in arrays and arrays[name].ndim == 3:
-      lengths = arrays[f"{name}_length"]
-      used[f"{name}_length"] = _check_lengths(f"{path}: {name}_length", lengths, arrays[name])
-  sizes = {name: len(array) for name, array in used.items()}
-  if len(set(sizes.values())) > 1:
-    raise ValueError(f"{path}: expected the same number of examples in every array, found {sizes}")
-  return used
-
-
-def _check_alike(path: pathlib.Path, found: Mapping, train: Mapping) -> None:
+def _check_alike(path: pathlib.Path, found: Found, train: Found, members, train_members) -> None:
   """Checks that a split has the arrays of the training split, of the same shapes and kinds."""
+  optional = ("ids", "index")
   for name in dict.fromkeys((*train, *found)):
+    if name in optional or name.endswith("_present"):
+      continue
     there, here = (
-      (arrays[name].shape[1:], arrays[name].dtype.kind) if name in arrays else None
-      for arrays in (train, found)
+      (arrays[name].shape[1:], _kind(stored_as.get(name, arrays[name]).dtype))
+      if name in arrays
+      else None
+      for arrays, stored_as in ((train, train_members), (found, members))
     )
     if there != here:
-      expected = f"examples of shape {list(there[0])} and kind {there[1]!r}" if there else "none"
-      what = f"{found[name].dtype}{list(found[name].shape)}" if name in found else "none"
-      raise ValueError(f"{path}: {name}: expected {expected}, as in train.npz, found {what}")
+      expected = f"{there[1]} of shape {list(there[0])} an example" if there else "none"
+      raise ValueError(
+        f"{path}: {name}: expected {expected}, as in train.npz, found {members.get(name, 'none')}"
+      )
 
 
-def _check_label(where: str, label: np.ndarray) -> np.ndarray:
-  """Returns the labels of a split that has some."""
-  found = f"{label.dtype}{list(label.shape)}"
-  if label.dtype.kind not in "fiub" or not label.ndim or not label.size:
-    raise ValueError(
-      f"{where}: expected classes [examples] or numbers [examples, outputs] of at least one example,"
-      f" found {found}"
-    )
-  if _holds_classes(label) and (label.ndim != 1 or label.min() < 0):
-    raise ValueError(
-      f"{where}: expected classes [examples] from 0 on, found {found} from {label.min()}"
-    )
-  if not np.isfinite(label.astype(np.float32)).all():
-    raise ValueError(f"{where}: expected finite numbers, found NaN or infinity; replace them")
-  return label
+def _kind(dtype: np.dtype) -> str:
+  """Names the kind of an array's values, without their size."""
+  return {"i": "integers", "u": "integers", "f": "floats", "b": "booleans"}.get(dtype.kind, "texts")
 
 
-def _check_modality(where: str, array: np.ndarray) -> np.ndarray:
-  """Returns an image as it is and everything else as float32."""
-  if array.ndim == 4 and array.dtype == np.uint8 and array.shape[-1] == 3:
-    return array
-  if array.ndim not in (2, 3) or array.dtype.kind not in "fiub":
-    raise ValueError(
-      f"{where}: expected [examples, features], [examples, length, features] or uint8 images"
-      f" [examples, rows, columns, 3], found {array.dtype}{list(array.shape)}"
-    )
-  with np.errstate(over="ignore"):
-    array = array.astype(np.float32)
-  if not np.isfinite(array).all():
-    raise ValueError(f"{where}: expected finite numbers, found NaN or infinity; replace them")
-  return array
-
-
-def _check_lengths(where: str, lengths: np.ndarray, array: np.ndarray) -> np.ndarray:
-  """Returns the lengths of padded sequences as int32[examples]."""
-  expected = f"{where}: expected integers [examples] from 1 to {array.shape[1]}, found"
-  if lengths.shape != array.shape[:1] or lengths.dtype.kind not in "iu":
-    raise ValueError(f"{expected} {lengths.dtype}{list(lengths.shape)}")
-  if lengths.size and not 1 <= lengths.min() <= lengths.max() <= array.shape[1]:
-    raise ValueError(f"{expected} some from {lengths.min()} to {lengths.max()}")
-  return lengths.astype(np.int32)
-
-
-def _hold_out(train: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
+def _hold_out(path: pathlib.Path, train: Found) -> tuple[Found, Found]:
   """Splits the training arrays into (training, validation)."""
-  count = len(train["label"])
+  count = len(train["index"])
+  if count < 2:
+    raise ValueError(
+      f"{path}: expected at least 2 examples, one of them to hold out for validation, found {count};"
+      " or write validation.npz"
+    )
   held_out = np.zeros(count, bool)
   chosen = np.random.default_rng(_SPLIT_SEED).permutation(count)[
     : max(1, round(_VAL_SHARE * count))
   ]
   held_out[chosen] = True
-  return tuple({name: a[rows] for name, a in train.items()} for rows in (~held_out, held_out))
+  return array_split.take(train, ~held_out), array_split.take(train, held_out)
 
 
-def _padded(arrays: Mapping[str, np.ndarray], modalities) -> list[str]:
+def _complete_presence(found: Mapping[str, Found], modalities) -> None:
+  """Adds `<modality>_present` to every split when an example of any split lacks the modality."""
+  for name in modalities:
+    if any(f"{name}_present" in arrays for arrays in found.values()):
+      for arrays in found.values():
+        arrays[f"{name}_present"] = array_split.present(arrays, name)
+
+
+def _find_labels(path: pathlib.Path, train: Found, asked: str | None) -> _Labels:
+  where = f"{path}: label"
+  kind = array_labels.find_kind(where, train.get("label"), asked)
+  return _Labels(kind, array_labels.classes_of(where, train["label"]) if kind == "classes" else ())
+
+
+def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object]:
+  """Turns labels into what is learned, in place; leaves out what training lacks; returns the facts."""
+  if labels.kind == "none":
+    return {"label": "none: pre-training, there is nothing to probe"}
+  if labels.kind == "regression":
+    for arrays in found.values():
+      arrays["label"] = arrays["label"].astype(np.float32).reshape(len(arrays["label"]), -1)
+    return {"label": f"regression, {found['train']['label'].shape[1]} outputs"}
+  left_out = {}
+  for split, arrays in found.items():
+    number = array_labels.encode(f"{paths[split]}: label", arrays["label"], labels.classes)
+    unknown = arrays["label"][number < 0]
+    if len(unknown):
+      left_out[split] = array_labels.describe_unknown(unknown)
+    found[split] = array_split.take(arrays | {"label": number}, number >= 0)
+  facts: dict[str, object] = {"label": f"{len(labels.classes)} classes"}
+  if len(labels.classes) <= _CLASSES_COUNTED:
+    facts["examples_per_class"] = {
+      split: array_labels.count(arrays["label"], labels.classes) for split, arrays in found.items()
+    }
+  if left_out:
+    facts["left out, of classes that training lacks"] = left_out
+  return facts
+
+
+def _check_sizes(paths, found: Mapping[str, Found]) -> None:
+  for split, least in {"val": 1, "test": 2}.items():
+    count = len(found[split]["index"])
+    if count < least:
+      raise ValueError(
+        f"{paths[split]}: expected at least {least} examples of classes that occur in training, found"
+        f" {count}; add some"
+      )
+
+
+def _padded(arrays: Found, modalities) -> list[str]:
   return [name for name in modalities if f"{name}_length" in arrays]
 
 
-def _make_split(arrays: Mapping[str, np.ndarray], modalities) -> pipeline.Split:
+def _make_split(arrays: Found, modalities, labels: _Labels, file: str) -> pipeline.Split:
   arrays = dict(arrays)
-  label = arrays["label"]
-  if _holds_classes(label):
-    arrays["label"] = label = label.astype(np.int32)
-  else:
-    label = arrays.pop("label").astype(np.float32).reshape(len(label), -1)
+  origin = pipeline.Origin(file, arrays.pop("index"), arrays.pop("ids", None))
+  known = {"label": arrays["label"]} if labels.kind != "none" else {}
+  if labels.kind == "regression":
+    del arrays["label"]
   lengths = [arrays[f"{name}_length"] for name in _padded(arrays, modalities)]
-  longest = np.max(lengths, axis=0) if lengths else None
-  return pipeline.Split(arrays, len(label), {"label": label}, lengths=longest)
+  # At least one step, for a batch of examples that lack all sequences needs a shape too.
+  longest = np.maximum(np.max(lengths, axis=0), 1) if lengths else None
+  return pipeline.Split(arrays, len(origin.index), known, lengths=longest, origin=origin)
 
 
 def _transform(array: np.ndarray, config) -> pipeline.Transform:
@@ -212,11 +246,14 @@ def _transform(array: np.ndarray, config) -> pipeline.Transform:
   return sequence_views.sequence_transform(operations, **config.data.views)
 
 
-def _fingerprint(arrays: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-  """Hashes all arrays of all splits."""
+def _fingerprint(found: Mapping[str, Found], classes: tuple) -> str:
+  """Hashes all arrays of all splits, labels as they are stored, and what decides the classes' numbers."""
   digest = hashlib.sha256()
-  for split, found in sorted(arrays.items()):
-    for name, array in sorted(found.items()):
-      digest.update(f"{split}/{name}/{array.dtype}/{array.shape}".encode())
-      digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+  for split, arrays in sorted(found.items()):
+    for name, array in sorted(arrays.items()):
+      if name != "index":
+        digest.update(f"{split}/{name}/{array.dtype}/{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+  if classes != tuple(range(len(classes))):
+    digest.update(f"classes/{classes}".encode())
   return digest.hexdigest()[:16]

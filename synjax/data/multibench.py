@@ -216,6 +216,7 @@ def _read_splits(shards, source, config, modalities, tasks, label) -> dict[str, 
       lengths=found["seq_len"][rows] if source.padded else None,
       labels={task: source.tasks[task].labels(found, config.data)[rows] for task in tasks},
       label=label,
+      file=f"{split} of {shards.folder.parts[-3]}",
     )
 
   every = {split: np.arange(count) for split, count in shards.counts.items()}

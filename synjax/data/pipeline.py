@@ -51,6 +51,21 @@ class RowReader(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class Origin:
+  """Where the examples of a split come from.
+
+  Attributes:
+    file: name of the file, or of the stored split.
+    index: int[num_examples], their rows in it.
+    ids: their names, texts or integers [num_examples]; None: they have none.
+  """
+
+  file: str
+  index: np.ndarray
+  ids: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Split:
   """The examples of one split, small enough to live on the device.
 
@@ -67,6 +82,7 @@ class Split:
       `arrays` is then empty and `gather` is `already_gathered`. None: on the device.
     lengths: int32[num_examples], on the host: length of an example's longest sequence, which decides
       how far its batch is padded. None: no modality is padded.
+    origin: which examples of the user's files these are. None: they are made, not read.
   """
 
   arrays: Mapping[str, np.ndarray]
@@ -76,6 +92,7 @@ class Split:
   generate: Callable[[Trial], Mapping[str, jax.Array]] | None = None
   rows: RowReader | None = None
   lengths: np.ndarray | None = None
+  origin: Origin | None = None
 
   def read(self, index: np.ndarray) -> dict[str, jax.Array]:
     """Returns a few examples of stored data as one gathered batch."""
@@ -169,6 +186,8 @@ class Dataset:
     regressions: task -> number of outputs; its labels are float32[num_examples, outputs].
     padding: of the sequences.
     published_validation: whether the published probes have a validation split to choose costs on.
+    class_names: task -> what its classes are called in the user's files: str, int or bool. Empty: their
+      numbers.
   """
 
   name: str
@@ -188,6 +207,7 @@ class Dataset:
   regressions: Mapping[str, int] = dataclasses.field(default_factory=dict)
   padding: Padding = Padding()
   published_validation: bool = False
+  class_names: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     """Raises ValueError for names of modalities that batches could not tell apart."""

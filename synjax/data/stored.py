@@ -43,6 +43,7 @@ class StoredRows:
     columns: `label`, where the dataset has one.
     labels: task -> labels of every example.
     lengths: int32[examples], of the longest padded modality; None when none is padded.
+    origin: which examples of the source these are.
   """
 
   def __init__(
@@ -54,6 +55,7 @@ class StoredRows:
     lengths: np.ndarray | None = None,
     labels: Mapping[str, np.ndarray],
     label: str | None = None,
+    file: str = "",
   ):
     """Describes a split.
 
@@ -64,9 +66,11 @@ class StoredRows:
       lengths: steps of each of these examples before they are cut to `Field.length`.
       labels: task -> labels of these examples.
       label: the task that `label` is taken from; None: no `label`.
+      file: what the source is called in `Origin`.
     """
     self._source, self._fields = source, tuple(fields)
     self._rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+    self.origin = pipeline.Origin(file, self._rows)
     self.labels = dict(labels)
     self.columns = {} if label is None else {"label": self.labels[label].astype(np.int32)}
     longest = max((field.length for field in self._fields if field.length), default=None)
@@ -186,9 +190,14 @@ def make_splits(
     labelled = (len(reader), reader.labels)
     if resident:
       arrays = reader.read_all(name)
-      made[key] = pipeline.Split(arrays, *labelled, lengths=reader.lengths)
+      made[key] = pipeline.Split(arrays, *labelled, lengths=reader.lengths, origin=reader.origin)
     else:
       made[key] = pipeline.Split(
-        {}, *labelled, pipeline.already_gathered, rows=reader, lengths=reader.lengths
+        {},
+        *labelled,
+        pipeline.already_gathered,
+        rows=reader,
+        lengths=reader.lengths,
+        origin=reader.origin,
       )
   return {split: made[id(reader)] for split, reader in rows.items()}

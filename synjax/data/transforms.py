@@ -391,13 +391,17 @@ def _to_pixels(image: jax.Array) -> jax.Array:
 
 
 def _over_batch(view: View) -> View:
-  """Maps a function of one example over the batch, after checking what it is given."""
+  """Maps a function of one RGB image over the batch, after checking what it is given.
+
+  Gray images are RGB images with three equal channels: jitter then changes brightness and contrast, and
+  leaves them gray.
+  """
 
   def apply(keys: jax.Array, images: jax.Array, *, view_keys=None, valid=None) -> jax.Array:
     del view_keys, valid
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != jnp.uint8:
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != jnp.uint8:
       raise ValueError(
-        "Image transform: expected uint8 images [batch, rows, columns, 3], "
+        "Image transform: expected uint8 images [batch, rows, columns, 3 or 1], "
         f"found {images.dtype}{list(images.shape)}."
       )
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.shape != images.shape[:1]:
@@ -405,7 +409,7 @@ def _over_batch(view: View) -> View:
         f"Image transform: expected typed keys [{len(images)}], one an image (jax.random.key), "
         f"found {keys.dtype}{list(keys.shape)}."
       )
-    return jax.vmap(view)(keys, images)
+    return jax.vmap(view)(keys, jnp.broadcast_to(images, (*images.shape[:3], 3)))
 
   return apply
 

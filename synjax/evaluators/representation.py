@@ -28,8 +28,10 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
 
   Returns:
     "val/<task>/<metric>" of classes and regressions, and "val/mean/macro_accuracy" over the tasks with
-    classes -> [seeds].
+    classes -> [seeds]; nothing for a dataset without labels.
   """
+  if not _is_labelled(dataset):
+    return {}
   val = _split(dataset.val, frozen.embed)
   probe = _split(dataset.probe, frozen.embed)
   # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
@@ -53,8 +55,10 @@ def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   Returns:
     metric -> [seeds]: "test/<task>/<metric>" of the probes, "test/<task>/knn_<metric>" of tasks with
     classes, and "test/without_<modality>/<task>/<metric>" of probes on what is left when a modality
-    is missing.
+    is missing. Nothing for a dataset without labels.
   """
+  if not _is_labelled(dataset):
+    return {}
   splits = _splits(dataset, frozen.embed)
   scores = _named("test", _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
   scores |= _named("test", _neighbors(config, dataset, splits), ())
@@ -78,13 +82,18 @@ def test_subsets(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
     single modalities first, in fusion order within a name.
 
   Raises:
-    ValueError: the run is not scored by its representation, or there are too many modalities.
+    ValueError: the run is not scored by its representation, there are no labels, or there are too many
+      modalities.
   """
   if "representation" not in config.evaluators:
     raise ValueError(
       "--subsets: expected a run that is scored by its representation, found config.evaluators"
       f" {tuple(config.evaluators)}; a classifier (config.method.name {config.method.name}) has no"
       " probes to compare subsets with: leave --subsets out"
+    )
+  if not _is_labelled(dataset):
+    raise ValueError(
+      f"--subsets: expected data with labels, found none in {dataset.name}; leave --subsets out"
     )
   if len(dataset.modalities) > MAX_SUBSET_MODALITIES:
     raise ValueError(
@@ -112,6 +121,11 @@ def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 def tasks(dataset: Dataset) -> Mapping[str, int]:
   """Returns task -> number of classes of what is scored and has a chance level."""
   return dataset.tasks
+
+
+def _is_labelled(dataset: Dataset) -> bool:
+  """Says whether examples have labels; those that a dataset makes on the device do."""
+  return bool(dataset.tasks or dataset.regressions or dataset.num_classes)
 
 
 def _split(split: Split, embed: Embed, modalities: tuple[str, ...] = ()) -> linear_probe.Split:

@@ -24,8 +24,13 @@ class Supervised(Method):
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
     if dataset.num_classes < 2:
+      found = (
+        f"a regression: {', '.join(dataset.regressions)}" if dataset.regressions else "no labels"
+      )
       raise ValueError(
-        f"config.method.name: {config.method.name} learns from labels, which {dataset.name} lacks"
+        f"config.method.name: {config.method.name} learns from labels: expected classes in"
+        f" {dataset.name}, found {found}; choose comm or infmasking, or, where numbers are classes,"
+        " config.data.label_kind=classes"
       )
     self.model = models.create_classifier(
       config.model,

@@ -110,7 +110,8 @@ def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any
   }
   probed = "representation" in group.config.get("evaluators", ("representation",))
   expected = set(plots) - set(CLASSIFIERS_ONLY if probed else PROBED_ONLY) - {"ntk", "errors"}
-  if plots["errors"]:  # a run may have regressions only
+  unlabelled = group.rows and not group.chance({})
+  if plots["errors"] or unlabelled:  # a run may have regressions only, or nothing to score
     expected.discard("accuracy")
   shown = []
   for kind, figure in plots.items():

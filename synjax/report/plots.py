@@ -24,7 +24,7 @@ CLASS_COLORS = (
 CLASS_MARKERS = "oos^^vvDDs"
 MAX_POINTS = 1500
 MAX_ANCHORS = 5
-NO_TASKS = ("embeddings", "masked", "masked_index")
+NO_TASKS = ("embeddings", "masked", "masked_index", "index", "file", "ids")
 
 
 def new_figure(group: Group, what: str, **size) -> Figure:
@@ -113,7 +113,7 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
   figure = new_figure(group, "Accuracy on the validation split", figsize=(8, 4.5))
   axes = figure.add_subplot(xlabel="epoch" if per_epoch else "step", ylabel="macro accuracy (%)")
   _draw_curves(axes, group, names, per_unit=per_epoch or 1, scale=100)
-  selected = [r for r in group.rows if group.config.get("select_metric") in names]
+  selected = [r for r in group.rows if group.select_metric in names]
   if selected:
     x = [row["best_step"] / (per_epoch or 1) for row in selected]
     y = [100 * row["best_value"] for row in selected]
@@ -153,7 +153,7 @@ def plot_errors(group: Group) -> Figure | None:
     axes.set(xlabel="epoch" if per_epoch else "step", ylabel="mean squared error (1e-4)")
     axes.set_title(task, fontsize=9)
     _draw_curves(axes, group, {name: "ridge probe"}, per_unit=per_epoch or 1, scale=1e4)
-    if group.rows and selection.parse(group.config.get("select_metric") or "")[0] == name:
+    if group.rows and selection.parse(group.select_metric)[0] == name:
       x = [row["best_step"] / (per_epoch or 1) for row in group.rows]
       y = [1e4 * row["best_value"] for row in group.rows]
       axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
@@ -198,7 +198,7 @@ def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
   shape = shapes.get("embeddings", ())
   good = len(shape) == 3 and min(shape[1:]) >= 2 and np.isfinite(arrays["embeddings"]).all()
   tasks = [name for name in shapes if name not in NO_TASKS]
-  good = good and tasks and all(shapes[task][:1] == shape[1:2] for task in tasks)
+  good = good and all(shapes[task][:1] == shape[1:2] for task in tasks)
   good = good and all(len(shapes[task]) == 1 or _is_regression(arrays[task]) for task in tasks)
   if good and "masked" in shapes:
     examples = shapes.get("masked_index", ())
@@ -224,8 +224,8 @@ def plot_projection(group: Group) -> Figure | None:
   PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
   The paper shows t-SNE instead, which has no map for new points and whose distances between groups
   mean nothing. Left: by label of the first task with classes, else by the first output of the first
-  regression, with a colour bar. Right: the K masked views of a few examples, small and hollow, joined
-  to their unmasked embedding.
+  regression, with a colour bar; all alike without labels. Right: the K masked views of a few examples,
+  small and hollow, joined to their unmasked embedding.
   """
   paths = [run.workdir / "embeddings.npz" for run in group.runs]
   path = next((path for path in paths if path.exists()), None)
@@ -241,14 +241,20 @@ def plot_projection(group: Group) -> Figure | None:
   figure = new_figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
   panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
   shown = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
-  draw = _draw_values if _is_regression(arrays[task]) else _draw_classes
-  labels, style = draw(figure, panels, points, arrays[task], task, shown)
-  panels[0].set_title(f"unmasked, by {task}, seed {seed}", fontsize=9)
+  values = task is not None and _is_regression(arrays[task])
+  if values:
+    labels, style = _draw_values(figure, panels, points, arrays[task], task, shown)
+  else:
+    names = group.class_names(task) if task else []
+    found = arrays[task] if task else np.zeros(len(points), int)
+    labels, style = _draw_classes(figure, panels, points, found, task, shown, names)
+  by = f", by {task}" if task else ""
+  panels[0].set_title(f"unmasked{by}, seed {seed}", fontsize=9)
   if masked:
     views = (arrays["masked"][0] - mean) @ directions
     panels[1].scatter(*points[shown].T, s=8, color="lightgray", linewidth=0)
     index = arrays["masked_index"]
-    anchors = _anchors(labels[index], _is_regression(arrays[task]))
+    anchors = _anchors(labels[index], values)
     _draw_masked(
       panels[1], points[index[anchors]], views[:, anchors], labels[index[anchors]], style
     )
@@ -259,21 +265,31 @@ def plot_projection(group: Group) -> Figure | None:
   return figure
 
 
-def _projected_task(arrays: Mapping[str, np.ndarray], group: Group) -> str:
-  """Returns the task that colours the projection: classes before regressions."""
+def _projected_task(arrays: Mapping[str, np.ndarray], group: Group) -> str | None:
+  """Returns the task that colours the projection: classes before regressions; None without labels."""
   tasks = [name for name in arrays if name not in NO_TASKS]
   classes = [name for name in tasks if not _is_regression(arrays[name])]
-  return next((name for name in group.chance({}) if name in classes), (classes or tasks)[0])
+  first = next(iter(classes or tasks), None)
+  return next((name for name in group.chance({}) if name in classes), first)
 
 
-def _draw_classes(figure, panels, points, labels, task, shown):
-  """Draws points by class; returns the labels and what gives a label its style."""
+def _draw_classes(figure, panels, points, labels, task, shown, names):
+  """Draws points by class; returns the classes' numbers and what gives a number its style.
+
+  Labels are what classes are called where they have `names`, else their numbers; without a task all
+  points are of one, and there is no legend.
+  """
+  if names:
+    order = {str(name): k for k, name in enumerate(names)}
+    labels = np.array([order[str(label)] for label in labels])
   labels = labels.astype(int)
   for k in np.unique(labels):
     chosen = points[shown][labels[shown] == k]
-    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=str(k), **_class_style(k))
-  handles = panels[0].get_legend_handles_labels()
-  figure.legend(*handles, title=task, loc="outside center right", fontsize=8, frameon=False)
+    name = str(names[k]) if names else str(k)
+    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=name, **_class_style(k))
+  if task:
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, title=task, loc="outside center right", fontsize=8, frameon=False)
   return labels, _class_style
 
 

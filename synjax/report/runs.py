@@ -206,7 +206,8 @@ class Group:
     data = self.config["data"]
     biased = {True: "biased", False: "unbiased"}.get(data.get("biased"))
     size = data.get("resolution") and f"{data['resolution']} px"
-    modalities = " + ".join(data.get("modalities") or ())
+    used = data.get("modalities") or (self.runs[0].results or {}).get("modalities")
+    modalities = " + ".join(used if "modalities" in data and used else ())
     return ", ".join(filter(None, (self.dataset, biased, modalities, size)))
 
   @property
@@ -217,6 +218,16 @@ class Group:
       f"config {config_hash(self.runs[0].experiment)}, {'seeds' if len(self.seeds) > 1 else 'seed'}"
       f" {', '.join(map(str, self.seeds))}"
     )
+
+  @property
+  def select_metric(self) -> str:
+    """The selection metric, see `selection.choose_metric`; "" while it is not known."""
+    results = self.runs[0].results or {}
+    return results.get("select_metric") or self.config.get("select_metric") or ""
+
+  def class_names(self, task: str) -> list:
+    """What the classes of a task are called, in the order of their numbers; []: by their numbers."""
+    return (self.runs[0].results or {}).get("classes", {}).get(task, [])
 
   @property
   def regressions(self) -> list[str]:

@@ -1,0 +1,259 @@
+"""What the labels of a user's archive mean: classes or numbers, which classes, and what gives them away.
+
+Classes are those that occur in training, numbered in the order in which they first occur there: what they
+are called then changes no number, and their names are kept for reports.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from synjax.data import array_roles
+from synjax.data.npz import Member
+
+KINDS = ("classes", "multilabel", "regression", "none")  # of `config.data.label_kind`
+_ASK = "say which with --config.data.label_kind=classes or --config.data.label_kind=regression"
+_NO_LABELS = "pre-train without labels: --config.data.label_kind=none"
+_CHECKED_FIRST = 1024  # examples: features that survive are checked on all
+_ENOUGH = 8  # examples of one value, below which a feature may follow the label by chance
+
+
+def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
+  """Says what labels are: "classes", "regression" or "none".
+
+  Args:
+    where: file and array, for messages.
+    label: of the training examples; None: there is no such array.
+    asked: `config.data.label_kind`; None: by the dtype, where that leaves no doubt: texts, booleans and
+      integers are classes, fractions a regression, and without an array there are none.
+
+  Returns:
+    The kind.
+
+  Raises:
+    ValueError: the labels are not of the kind asked for, or may be of several.
+  """
+  if asked is not None and asked not in KINDS:
+    raise ValueError(f"config.data.label_kind: expected one of {KINDS}, found {asked!r}")
+  if asked == "multilabel":
+    raise ValueError(
+      "config.data.label_kind: multilabel comes later; use one column: write label[:, k] as label, with"
+      " label_kind=classes"
+    )
+  if asked == "none" or (label is None and asked is None):
+    return "none"
+  if label is None:
+    raise ValueError(f"{where}: expected an array, found none; add it, or {_NO_LABELS}")
+  _check_form(where, label)
+  found, numbers = f"{label.dtype}{list(label.shape)}", label.dtype.kind != "U"
+  matrix = label.ndim == 2 and label.shape[1] > 1
+  whole = not numbers or bool((label == np.floor(label)).all())
+  if asked == "regression":
+    if not numbers:
+      raise ValueError(f"{where}: expected numbers, for label_kind is regression, found {found}")
+    return asked
+  if matrix and (whole or asked):
+    raise ValueError(
+      f"{where}: expected one class or number an example, found {found}; {_of(label)}"
+    )
+  if asked == "classes" and not whole:
+    raise ValueError(f"{where}: expected whole numbers, for label_kind is classes, found fractions")
+  if asked is None and label.dtype.kind == "f" and whole:
+    raise ValueError(
+      f"{where}: expected classes or numbers, found whole numbers such as {_some(label)} as"
+      f" {label.dtype}, which may be either; {_ASK}"
+    )
+  if asked is None and label.dtype.kind == "i" and (label == -1).any():
+    raise ValueError(
+      f"{where}: expected classes, found -1 for {(label == -1).sum()} of {len(label)} examples; if that"
+      " is a class, --config.data.label_kind=classes; if it means no label, leave these examples out, or"
+      f" {_NO_LABELS}"
+    )
+  return "classes" if whole else "regression"
+
+
+def check_presence(path: pathlib.Path, members: Mapping[str, Member], asked: str | None) -> None:
+  """Refuses an archive without `label` in which another array looks like the labels.
+
+  Args:
+    path: of the archive, for messages.
+    members: its arrays.
+    asked: `config.data.label_kind`.
+
+  Raises:
+    ValueError: see above; with "none" that is what was asked for.
+  """
+  similar = [name for name in members if array_roles.looks_like_a_label(name)]
+  if asked != "none" and "label" not in members and similar:
+    raise ValueError(
+      f"{path}: {similar[0]}: expected labels in an array named label, found {', '.join(similar)};"
+      f" rename it, or {_NO_LABELS}"
+    )
+
+
+def _check_form(where: str, label: np.ndarray) -> None:
+  found = f"{label.dtype}{list(label.shape)}"
+  if label.dtype.kind not in "fiubU" or label.ndim not in (1, 2) or not label.size:
+    raise ValueError(
+      f"{where}: expected classes [examples] or numbers [examples, outputs] of at least one example,"
+      f" found {found}"
+    )
+  if label.dtype.kind == "f" and not np.isfinite(label.astype(np.float32)).all():
+    raise ValueError(
+      f"{where}: expected finite numbers, found NaN or infinity; replace them, or leave the examples"
+      " without a label out"
+    )
+
+
+def check_split(where: str, label: np.ndarray) -> np.ndarray:
+  """Returns the labels of a split, texts as str; ValueError where they can be no labels."""
+  label = np.char.decode(label, "utf-8", "replace") if label.dtype.kind == "S" else label
+  _check_form(where, label)
+  return label
+
+
+def _of(label: np.ndarray) -> str:
+  """Says what to do with a matrix of labels."""
+  if label.dtype.kind == "U":
+    return "write one column, label[:, k]"
+  zero_one = np.isin(label, (0, 1)).all()
+  if zero_one and (label.sum(axis=1) == 1).all():
+    return "one-hot classes are written as label.argmax(axis=1); " + _NUMBERS
+  if zero_one:
+    return "several labels an example come later: write one column, label[:, k]; " + _NUMBERS
+  return "write one column, label[:, k]; " + _NUMBERS
+
+
+_NUMBERS = "of numbers to predict, --config.data.label_kind=regression"
+
+
+def _some(label: np.ndarray) -> str:
+  return ", ".join(str(value) for value in np.unique(label)[:3])
+
+
+def classes_of(where: str, label: np.ndarray) -> tuple:
+  """Returns the classes of the training labels in the order in which they first occur.
+
+  Args:
+    where: file and array, for messages.
+    label: [examples] or [examples, 1]: texts, booleans or whole numbers.
+
+  Returns:
+    Their names: str, bool or int.
+
+  Raises:
+    ValueError: fewer than two classes, or about as many as there are examples.
+  """
+  values, first = np.unique(_column(label), return_index=True)
+  if len(values) < 2:
+    raise ValueError(
+      f"{where}: expected at least 2 classes among the training examples, found only {values[0]!s};"
+      f" {_NO_LABELS}"
+    )
+  if len(values) > max(2, len(label) / 2):
+    raise ValueError(
+      f"{where}: expected classes with several examples each, found {len(values)} classes among"
+      f" {len(label)} training examples; names of examples belong into an array ids, of numbers to"
+      " predict --config.data.label_kind=regression"
+    )
+  return tuple(values[np.argsort(first)].tolist())
+
+
+def encode(where: str, label: np.ndarray, classes: Sequence) -> np.ndarray:
+  """Returns the number of every example's class, int32[examples]; -1: not one of `classes`.
+
+  Raises:
+    ValueError: a label is a fraction.
+  """
+  if label.dtype.kind == "f" and (label != np.floor(label)).any():
+    raise ValueError(f"{where}: expected whole numbers, as in train.npz, found fractions")
+  names = np.array(classes)
+  order = np.argsort(names)
+  values = _column(label)
+  place = np.minimum(np.searchsorted(names, values, sorter=order), len(names) - 1)
+  number = order[place]
+  return np.where(names[number] == values, number, -1).astype(np.int32)
+
+
+def _column(label: np.ndarray) -> np.ndarray:
+  """Returns labels [examples]; whole numbers as int64, so that 1.0 and 1 are one class."""
+  label = label.reshape(len(label))
+  return label.astype(np.int64) if label.dtype.kind in "fiu" else label
+
+
+def describe_unknown(label: np.ndarray) -> str:
+  """Counts labels by class: "4 examples: zebra 3, yak 1"."""
+  values, counts = np.unique(_column(label), return_counts=True)
+  named = [f"{v!s} {n}" for v, n in zip(values[:5], counts, strict=False)]
+  return f"{len(label)} examples: {', '.join(named)}{', ...' if len(values) > 5 else ''}"
+
+
+def count(label: np.ndarray, classes: Sequence) -> dict[str, int]:
+  """Returns name of the class -> number of examples; label int[examples] in [0, classes)."""
+  counts = np.bincount(label, minlength=len(classes))
+  return {str(name): int(n) for name, n in zip(classes, counts, strict=True)}
+
+
+def copies(array: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Finds the features that are the label in another form.
+
+  Of classes: features that have one value in every class, and not the same one in all of them, such as
+  the columns of a one-hot label. Of numbers: affine functions of an output. Features of which a value has
+  fewer than 8 examples are left out, for they may follow the label by chance, unless all do.
+
+  Args:
+    array: [examples, ...], without NaN.
+    label: int[examples], or float[examples, outputs].
+
+  Returns:
+    Indices of the features, in the order of the flattened array.
+  """
+  flat = array.reshape(len(array), -1)
+  is_copy = _follows_classes if label.ndim == 1 else _follows_numbers
+  first = flat[:_CHECKED_FIRST], label[:_CHECKED_FIRST]
+  candidates = np.flatnonzero(is_copy(*first))
+  found = candidates[is_copy(flat[:, candidates], label)] if len(candidates) else candidates
+  varying = int((flat[:_CHECKED_FIRST] != flat[0]).any(axis=0).sum())
+  if len(found) >= varying:
+    return found if len(flat) >= _ENOUGH else found[:0]
+  enough = [np.unique(flat[:, f], return_counts=True)[1].min() >= _ENOUGH for f in found]
+  return found[enough] if label.ndim == 1 else found
+
+
+def _follows_classes(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Says which features have one value in every class, but not over all; bool[features]."""
+  same = np.ones(flat.shape[1], bool)
+  for k in np.unique(label):
+    own = flat[label == k]
+    same &= (own == own[0]).all(axis=0)
+  return same & (flat != flat[0]).any(axis=0)
+
+
+def _follows_numbers(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Says which features are an affine function of an output, up to float32; bool[features]."""
+  if len(flat) < _ENOUGH:
+    return np.zeros(flat.shape[1], bool)
+  x, y = (_standardize(part.astype(np.float64)) for part in (flat, label))
+  return (np.abs(x.T @ y) / len(flat) > 1 - 1e-9).any(axis=1)
+
+
+def _standardize(values: np.ndarray) -> np.ndarray:
+  centred = values - values.mean(axis=0)
+  return centred / np.maximum(centred.std(axis=0), np.finfo(float).tiny)
+
+
+def spread_of_scales(array: np.ndarray) -> Mapping[str, float] | None:
+  """Returns the smallest and the largest scale of the features, or None when they are alike.
+
+  The scale of a feature (last axis) is its root mean square over examples and steps. Alike: within a
+  factor of 100 of each other, and the largest within a factor of 100 of 1.
+  """
+  values = array.reshape(-1, array.shape[-1])
+  scales = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=0))
+  scales = scales[scales > 0]
+  if not len(scales):
+    return None
+  low, high = float(scales.min()), float(scales.max())
+  alike = high <= 100 * low and 0.01 <= high <= 100
+  return None if alike else {"smallest": low, "largest": high}

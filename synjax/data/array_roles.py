@@ -1,0 +1,215 @@
+"""Which arrays of a user's archive are modalities, which belong to them, and which are refused.
+
+An archive holds modalities under names of the user's choice and fields with fixed names: `label`, `ids`,
+`<modality>_length`, `<modality>_present`. Where the config does not say which modalities to use, every
+other array must be one beyond doubt: a label that is taken for an input makes a perfect score.
+"""
+
+import difflib
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from synjax.data.npz import Member
+
+FIELDS = ("label", "ids")  # of an archive; those of a modality are its name and one of `ENDINGS`
+ENDINGS = ("length", "present")
+RESERVED = ("label", "index", "ids", "valid", "source")  # what else a batch holds
+KINDS = (
+  "[examples, features], [examples, length, features] or uint8 images"
+  " [examples, rows, columns, 3 or 1]"
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_LABEL_WORDS = {
+  *("target", "targets", "class", "classes", "onehot", "truth", "groundtruth", "gt"),
+  *("annotation", "annotations", "prediction", "predictions", "logits", "outcome"),
+}
+_BOOK_WORDS = {  # at the end of a name
+  *(
+    "mask",
+    "masks",
+    "id",
+    "ids",
+    "uid",
+    "idx",
+    "index",
+    "indices",
+    "length",
+    "lengths",
+    "len",
+    "lens",
+  ),
+  *("split", "fold", "present", "presence", "missing", "absent", "valid", "seqlen", "lenght"),
+}
+_NEARNESS = 0.8  # of two names, as difflib measures it
+
+
+class Roles(NamedTuple):
+  """What the arrays of an archive are for.
+
+  Attributes:
+    modalities: names, in fusion order.
+    ignored: arrays that are not used.
+  """
+
+  modalities: tuple[str, ...]
+  ignored: tuple[str, ...]
+
+
+def assign(path: pathlib.Path, members: Mapping[str, Member], chosen: tuple[str, ...]) -> Roles:
+  """Says what every array of an archive is for.
+
+  Args:
+    path: of the archive, for messages.
+    members: its arrays.
+    chosen: `config.data.modalities`: those to use, whatever their names look like; the others are
+      ignored. (): all that can be modalities; then there must be no array that may be something else.
+
+  Returns:
+    The roles.
+
+  Raises:
+    ValueError: an array is none of this, or looks like a misspelt field of a modality that is used; the
+      message names it and what to do.
+  """
+  taken = {field for name in members for field in _fields_of(name)} & set(members)
+  others = [name for name in members if name not in taken and name not in FIELDS]
+  modalities = chosen or tuple(name for name in others if doubt(members[name]) is None)
+  _check_names(path, members, modalities)
+  known = {*FIELDS, *modalities, *(field for name in modalities for field in _fields_of(name))}
+  rest = [name for name in members if name not in known]
+  for name in modalities:
+    _check_fields(path, name, members, rest)
+  if chosen:
+    return Roles(modalities, tuple(rest))
+  doubts = {name: doubt(members[name]) or "belongs to none of the modalities" for name in rest}
+  if doubts or not modalities:
+    raise ValueError(_refusal(path, members, modalities, doubts))
+  return Roles(modalities, ())
+
+
+def doubt(member: Member) -> str | None:
+  """Says why an array is not taken for a modality without being asked for; None: it is taken."""
+  words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", member.name).lower())
+  if not _NAME.fullmatch(member.name):
+    return "is named with other characters than letters, digits, _ and -"
+  if looks_like_a_label(member.name):
+    return "looks like a label"
+  if words[-1] in _BOOK_WORDS:
+    names = words[-1] in ("id", "uid")
+    return "looks like bookkeeping" + " (names of examples are read from an array ids)" * names
+  return unusable(member)
+
+
+def looks_like_a_label(name: str) -> bool:
+  """Says whether a name is one that labels go by: label_2, y, targets, one_hot, ground_truth ..."""
+  words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+  pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
+  return (
+    any(word.startswith("label") for word in words)
+    or not _LABEL_WORDS.isdisjoint([*words, *pairs])
+    or words[:1] == ["y"]
+  )
+
+
+def unusable(member: Member) -> str | None:
+  """Says why an array cannot be a modality, by its shape and dtype; None: it can."""
+  if member.dtype.hasobject:
+    return f"is {member}: pickled by NumPy, never read (of texts: numpy.array(values, dtype=str))"
+  if member.ndim == 4 and member.dtype == np.uint8 and member.shape[-1] in (1, 3):
+    return None
+  if member.ndim == 3 and member.dtype == np.uint8:
+    return (
+      f"is {member}: images without an axis of channels? add it with array[..., None]; of sequences:"
+      " array.astype(numpy.float32)"
+    )
+  if member.ndim == 4:
+    return f"is {member}: images are uint8, their channels, 3 or 1, the last axis"
+  if member.ndim not in (2, 3) or member.dtype.kind not in "fiub":
+    return f"is {member}"
+  return f"is {member}, without a feature" if 0 in member.shape[1:] else None
+
+
+def describe(member: Member, padded: bool = False) -> str:
+  """Describes a modality in a few words: "sensor [sequence 6 x 3]"."""
+  kind = {2: "vector", 3: "padded sequence" if padded else "sequence", 4: "image"}[member.ndim]
+  numbers = ", integers taken as numbers" if member.ndim < 4 and member.dtype.kind in "iu" else ""
+  return f"{member.name} [{kind} {' x '.join(map(str, member.shape[1:]))}{numbers}]"
+
+
+def _fields_of(name: str) -> tuple[str, ...]:
+  return tuple(f"{name}_{ending}" for ending in ENDINGS)
+
+
+def _check_names(path: pathlib.Path, members: Mapping[str, Member], modalities) -> None:
+  missing = [name for name in modalities if name not in members]
+  if missing:
+    raise ValueError(f"{path}: expected arrays {missing}, found only {sorted(members)}")
+  if len(set(modalities)) < len(modalities):
+    raise ValueError(f"config.data.modalities: expected every name once, found {modalities}")
+  endings = ("_valid", *(f"_{ending}" for ending in ENDINGS))
+  for name in modalities:
+    if name in RESERVED or name.endswith(endings) or not _NAME.fullmatch(name):
+      raise ValueError(
+        f"{path}: {name}: expected another name for a modality: letters, digits, _ and -;"
+        f" {', '.join(RESERVED)} and names that end in {', '.join(endings)} are taken"
+      )
+
+
+def _check_fields(
+  path: pathlib.Path, modality: str, members: Mapping[str, Member], rest: Iterable[str]
+) -> None:
+  """Refuses a length of what has none, and arrays that look like a misspelt field of a modality."""
+  length = f"{modality}_length"
+  if length in members and members[modality].ndim in (2, 4):
+    raise ValueError(
+      f"{path}: {length}: expected none, for {modality} is {members[modality]}, no sequence [examples,"
+      f" length, features]; leave {length} out, or store {modality} as a sequence. (An example without"
+      f" {modality}: {modality}_present)"
+    )
+  sequence = members[modality].ndim == 3
+  for field in _fields_of(modality):
+    if field in members or (field == length and not sequence):
+      continue
+    similar = [
+      name for name in rest if members[name].ndim == 1 and _looks_like(name, field, modality)
+    ]
+    if similar:
+      means = "steps" if field == length else "True: the example has it"
+      raise ValueError(
+        f"{path}: {similar[0]}: expected {field} (one an example; {means}), found a name that nothing"
+        " uses; rename it, or leave it out of the archive"
+      )
+
+
+def _looks_like(name: str, field: str, modality: str) -> bool:
+  """Says whether a name may be meant to be a field, such as text_len or txt_lengths: text_length."""
+  if difflib.SequenceMatcher(None, name.lower(), field.lower()).ratio() >= _NEARNESS:
+    return True
+  stem, _, word = name.lower().rpartition("_")
+  words = {"length": ("len", "seqlen", "steps"), "present": ("missing", "absent", "available")}
+  ending = field.removeprefix(f"{modality}_")
+  close = difflib.SequenceMatcher(None, stem, modality.lower()).ratio() >= _NEARNESS
+  return (close or not stem) and word.startswith((*words[ending], ending))
+
+
+def _refusal(path, members, modalities, doubts: Mapping[str, str]) -> str:
+  """Writes the message about arrays that may be no modalities."""
+  if not doubts:
+    return f"{path}: expected at least one modality, {KINDS}; found only {sorted(members)}"
+  found = "; ".join(f"{name} {reason}" for name, reason in doubts.items())
+  usable = modalities or tuple(n for n in doubts if unusable(members[n]) is None)
+  hint = (
+    f'say what is to be used, such as --config.data.modalities="{usable!r}", or leave the rest out'
+    if usable
+    else f"add a modality, {KINDS}"
+  )
+  rename = "; labels are read from an array named label"
+  rename = rename if "label" not in members and any(map(looks_like_a_label, doubts)) else ""
+  return (
+    f"{path}: {next(iter(doubts))}: expected modalities ({KINDS}), label, ids, <modality>_length and"
+    f" <modality>_present, found: {found}; {hint}{rename}"
+  )
