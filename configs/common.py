@@ -53,9 +53,10 @@ def base_config() -> ConfigDict:
   config.checkpoint_epochs = placeholder(float)
   config.checkpoint_steps = placeholder(int)
 
-  # Workdir of a run of `ensemble` or `unimodal` whose encoders and unimodal heads every method may start
-  # from, seed by seed; "": from scratch.
+  # Workdir of a run that every method may start from, seed by seed, with the encoders, adapters, unimodal
+  # heads and fusion that it has too; "": from scratch.
   config.initialize_from = ""
+  config.initialize_from_other_data = False  # True: although that run was trained on other data
   config.evaluators = ("representation",)  # and / or "classification"
   config.evaluate_train = False  # "classification": score the training split at each evaluation too
   config.ntk_diagnostics = (

@@ -28,7 +28,7 @@ from synjax import parallel
 logger = logging.getLogger("synjax")
 
 
-def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
+def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, Any]]:
   """Reads what another run selected on validation.
 
   Args:
@@ -36,7 +36,8 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
     field: config field that names it, for messages.
 
   Returns:
-    (its config, params, model_state): nested dicts of host arrays [trials, ...].
+    (its config, the fields of its `selection.Selection`: nested dicts of host arrays [trials, ...];
+    empty ones are None).
 
   Raises:
     ValueError: no run there, no checkpoint, or the newest one is damaged.
@@ -60,8 +61,7 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], Any, Any]:
       " it from the checkpoint before"
     ) from error
   checkpointer.close()
-  chosen = tree["selection"]
-  return json.loads(config_file.read_text()), chosen["params"], chosen.get("model_state") or {}
+  return json.loads(config_file.read_text()), tree["selection"]
 
 
 def _checksum(tree: Any) -> list[int]:

@@ -69,6 +69,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "dataset": run.dataset.name,
     "data_fingerprint": run.dataset.fingerprint,
     "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
+    "initialized_from": run.origin,
     "protocol": config["protocol"],
     "modalities": list(run.dataset.modalities),
     "classes": {task: list(names) for task, names in run.dataset.class_names.items()},

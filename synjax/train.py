@@ -26,6 +26,7 @@ from synjax import (
   results,
   selection,
   trial,
+  warm_start,
 )
 from synjax.data import pipeline, stream
 from synjax.evaluators import ntk
@@ -33,7 +34,7 @@ from synjax.metric_writer import MetricWriter
 from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
 from synjax.step_clock import StepClock
-from synjax.train_state import create_train_state, initialize_encoders
+from synjax.train_state import create_train_state
 from synjax.workdir import files, identity
 
 logger = logging.getLogger("synjax")
@@ -152,23 +153,24 @@ class Run:
     state = jax.device_get(
       create_train_state(self.method, create_optimizer, self.trials, self._example())
     )
-    if config.initialize_from:
-      state = initialize_encoders(
-        state, config.initialize_from, self.seeds, self.dataset.modalities
-      )
+    # A run in progress restores its parameters: where they once started may be gone or have changed.
+    self.origin = warm_start.recorded(workdir) if identity.is_trained(workdir) else None
+    if config.initialize_from and not identity.is_trained(workdir):
+      state, self.origin = warm_start.initialize(state, config, self.trials, self.dataset)
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     self._initial = {"state": state, "selection": chosen}  # host arrays
+    self.selection, self.step, self.state = chosen, 0, self.devices.place(state)
 
   def restore(self) -> "Run":
     """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself."""
     self.checkpointer = checkpoint.Checkpointer(self.workdir)
     restored = self.checkpointer.restore(self._initial)
-    found = restored or self._initial
-    self.selection, self.step = found["selection"], int(found["state"].step.max())
-    self.state = self.devices.place(found["state"])
-    del self._initial
     if restored is not None:
+      self.selection, self.step = restored["selection"], int(restored["state"].step.max())
+      self.state = None  # both at once may be too large for the device
+      self.state = self.devices.place(restored["state"])
       logger.info("continuing at step %d of %d", self.step, self.durations.total)
+    del self._initial
     return self
 
   def _example(self):
@@ -342,7 +344,8 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
   run = Run(config, path, trials)
   data_now = identity.describe_data(run.dataset)
   # Not before everything was built: a config that is refused claims no workdir.
-  identity.claim(path, description, data_now, writes=parallel.is_first_host())
+  writes = parallel.is_first_host()
+  identity.claim(path, description, data_now, origin=run.origin, writes=writes)
   run.restore()
   for name, fact in run.dataset.facts.items():
     logger.info("%s: %s", name, fact)

@@ -5,13 +5,9 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from synjax import checkpoint, parallel
+from synjax import parallel
 from synjax.trial import Trial
-
-# Parameters of one modality, by name: what a run may take over from another.
-ENCODER_PARTS = ("encoders", "adapters", "unimodal_heads")
 
 
 @flax.struct.dataclass
@@ -64,49 +60,3 @@ def _quick_options() -> dict[str, Any] | None:
   if jax.default_backend() != "cpu":
     return None
   return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def initialize_encoders(state: TrainState, workdir: str, seeds, modalities) -> TrainState:
-  """Replaces encoders, adapters and unimodal heads by those that another run selected.
-
-  Args:
-    state: host arrays [trials, ...] as created.
-    workdir: of a run of `ensemble` or `unimodal` with the same encoders.
-    seeds: [trials]; each trial takes the parameters of its own seed.
-    modalities: names; those the run did not train keep their initialisation.
-
-  Returns:
-    The new state. The optimizer starts afresh.
-
-  Raises:
-    ValueError: no such run, a seed that it does not have, or parameters of other shapes.
-  """
-  field = "config.initialize_from"
-  config, params, model_state = checkpoint.read_selected(workdir, field)
-  points = config.get("trials") or [
-    {"seed": config["seed"] + i} for i in range(config["num_seeds"])
-  ]
-  known = [point.get("seed", config["seed"]) for point in points]
-  missing = sorted(set(map(int, seeds)) - set(known))
-  if missing:
-    raise ValueError(f"{field}: {workdir} has seeds {known}, but not {missing}")
-  rows = np.array([known.index(int(seed)) for seed in seeds])
-
-  def replace(own, other):
-    taken = dict(own)
-    for modality in modalities:
-      for name in [f"{part}_{modality}" for part in ENCODER_PARTS]:
-        if name in own and name in other:
-          taken[name] = jax.tree.map(lambda x: np.asarray(x)[rows], other[name])
-          shapes = [jax.tree.map(np.shape, tree[name]) for tree in (own, taken)]
-          if shapes[0] != shapes[1]:
-            raise ValueError(
-              f"{field}: {name} of {workdir} has shapes {shapes[1]}, not {shapes[0]}"
-            )
-    return taken
-
-  collections = {
-    name: replace(own, model_state.get(name, {})) if isinstance(own, dict) else own
-    for name, own in state.model_state.items()
-  }
-  return state.replace(params=replace(state.params, params), model_state=collections)

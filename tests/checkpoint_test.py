@@ -186,9 +186,9 @@ def test_selected_arrays_of_another_run_are_checked_against_their_checksum(tmp_p
   checkpointer = checkpoint.Checkpointer(tmp_path)
   checkpointer.save(1, saved)
   checkpointer.close()
-  config, params, model_state = checkpoint.read_selected(str(tmp_path), "field")
-  np.testing.assert_array_equal(params["w"], np.ones(3))
-  assert (config, model_state) == ({"a": 1}, {})
+  config, chosen = checkpoint.read_selected(str(tmp_path), "field")
+  np.testing.assert_array_equal(chosen["params"]["w"], np.ones(3))
+  assert config == {"a": 1}
   checksums = tmp_path / "checkpoints" / "1" / "checksum" / "metadata"
   checksums.write_text("[1, 2]")  # as if bits of the arrays had changed
   with pytest.raises(ValueError, match="checksum"):

@@ -44,7 +44,12 @@ def describe_data(dataset) -> dict[str, Any]:
 
 
 def claim(
-  path: pathlib.Path, config: Mapping[str, Any], data: Mapping[str, Any], *, writes: bool = True
+  path: pathlib.Path,
+  config: Mapping[str, Any],
+  data: Mapping[str, Any],
+  *,
+  origin: Mapping[str, Any] | None = None,
+  writes: bool = True,
 ) -> None:
   """Makes a workdir the one of this config and these data, or checks that it is.
 
@@ -54,6 +59,7 @@ def claim(
     path: output folder.
     config: nested dict of plain values.
     data: of `describe_data`.
+    origin: what its parameters start from, see `warm_start.initialize`; None: from scratch.
     writes: False only checks: of several hosts, only the first one writes.
 
   Raises:
@@ -65,7 +71,7 @@ def claim(
   old = _read_config(path)
   if not is_trained(path):
     if writes:
-      _start(path, config, data)
+      _start(path, config, {"data": data} | ({"initialized_from": origin} if origin else {}))
     return
   differences = [
     line for line in config_differences(old, config) if line.partition(":")[0] not in PLACES
@@ -110,7 +116,7 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
   Raises:
     ValueError: they are others.
   """
-  known = _read_data(path)
+  known = read_data(path)
   if known is None:
     logger.warning(
       "%s: expected the fingerprint of the data it was trained on, found none (a run of an older"
@@ -126,7 +132,8 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
   return known
 
 
-def _read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
+def read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
+  """Returns what a workdir says about the data of its run: name and fingerprint; None: nothing."""
   if (path / RUN).exists():
     return read_json(path / RUN, "record of a run's data", "choose another --workdir")["data"]
   if (path / RESULTS).exists():  # a version that wrote no run.json
@@ -151,7 +158,7 @@ def is_trained(path: pathlib.Path) -> bool:
   return bool(kept) or (path / RESULTS).exists()
 
 
-def _start(path: pathlib.Path, config: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _start(path: pathlib.Path, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
   """Writes who owns a workdir, after removing what a run left that never came to a checkpoint."""
   try:
     path.mkdir(parents=True, exist_ok=True)
@@ -162,7 +169,7 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], data: Mapping[str, Any
   if (path / CONFIG).exists():
     for name in ("metrics.jsonl", "gaussianity.npz"):
       (path / name).unlink(missing_ok=True)
-  _write(path, RUN, {"data": data})
+  _write(path, RUN, record)
   _write(path, CONFIG, config)
 
 
