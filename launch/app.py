@@ -11,11 +11,16 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
+from synjax import stopping
+
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
 def run(main: Callable[[], None]) -> None:
-  """Runs `main()` after the flags are parsed; exits with status 1 on a user error, 2 on a bad flag."""
+  """Runs `main()` after the flags are parsed.
+
+  Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT.
+  """
 
   def start(argv: Sequence[str]) -> None:
     if len(argv) > 1:
@@ -23,10 +28,15 @@ def run(main: Callable[[], None]) -> None:
     _log_to_stderr()
     _cache_compilations()
     _keep_freed_memory()
+    stopping.install()
     try:
-      main()
+      with stopping.catching():
+        main()
     except USER_ERRORS as error:
       _stop(str(error), 1)
+    except stopping.Stopped as stopped:
+      sys.stderr.write(f"{stopped}\n")
+      sys.exit(stopped.status)
 
   app.run(start, flags_parser=_parse)
 

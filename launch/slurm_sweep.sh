@@ -2,12 +2,13 @@
 # One sweep on several machines: sbatch launch/slurm_sweep.sh --config=... --sweep=... --workdir=...
 # The workdir must be on a file system that all nodes see. Submitting the same command again continues
 # where a time limit, a preemption or a failure stopped: finished rows are on disk and are skipped, an
-# unfinished group goes on from its newest checkpoint. Keep the array's size when continuing, so that
+# unfinished group goes on from the step at which it stopped (killed: from its newest checkpoint). Keep the array's size when continuing, so that
 # every row stays with its task; with another size, let all tasks of the old array end first.
 #SBATCH --job-name=synjax-sweep
 #SBATCH --array=0-7
 #SBATCH --cpus-per-task=2
 #SBATCH --time=04:00:00
+#SBATCH --signal=B:TERM@180  # seconds before the limit: enough for a step, a validation and a save
 #SBATCH --requeue
 #SBATCH --output=sweep_%A_%a.log
 #SBATCH --open-mode=append
@@ -15,6 +16,6 @@
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"
 
-# `exec`: SIGTERM of Slurm reaches Python itself, which stops at once; nothing finished is lost.
+# `exec`: the signal reaches Python itself, which finishes the step, saves and names the rows it was at.
 # SLURM_ARRAY_TASK_COUNT counts the tasks of the whole array: number them from 0.
 exec python -m launch.sweep "$@" --shard="${SLURM_ARRAY_TASK_ID}/${SLURM_ARRAY_TASK_COUNT}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 
 import jax
@@ -10,6 +11,8 @@ import optax
 
 SCHEDULES = ("constant", "warmup_cosine")
 OPTIMIZERS = ("adamw", "adam")
+_BIAS = re.compile(r"bias(_.*)?")
+_NORM = re.compile(r"(.*_)?[lb]n\d*")
 TRACED = ("optim.lr", "optim.weight_decay")  # read from the trial, never from the config
 
 
@@ -74,11 +77,15 @@ class Durations:
 def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:
   """Says whether weight decay acts on a parameter.
 
-  No decay for vectors and scalars and for names that contain "bias", "ln" or "bn"; so the class and
-  mask tokens are decayed. InfMasking and CoMM, published optimiser groups.
+  No decay for vectors and scalars, for parameters called "bias" ("bias_ih", ...), for those of a module
+  called "ln" or "bn" ("ln1", "shortcut_bn", ...); so the class and mask tokens are decayed. Only the
+  parameter's own name and its own module's count: those above are called after modalities, which are
+  the user's ("encoders_subnet" holds a "bn"). InfMasking and CoMM, published optimiser groups.
   """
-  name = jax.tree_util.keystr(path, simple=True, separator=".").lower()
-  return parameter.ndim >= 2 and not any(word in name for word in ("bias", "ln", "bn"))
+  *modules, name = jax.tree_util.keystr(path, simple=True, separator="/").lower().split("/")
+  own_module = modules[-1] if len(modules) > 1 else ""  # the outermost is a modality's
+  exempt = _BIAS.fullmatch(name) or _NORM.fullmatch(own_module)
+  return parameter.ndim >= 2 and not exempt
 
 
 def create_schedule(

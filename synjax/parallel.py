@@ -14,7 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax._src import distributed  # its store of keys and values has no public name
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from synjax import stopping
 
 AXIS = "data"
 MODES = ("jit", "pmap")
@@ -105,6 +108,8 @@ def initialize_hosts(coordinator_address: str | None, num_processes: int, proces
 
   Must be called before any other use of jax. `num_processes` 0 lets jax find everything.
   """
+  # Its handler would swallow SIGTERM; `synjax.stopping` does what it is for.
+  jax.config.update("jax_enable_preemption_service", False)
   if jax.config.jax_platforms == "cpu":
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Independent collectives of one program may else meet in another order on the other host and abort.
@@ -114,6 +119,9 @@ def initialize_hosts(coordinator_address: str | None, num_processes: int, proces
     jax.distributed.initialize(coordinator_address, num_processes, process_id)
   else:
     jax.distributed.initialize()
+  hosts = distributed.global_state
+  if hosts.num_processes > 1:
+    stopping.share(hosts.client, hosts.process_id, hosts.num_processes)
 
 
 def is_first_host() -> bool:

@@ -5,13 +5,13 @@ import importlib.metadata
 import json
 import pathlib
 import platform
-import subprocess
 from typing import Any
 
 import jax
 import numpy as np
 
 from synjax import evaluators, selection
+from synjax.workdir import code_version
 from synjax.workdir.files import number, numbers, to_json, write_atomically
 
 PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
@@ -20,22 +20,6 @@ PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 def config_hash(config: dict[str, Any]) -> str:
   """Returns 12 hex characters that identify a config."""
   return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _code_version() -> str:
-  """Returns the git commit of this checkout, with "+changes" when files differ from it."""
-  folder = pathlib.Path(__file__).parent
-  try:
-    git = ["git", "-C", str(folder)]
-    commit = subprocess.run(
-      [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
-    )
-    changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-  except OSError:
-    return "unknown"
-  if commit.returncode:
-    return "unknown"
-  return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
 
 
 def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, Any]:
@@ -63,7 +47,8 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
   return {
     "config": config,
     "config_hash": config_hash(config),
-    "code": _code_version(),
+    "code": code_version.describe(),
+    "sources": code_version.sources(),
     "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
     "hardware": f"{len(run.devices.devices)} x {device.device_kind} ({platform.machine()})",
     "dataset": run.dataset.name,

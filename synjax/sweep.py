@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from synjax import stopping
 from synjax.results import config_hash, read_scores
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
@@ -249,7 +250,7 @@ class Journal:
   def append(self, entries: Iterable[Mapping[str, Any]]) -> None:
     """Adds lines and waits until they are on disk."""
     self._mend()
-    with self._path.open("ab") as file:
+    with stopping.deferred(), self._path.open("ab") as file:
       file.write("".join(to_json(entry) + "\n" for entry in entries).encode())
       file.flush()
       os.fsync(file.fileno())
@@ -326,7 +327,9 @@ def run(
   total, started = sum(map(len, pending)), time.monotonic()
   state = Progress(0, len(pending), 0, 0, total, 0.0)
   for rows in pending:
-    good = _run_group(rows, journal, train, fresh=bool(rerun_ids), keep=keep_workdirs)
+    place = f"of {_name(rows)}, group {state.groups + 1} of {len(pending)}"
+    with stopping.named(lambda place=place: place):
+      good = _run_group(rows, journal, train, fresh=bool(rerun_ids), keep=keep_workdirs)
     done, failed = state.done + good * len(rows), state.failed + (not good) * len(rows)
     left = (time.monotonic() - started) * (total / (done + failed) - 1)
     state = state._replace(groups=state.groups + 1, done=done, failed=failed, seconds_left=left)
@@ -397,6 +400,12 @@ def _run_group(rows: list[Row], journal: Journal, train, *, fresh: bool, keep: b
     shutil.rmtree(workdir, ignore_errors=True)
     shutil.rmtree(aside, ignore_errors=True)
   return good
+
+
+def _name(rows: Sequence[Row], most: int = 3) -> str:
+  """Names rows for one line."""
+  more = f" and {len(rows) - most} more" if len(rows) > most else ""
+  return f"row{'s' * (len(rows) > 1)} {', '.join(row.id for row in rows[:most])}{more}"
 
 
 def _check_result(result: Mapping[str, Any], rows: Sequence[Row]) -> None:

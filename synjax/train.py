@@ -25,6 +25,7 @@ from synjax import (
   parallel,
   results,
   selection,
+  stopping,
   trial,
   warm_start,
 )
@@ -35,7 +36,7 @@ from synjax.predict import Frozen, Predictor
 from synjax.step import make_train_step, make_train_steps
 from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state
-from synjax.workdir import files, identity
+from synjax.workdir import code_version, files, identity, lock
 
 logger = logging.getLogger("synjax")
 
@@ -275,11 +276,10 @@ class Run:
       scores |= self.gaussianity.record(self.step, state.params, state.model_state)
     return scores
 
-  def save(self) -> None:
-    """Saves state and selection."""
-    self.checkpointer.save(
-      self.step, {"state": self.devices.fetch(self.state), "selection": self.selection}
-    )
+  def save(self, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
+    """Saves state and selection, and metrics [trials, steps] of the steps since the last log row."""
+    tree = {"state": self.devices.fetch(self.state), "selection": self.selection}
+    self.checkpointer.save(self.step, tree, unlogged)
 
   def finished(self) -> bool:
     """Says whether all steps are done or every seed has stopped early."""
@@ -338,19 +338,22 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     FloatingPointError: a loss term is not finite.
   """
   path, config = files.resolve(workdir), identity.resolve_paths(config)
+  code_version.describe()  # now: what is edited while it trains did not make the numbers
   description = json.loads(config.to_json_best_effort())
   if trials is not None:
     description["trials"] = [dict(point) for point in trials]
-  run = Run(config, path, trials)
-  data_now = identity.describe_data(run.dataset)
-  # Not before everything was built: a config that is refused claims no workdir.
-  writes = parallel.is_first_host()
-  identity.claim(path, description, data_now, origin=run.origin, writes=writes)
-  run.restore()
-  for name, fact in run.dataset.facts.items():
-    logger.info("%s: %s", name, fact)
-  _warn_of_one_label(run)
   with contextlib.ExitStack() as stack:
+    # Before anything is loaded: who comes second hears of it at once.
+    writes = parallel.is_first_host()
+    stack.enter_context(lock.hold(path / lock.FILE, needed=writes))
+    run = Run(config, path, trials)
+    data_now = identity.describe_data(run.dataset)
+    # Not before everything was built: a config that is refused claims no workdir.
+    identity.claim(path, description, data_now, origin=run.origin, writes=writes)
+    run.restore()
+    for name, fact in run.dataset.facts.items():
+      logger.info("%s: %s", name, fact)
+    _warn_of_one_label(run)
     stack.callback(run.checkpointer.close)
     writer = stack.enter_context(
       MetricWriter(path, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host())
@@ -358,6 +361,7 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     bar = stack.enter_context(
       tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
     )
+    stack.enter_context(stopping.named(lambda: f"at step {run.step} of {run.durations.total}"))
     return _train(run, path, writer, bar)
 
 
@@ -377,12 +381,26 @@ def _warn_of_one_label(run: Run) -> None:
 
 def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dict[str, Any]:
   """Moves a run to its end: the order of log, evaluation and save is what makes resuming exact."""
-  durations, pending, started, first = run.durations, [], time.monotonic(), run.step
+  started, first = time.monotonic(), run.step
   if run.finished() and (path / "results.json").exists():
     try:
       return results.read(path)
     except ValueError as error:
       logger.warning("%s is damaged (%s): scoring again", path / "results.json", error)
+  with stopping.deferred():
+    _do_steps(run, writer, bar)
+  seconds = time.monotonic() - started
+  content = results.build(path, run, seconds=seconds, steps=run.step - first)
+  if "representation" in run.config.evaluators:
+    export.write_embeddings(path, run)
+  if parallel.is_first_host():
+    results.write(path, content)
+  return content
+
+
+def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
+  """Trains to the end, or until a signal asks to stop; what was done is saved then."""
+  durations, started, first, pending = run.durations, time.monotonic(), run.step, _restored(run)
   while not run.finished():
     begin, active = run.step, run.selection.active
     metrics = run.advance()
@@ -394,10 +412,9 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
     if done or any(
       run.step % every == 0 for every in (durations.log, durations.eval, durations.checkpoint)
     ):
-      steps, metrics = _collect(run.devices, pending)
+      metrics = _checked(run, pending, active)
       pending = []
       run.clock.stop(run.step)
-      check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
       means = _step_means(metrics)
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
       loss = sum(value[active].mean() for name, value in means.items() if name.endswith("loss"))
@@ -406,17 +423,29 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
       scores = run.evaluate()
       writer.write(run.step, scores)
       logger.info("step %d: %s", run.step, _one_line(scores, run.select_metric))
-    if run.finished() or run.step % durations.checkpoint == 0:
-      run.save()
+    stop = stopping.due()  # asked at every step: all hosts count them
+    if run.finished() or stop or run.step % durations.checkpoint == 0:
+      run.save(_checked(run, pending, active) if pending else None)
+    if stop:
+      return
     if not pending:  # all that was queued is done: what follows is steps again
       run.clock.restart(run.step)
-  seconds = time.monotonic() - started
-  content = results.build(path, run, seconds=seconds, steps=run.step - first)
-  if "representation" in run.config.evaluators:
-    export.write_embeddings(path, run)
-  if parallel.is_first_host():
-    results.write(path, content)
-  return content
+
+
+def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the metrics of the pending calls, [trials, steps], when all are finite."""
+  steps, metrics = _collect(run.devices, pending)
+  check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
+  return metrics
+
+
+def _restored(run: Run) -> list[tuple[range, dict[str, jax.Array]]]:
+  """Returns, as one call, the steps that were done before a stop and are in no log row yet."""
+  metrics = run.checkpointer.unlogged
+  if not metrics:
+    return []
+  (count,) = {value.shape[1] for value in metrics.values()}
+  return [(range(run.step - count, run.step), run.devices.place(metrics))]
 
 
 def _collect(devices, pending) -> tuple[range, dict[str, np.ndarray]]:

@@ -110,3 +110,22 @@ def test_an_unknown_optimizer_is_refused():
     optim.create_optimizer(
       config(name="sgd"), dict.fromkeys(optim.TRACED, 0.1), steps_per_epoch=1, total_steps=1
     )
+
+
+@pytest.mark.parametrize("modality", ["subnet", "lnorm", "bn", "ln1", "bias", "bias_m", "url"])
+def test_decay_does_not_depend_on_the_names_of_modalities(modality):
+  """spec/infmasking.md 8: matrices are decayed, biases (of any rank) and norms are not."""
+  matrix, block = jnp.zeros((2, 2)), jnp.zeros((1, 2, 2))
+  tree = lambda name: {  # noqa: E731
+    f"encoders_{name}": {
+      "kernel": matrix, "conv": {"kernel": block, "bias": jnp.zeros(2)},
+      "recurrent": {"bias_ih": matrix}, "ln1": {"scale": matrix}, "shortcut_bn": {"bias": matrix},
+    },
+    f"adapters_{name}": {"kernel": matrix, "bias": matrix, "cls_token": block},
+  }  # fmt: skip
+  leaves = lambda name: jax.tree.leaves(  # noqa: E731
+    jax.tree_util.tree_map_with_path(optim.decays, tree(name))
+  )
+  assert leaves(modality) == leaves("vision")
+  # in the order of sorted paths: adapters' bias, cls_token, kernel; encoders' conv, kernel, ln1, ...
+  assert leaves(modality) == [False, True, True, False, True, True, False, False, False]

@@ -42,8 +42,15 @@ def hold(path: str | os.PathLike, what: str = "a run", *, needed: bool = True) -
     return
   path = pathlib.Path(path)
   missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
-  path.parent.mkdir(parents=True, exist_ok=True)
-  descriptor = _open(path, what)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path, what)
+  except InUse:
+    raise
+  except OSError as error:
+    raise OSError(
+      f"{path.parent}: cannot write there ({error}); choose a folder you may write to, with free space"
+    ) from error
   try:
     yield descriptor is not None
   finally:

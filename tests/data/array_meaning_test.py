@@ -1,4 +1,4 @@
-"""What an array of a user means: which are inputs, which classes there are, which examples lack a modality."""
+"""What an array of a user means: which are inputs, which classes there are, which lack a modality."""
 
 import io
 import zipfile
@@ -393,24 +393,26 @@ def test_examples_may_lack_a_modality(tmp_path, how):
 
 ABSENT = {
   "rows of NaN": (
-    dict(
-      sensor=lambda f: np.where(np.arange(len(f["label"]))[:, None, None] % 8, f["sensor"], np.nan)
-    ),
+    {
+      "sensor": lambda f: np.where(
+        np.arange(len(f["label"]))[:, None, None] % 8, f["sensor"], np.nan
+      )
+    },
     r"sensor: .*5 rows \(0, 8, 16, 24, 32\).*sensor_present = False",
   ),
   "a NaN": (
-    dict(table=lambda f: np.where(f["table"] == f["table"][3, 2], np.nan, f["table"])),
+    {"table": lambda f: np.where(f["table"] == f["table"][3, 2], np.nan, f["table"])},
     "table: expected finite numbers, found NaN or infinity in row 3; .*table_present",
   ),
   "presence of another kind": (
-    dict(table_present=lambda f: np.arange(len(f["label"]))),
+    {"table_present": lambda f: np.arange(len(f["label"]))},
     r"table_present: expected booleans .*found int64\[40\]",
   ),
   "presence against length": (
-    dict(
-      sensor_length=lambda f: np.where(np.arange(len(f["label"])) == 6, 0, 2),
-      sensor_present=lambda f: np.ones(len(f["label"]), bool),
-    ),
+    {
+      "sensor_length": lambda f: np.where(np.arange(len(f["label"])) == 6, 0, 2),
+      "sensor_present": lambda f: np.ones(len(f["label"]), bool),
+    },
     "sensor_length: expected at least 1 where sensor_present is True, found 0 in row 6",
   ),
   "examples without anything": (
