@@ -221,6 +221,35 @@ def copies(array: np.ndarray, label: np.ndarray) -> np.ndarray:
   return found[enough] if label.ndim == 1 else found
 
 
+def separators(array: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Finds the features that tell all classes apart: the values of one class lie all beyond another's.
+
+  Classes with fewer than 8 examples make none, for there it may be chance.
+
+  Args:
+    array: [examples, ...], without NaN.
+    label: int[examples].
+
+  Returns:
+    Indices of the features, in the order of the flattened array.
+  """
+  flat, (values, counts) = array.reshape(len(array), -1), np.unique(label, return_counts=True)
+  if len(values) < 2 or counts.min() < _ENOUGH:
+    return np.zeros(0, int)
+  first = _separate(flat[:_CHECKED_FIRST], label[:_CHECKED_FIRST])
+  candidates = np.flatnonzero(first)
+  return candidates[_separate(flat[:, candidates], label)]
+
+
+def _separate(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Says of which features the ranges of the classes do not overlap, bool[features]."""
+  parts = [flat[label == k] for k in np.unique(label)]
+  low, high = np.array([p.min(axis=0) for p in parts]), np.array([p.max(axis=0) for p in parts])
+  order = low.argsort(axis=0)
+  low, high = (np.take_along_axis(bound, order, axis=0) for bound in (low, high))
+  return (high[:-1] < low[1:]).all(axis=0)
+
+
 def _follows_classes(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
   """Says which features have one value in every class, but not over all; bool[features]."""
   same = np.ones(flat.shape[1], bool)
@@ -246,10 +275,10 @@ def _standardize(values: np.ndarray) -> np.ndarray:
 def spread_of_scales(array: np.ndarray) -> Mapping[str, float] | None:
   """Returns the smallest and the largest scale of the features, or None when they are alike.
 
-  The scale of a feature (last axis) is its root mean square over examples and steps. Alike: within a
+  The scale of a feature (last axis) is its root mean square over the first examples. Alike: within a
   factor of 100 of each other, and the largest within a factor of 100 of 1.
   """
-  values = array.reshape(-1, array.shape[-1])
+  values = array[:_CHECKED_FIRST].reshape(-1, array.shape[-1])
   scales = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=0))
   scales = scales[scales > 0]
   if not len(scales):

@@ -22,7 +22,7 @@ def list_modalities(
 def look_for_labels(
   path: pathlib.Path, train: Found, modalities: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, str]:
-  """Looks for the label among the inputs, see `array_labels.copies`.
+  """Looks for the label among the inputs, see `array_labels.copies` and `separators`.
 
   Args:
     path: of the archive, for messages.
@@ -36,24 +36,48 @@ def look_for_labels(
   Raises:
     ValueError: a modality holds the label.
   """
-  facts = {}
-  for name in modalities if "label" in train else ():
+  facts: dict[str, str] = {}
+  for name in modalities:
     here = array_split.present(train, name)
-    found = array_labels.copies(train[name][here], train["label"][here])
-    if not len(found):
-      continue
-    shape = train[name].shape[1:]
-    places = [list(map(int, np.unravel_index(i, shape))) for i in found[:3]]
-    what = f"{len(found)} of its {np.prod(shape)} features, such as {places[0]},"
-    if name not in chosen:
+    if not here.any():
       raise ValueError(
-        f"{path}: {name}: expected an input, found the label in another form: {what} follow it exactly in"
-        f" all {here.sum()} training examples; leave them out of the archive, or say that they are"
-        " inputs by naming all modalities in --config.data.modalities"
+        f"{path}: {name}: expected training examples that have it, found none; leave it out"
       )
-    facts[f"label in {name}"] = (
-      f"{what} follow the label exactly in training: scores will be perfect"
-    )
+    if "label" not in train:
+      continue
+    values, label = train[name][here], train["label"][here]
+    found = array_labels.copies(values, label)
+    if len(found) and name not in chosen:
+      raise ValueError(
+        f"{path}: {name}: expected an input, found the label in another form:"
+        f" {_features(found, values.shape[1:])} follow it exactly in all {here.sum()} training examples;"
+        " leave them out of the archive, or say that they are inputs by naming all modalities in"
+        " --config.data.modalities"
+      )
+    apart = array_labels.separators(values, label) if label.ndim == 1 else found
+    for kind, features in (("follow the label exactly", found), ("tell all classes apart", apart)):
+      if len(features):
+        said = (
+          f"{_features(features, values.shape[1:])} {kind} in training: is it made of the label?"
+        )
+        facts.setdefault(f"label in {name}", said)
+    facts |= _label_in_fields(train, name)
+  return facts
+
+
+def _features(index: np.ndarray, shape: tuple[int, ...]) -> str:
+  """Names features: "2 of its 12 features, such as [0, 3],"."""
+  place = list(map(int, np.unravel_index(index[0], shape)))
+  return f"{len(index)} of its {np.prod(shape)} features, such as {place},"
+
+
+def _label_in_fields(train: Found, name: str) -> dict[str, str]:
+  """Says where the length or the presence of a modality gives the label away."""
+  facts = {}
+  for ending in array_roles.ENDINGS:
+    field = train.get(f"{name}_{ending}")
+    if field is not None and len(array_labels.copies(field[:, None], train["label"])):
+      facts[f"label in {name}_{ending}"] = "follows the label exactly in training"
   return facts
 
 

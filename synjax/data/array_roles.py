@@ -118,7 +118,10 @@ def looks_like_a_label(name: str) -> bool:
 def unusable(member: Member) -> str | None:
   """Says why an array cannot be a modality, by its shape and dtype; None: it can."""
   if member.dtype.hasobject:
-    return f"is {member}: pickled by NumPy, never read (of texts: numpy.array(values, dtype=str))"
+    return (
+      f"is {member}: pickled by NumPy, never read (texts: numpy.array(values, dtype=str); sequences of"
+      " different lengths: pad them at the end)"
+    )
   if member.ndim == 4 and member.dtype == np.uint8 and member.shape[-1] in (1, 3):
     return None
   if member.ndim == 3 and member.dtype == np.uint8:
@@ -128,6 +131,8 @@ def unusable(member: Member) -> str | None:
     )
   if member.ndim == 4:
     return f"is {member}: images are uint8, their channels, 3 or 1, the last axis"
+  if member.ndim == 1 and member.dtype.kind in "fiub":
+    return f"is {member} (a feature of one number an example: array[:, None])"
   if member.ndim not in (2, 3) or member.dtype.kind not in "fiub":
     return f"is {member}"
   return f"is {member}, without a feature" if 0 in member.shape[1:] else None

@@ -41,6 +41,10 @@ def read(
       raise ValueError(f"{path}: expected arrays ['label'], found only {sorted(members)}")
     where = f"{path}: label"
     found["label"] = array_labels.check_split(where, _read_plain(where, members["label"]))
+  for name in modalities:
+    reason = array_roles.unusable(members[name])
+    if reason:
+      raise ValueError(f"{path}: {name}: expected {array_roles.KINDS}; it {reason}")
   sizes = {name: members[name].shape[:1] for name in (*modalities, *found)}
   if len(set(sizes.values())) > 1:
     counts = {name: shape[0] for name, shape in sizes.items()}
@@ -76,9 +80,6 @@ def _read_plain(where: str, member: Member) -> np.ndarray:
 def _read_modality(path: pathlib.Path, members: Mapping[str, Member], name: str) -> Found:
   """Reads a modality with its lengths and presence."""
   where, member = f"{path}: {name}", members[name]
-  reason = array_roles.unusable(member)
-  if reason:
-    raise ValueError(f"{where}: expected {array_roles.KINDS}; it {reason}")
   array, count = member.read(), member.shape[0]
   found: Found = {}
   here = np.ones(count, bool)
@@ -129,7 +130,7 @@ def _check_values(where: str, name: str, array: np.ndarray, here: np.ndarray) ->
 
 def _check_token_ids(where: str, array: np.ndarray) -> None:
   """Refuses integers that look like ids of tokens: numbers that mean nothing by their size."""
-  if array.dtype.kind not in "iu" or array.ndim != 2 or array.min() < 0 or array.max() < _BYTES:
+  if array.dtype.kind not in "iu" or array.min() < 0 or array.max() < _BYTES:
     return
   distinct = len(np.unique(array[:_ROWS_LOOKED_AT]))
   if distinct >= _MANY:

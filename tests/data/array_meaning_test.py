@@ -200,6 +200,20 @@ def test_a_copy_of_a_number_to_predict_is_found_and_a_relative_is_not(tmp_path):
     load(write(tmp_path / "copy", make(0)))
 
 
+def test_what_alone_gives_the_label_away_is_said(tmp_path):
+  def change(_, found):
+    score = found["table"][:, 1] + np.sign(found["table"][:, 1])
+    found["label"] = (score > 0).astype(int)
+    found["innocent"] = np.c_[found["table"][:, 0], score]
+    found["sensor_length"] = 2 + found["label"]
+
+  facts = load(write(tmp_path, change)).facts
+  assert "[1], tell all classes apart" in facts["label in innocent"]
+  assert facts["label in table"].startswith("1 of its 4 features, such as [1],")
+  assert "label in sensor" not in facts
+  assert "exactly" in facts["label in sensor_length"]
+
+
 def test_features_that_follow_few_examples_by_chance_are_no_copies():
   rng = np.random.default_rng(0)
   label = (np.arange(200) < 2).astype(int)  # two examples of one class
@@ -352,6 +366,11 @@ def test_ids_of_tokens_are_no_quantities(tmp_path):
     ValueError, match=r"tokens: expected numbers, found int64 .*ids of tokens.*float32"
   ):
     load(write(tmp_path / "ids", tokens))
+  stacked = add(
+    bert=lambda f: np.random.default_rng(1).integers(0, 30522, (len(f["label"]), 3, 12))
+  )
+  with pytest.raises(ValueError, match="bert: expected numbers, .*ids of tokens"):
+    load(write(tmp_path / "stacked", stacked))
   counts = add(counts=lambda f: np.random.default_rng(1).integers(0, 30, (len(f["label"]), 12)))
   dataset = load(write(tmp_path / "counts", counts))
   assert "counts [vector 12, integers taken as numbers]" in dataset.facts["modalities"]
@@ -414,6 +433,10 @@ ABSENT = {
       "sensor_present": lambda f: np.ones(len(f["label"]), bool),
     },
     "sensor_length: expected at least 1 where sensor_present is True, found 0 in row 6",
+  ),
+  "nobody has it": (
+    {"sensor_present": lambda f: np.zeros(len(f["label"]), bool)},
+    "sensor: expected training examples that have it, found none",
   ),
   "examples without anything": (
     dict.fromkeys(("sensor_present", "table_present"), lambda f: np.arange(len(f["label"])) != 7),
