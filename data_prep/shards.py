@@ -260,7 +260,9 @@ def _locked(final: pathlib.Path):
     with lock.hold(final.with_name(".lock"), "a conversion") as alone:
       yield alone
   except lock.InUse as error:
-    raise ConversionError(f"{final}: another process is writing this data set. ({error})") from None
+    raise ConversionError(
+      f"{final}: another process is writing this data set. ({error}.)"
+    ) from None
 
 
 def _remove_leftovers(final: pathlib.Path) -> None:

@@ -12,8 +12,9 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from synjax import stopping
+from synjax.workdir import lock
 
-USER_ERRORS = (ValueError, OSError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -6,7 +6,10 @@ same data and seeds, also the synergy subset: the test examples that every unimo
 --subsets, of probed runs, also what every subset of the modalities is worth, as scores and `subsets.png`.
 """
 
+import contextlib
 import json
+import logging
+import pathlib
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -15,7 +18,9 @@ from launch import app
 from synjax import evaluators, export, train
 from synjax.evaluators import classification, representation
 from synjax.report.subset_plots import plot_subsets
-from synjax.workdir import files, identity
+from synjax.workdir import files, identity, lock
+
+logger = logging.getLogger("synjax")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
@@ -29,6 +34,19 @@ flags.mark_flag_as_required("workdir")
 
 def main() -> None:
   """Runs the command."""
+  path = files.resolve(_WORKDIR.value)
+  with contextlib.ExitStack() as stack:
+    alone = True
+    try:
+      stack.enter_context(lock.hold(path / lock.FILE, "an evaluation"))
+    except lock.InUse as error:
+      logger.warning("%s. Meanwhile its newest checkpoint is scored", error)
+      alone = False
+    _evaluate(path, alone)
+
+
+def _evaluate(path: pathlib.Path, alone: bool) -> None:
+  """Scores the run and writes what it finds; embeddings.npz, which a run writes too, only if `alone`."""
   run = _load("--workdir", _WORKDIR.value)
   # First of all: a run that has no such scores is refused before anything is computed.
   subsets = _test_subsets(run) if _SUBSETS.value else {}
@@ -41,7 +59,6 @@ def main() -> None:
     name: {str(seed): float(v) for seed, v in zip(run.seeds, value, strict=True)}
     for name, value in found.items()
   }
-  path = files.resolve(_WORKDIR.value)
   content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
   files.write_atomically(path / "evaluation.json", files.to_json(content, indent=2))
   if subsets:
@@ -53,7 +70,10 @@ def main() -> None:
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
   if "representation" in run.config.evaluators:
     splits = ("probe", "val", "test")
-    print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, splits)}")
+    if alone:
+      print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, splits)}")
+    else:
+      print("embeddings: left to the run in progress")
   run.checkpointer.close()
 
 
@@ -76,7 +96,7 @@ def _load(flag: str, workdir: str) -> train.Run:
     config.data.data_dir = _DATA_DIR.value
   run = train.Run(identity.resolve_paths(config), path, trials)
   identity.check_data(flag, path, identity.describe_data(run.dataset))
-  if run.restore().step == 0:
+  if run.restore(read_only=True).step == 0:
     raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
   return run
 

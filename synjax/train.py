@@ -25,6 +25,7 @@ from synjax import (
   parallel,
   results,
   selection,
+  step_metrics,
   stopping,
   trial,
   warm_start,
@@ -41,58 +42,6 @@ from synjax.workdir import code_version, files, identity, lock
 logger = logging.getLogger("synjax")
 
 Points = Sequence[Mapping[str, Any]] | None  # trials as plain dicts, see `trial.stack`
-
-
-def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, folder) -> None:
-  """Stops the run when a loss term is not finite.
-
-  Args:
-    metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0,
-      and "ntk/..." never: a source that a batch lacks has none.
-    steps: the steps' numbers.
-    seeds: [trials].
-    active: bool[trials]; trials that have stopped are not looked at.
-    folder: where the last good checkpoint is, for the message.
-
-  Raises:
-    FloatingPointError: naming the first step, the seed and the terms.
-  """
-  bad = {
-    name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
-    for name, value in metrics.items()
-    if not name.startswith("ntk/")
-  }
-  steps_with = np.any([b.any(axis=0) for b in bad.values()], axis=0)
-  if not steps_with.any():
-    return
-  first = int(np.argmax(steps_with))
-  named = [
-    f"{name} = {metrics[name][i, first]} (seed {seeds[i]})"
-    for name, b in bad.items()
-    for i in np.flatnonzero(b[:, first])
-  ]
-  raise FloatingPointError(
-    f"step {steps[first]}: not finite: {', '.join(named)}. Training stopped; {folder} is as it was"
-    " before. Try a lower config.optim.lr, a higher temperature, or config.dtype=float32."
-  )
-
-
-def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:
-  """Returns 1 where the phase that the metric belongs to ran, 0 where it did not; [trials, steps]."""
-  phase = name.partition("/")[0]
-  return metrics.get(f"{phase}/active", np.ones_like(metrics[name]))
-
-
-def _step_means(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Averages [trials, steps] over the steps on which a metric was computed."""
-  means = {}
-  for name, value in metrics.items():
-    ran = _phase_active(metrics, name) > 0
-    if name.startswith("ntk/"):
-      ran &= np.isfinite(value)
-    if ran.any():
-      means[name] = np.where(ran, value, 0).sum(axis=1) / np.maximum(ran.sum(axis=1), 1)
-  return means
 
 
 class Run:
@@ -162,9 +111,13 @@ class Run:
     self._initial = {"state": state, "selection": chosen}  # host arrays
     self.selection, self.step, self.state = chosen, 0, self.devices.place(state)
 
-  def restore(self) -> "Run":
-    """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself."""
-    self.checkpointer = checkpoint.Checkpointer(self.workdir)
+  def restore(self, *, read_only: bool = False) -> "Run":
+    """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself.
+
+    Args:
+      read_only: True only looks: another process may be training here.
+    """
+    self.checkpointer = checkpoint.Checkpointer(self.workdir, read_only=read_only)
     restored = self.checkpointer.restore(self._initial)
     if restored is not None:
       self.selection, self.step = restored["selection"], int(restored["state"].step.max())
@@ -415,7 +368,7 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       metrics = _checked(run, pending, active)
       pending = []
       run.clock.stop(run.step)
-      means = _step_means(metrics)
+      means = step_metrics.average(metrics)
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
       loss = sum(value[active].mean() for name, value in means.items() if name.endswith("loss"))
       _log_progress(run, loss, time.monotonic() - started, first)
@@ -434,8 +387,8 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
 
 def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:
   """Returns the metrics of the pending calls, [trials, steps], when all are finite."""
-  steps, metrics = _collect(run.devices, pending)
-  check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
+  steps, metrics = step_metrics.collect(run.devices, pending)
+  step_metrics.check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
   return metrics
 
 
@@ -446,16 +399,6 @@ def _restored(run: Run) -> list[tuple[range, dict[str, jax.Array]]]:
     return []
   (count,) = {value.shape[1] for value in metrics.values()}
   return [(range(run.step - count, run.step), run.devices.place(metrics))]
-
-
-def _collect(devices, pending) -> tuple[range, dict[str, np.ndarray]]:
-  """Fetches the metrics of several calls and joins them along steps."""
-  fetched = [(steps, devices.fetch(metrics)) for steps, metrics in pending]
-  joined = {
-    name: np.concatenate([metrics[name][:, : len(steps)] for steps, metrics in fetched], axis=1)
-    for name in fetched[0][1]
-  }
-  return range(fetched[0][0].start, fetched[-1][0].stop), joined
 
 
 def _log_progress(run: Run, loss: float, seconds: float, first: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from synjax import optim, train, trial
+from synjax import optim, step_metrics, train, trial
 from synjax.data import pipeline
 from synjax.methods.base import Info, Method, Out, Phase
 from synjax.step import make_train_step
@@ -79,12 +79,12 @@ def test_a_phase_that_did_not_run_neither_stops_the_run_nor_enters_a_mean():
     "outer/loss": np.array([[nan, 5.0]]),
     "outer/active": np.array([[0.0, 1.0]]),
   }
-  train.check_finite(metrics, range(2), [0], [True], "folder")
-  means = train._step_means(metrics)
+  step_metrics.check_finite(metrics, range(2), [0], [True], "folder")
+  means = step_metrics.average(metrics)
   np.testing.assert_allclose([means["inner/loss"][0], means["outer/loss"][0]], [2, 5])
   metrics["outer/loss"][0, 1] = np.inf
   with pytest.raises(FloatingPointError, match="step 1.*outer/loss = inf"):
-    train.check_finite(metrics, range(2), [0], [True], "folder")
+    step_metrics.check_finite(metrics, range(2), [0], [True], "folder")
 
 
 def test_a_transform_gets_the_gradient_of_every_loss_the_signals_and_keeps_its_state():

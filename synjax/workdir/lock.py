@@ -15,8 +15,11 @@ FILE = ".lock"  # of a folder
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
-class InUse(OSError):
-  """Another process holds the lock; the message names it, and says what to do."""
+class InUse(Exception):
+  """Another process holds the lock; the message names it, and says what to do.
+
+  No OSError: for a sweep, what is in progress elsewhere is no row that failed.
+  """
 
 
 @contextlib.contextmanager
@@ -27,7 +30,7 @@ def hold(path: str | os.PathLike, what: str = "a run", *, needed: bool = True) -
 
   Args:
     path: the lock's file; its folder is created, and removed again if nothing else was put there.
-    what: is in progress while the lock is held, for messages.
+    what: is in progress while the lock is held, for those who come second.
     needed: False holds none: of several hosts of one run only the first locks.
 
   Yields:
@@ -45,8 +48,6 @@ def hold(path: str | os.PathLike, what: str = "a run", *, needed: bool = True) -
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path, what)
-  except InUse:
-    raise
   except OSError as error:
     raise OSError(
       f"{path.parent}: cannot write there ({error}); choose a folder you may write to, with free space"
@@ -70,14 +71,19 @@ def _open(path: pathlib.Path, what: str) -> int | None:
       fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
       if _is_at(path, descriptor):
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"pid {os.getpid()} on host {socket.gethostname()}\n".encode())
+        os.write(
+          descriptor,
+          f"{what} is in progress: pid {os.getpid()} on host {socket.gethostname()}\n".encode(),
+        )
         return descriptor
     except BlockingIOError:
-      holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "another process"
+      holder = (
+        os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "another one is at work"
+      )
       os.close(descriptor)
       raise InUse(
-        f"{path.parent}: expected no other process here, found that {what} is in progress: {holder};"
-        " wait for it, or stop it"
+        f"{path.parent}: expected no other process here, found that {holder}; wait for it, or stop"
+        " it"
       ) from None
     except OSError as error:
       os.close(descriptor)

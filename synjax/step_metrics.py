@@ -1,0 +1,72 @@
+"""Metrics of training steps: from the calls that computed them to what is logged."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from synjax.parallel import Devices
+
+
+def collect(
+  devices: Devices, pending: Sequence[tuple[range, Any]]
+) -> tuple[range, dict[str, np.ndarray]]:
+  """Fetches the metrics of calls in a row, (steps, name -> [trials, steps or more]), and joins them."""
+  fetched = [(steps, devices.fetch(metrics)) for steps, metrics in pending]
+  joined = {
+    name: np.concatenate([metrics[name][:, : len(steps)] for steps, metrics in fetched], axis=1)
+    for name in fetched[0][1]
+  }
+  return range(fetched[0][0].start, fetched[-1][0].stop), joined
+
+
+def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, folder) -> None:
+  """Stops the run when a loss term is not finite.
+
+  Args:
+    metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0,
+      and "ntk/..." never: a source that a batch lacks has none.
+    steps: the steps' numbers.
+    seeds: [trials].
+    active: bool[trials]; trials that have stopped are not looked at.
+    folder: where the last good checkpoint is, for the message.
+
+  Raises:
+    FloatingPointError: naming the first step, the seed and the terms.
+  """
+  bad = {
+    name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
+    for name, value in metrics.items()
+    if not name.startswith("ntk/")
+  }
+  steps_with = np.any([b.any(axis=0) for b in bad.values()], axis=0)
+  if not steps_with.any():
+    return
+  first = int(np.argmax(steps_with))
+  named = [
+    f"{name} = {metrics[name][i, first]} (seed {seeds[i]})"
+    for name, b in bad.items()
+    for i in np.flatnonzero(b[:, first])
+  ]
+  raise FloatingPointError(
+    f"step {steps[first]}: not finite: {', '.join(named)}. Training stopped; {folder} is as it was"
+    " before. Try a lower config.optim.lr, a higher temperature, or config.dtype=float32."
+  )
+
+
+def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """Returns 1 where the phase that the metric belongs to ran, 0 where it did not; [trials, steps]."""
+  phase = name.partition("/")[0]
+  return metrics.get(f"{phase}/active", np.ones_like(metrics[name]))
+
+
+def average(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """Averages [trials, steps] over the steps on which a metric was computed."""
+  means = {}
+  for name, value in metrics.items():
+    ran = _phase_active(metrics, name) > 0
+    if name.startswith("ntk/"):
+      ran &= np.isfinite(value)
+    if ran.any():
+      means[name] = np.where(ran, value, 0).sum(axis=1) / np.maximum(ran.sum(axis=1), 1)
+  return means
