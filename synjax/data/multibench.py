@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from synjax.data import pipeline, sequence_views, stored, transforms
-from synjax.data.shards import Shards
+from synjax.data.shards import Shards, hash_array
 
 NONFINITE = ("parity", "clean")
 LABEL_RULES = ("gt0", "ge0")
@@ -30,7 +30,10 @@ _LARGEST = 1e6  # of a cleaned value
 _FORCE_READINGS = 32  # the last ones of the 50 of a step
 _VAL_SHARE = 0.1  # of Vision&Touch's training files, under `clean`
 _SPLIT_SEED = 42
-_NOT_DATA = ("data_dir", "resident_gb", "read_threads", "padding", "buckets")
+# Fields of config.data that decide the arrays, beside modalities and tasks.
+_DECIDES = (
+  *("nonfinite", "z_norm", "max_length", "label_rule", "icd9_group", "statistics", "variant"),
+)
 _CONVERSION = ("nonfinite_policy", "zero_var")  # options of the converter that leave no other trace
 
 Columns = Mapping[str, np.ndarray]
@@ -174,7 +177,9 @@ def load(config) -> pipeline.Dataset:
   modalities = _choose("modalities", tuple(data.modalities), source.modalities)
   tasks = _choose("tasks", tuple(data.tasks), tuple(source.tasks))
   label = next((task for task in tasks if source.tasks[task].classes), None)
-  rows = _read_splits(shards, source, config, modalities, tasks, label)
+  features = [source.stored_as.get(name, name) for name in source.modalities]
+  contents = {split: shards.columns(split, features) for split in shards.counts}
+  rows = _read_splits(shards, source, config, modalities, tasks, label, contents)
   longest = max(int(r.lengths.max()) for r in rows.values()) if source.padded else None
   padding = stored.make_padding(config, longest)  # a wrong field, before everything is read
   splits = stored.make_splits(rows, data.name, data.resident_gb)
@@ -185,7 +190,7 @@ def load(config) -> pipeline.Dataset:
     regressions={task: source.tasks[task].outputs for task in tasks if source.tasks[task].outputs},
     **splits,
     transforms={name: _transform(source, name, config) for name in modalities},
-    fingerprint=_fingerprint(shards, config, modalities, tasks),
+    fingerprint=_fingerprint(shards, config, modalities, tasks, contents),
     facts=_facts(shards, config, splits, label),
     num_classes=source.tasks[label].classes if label else 0,
     padding=padding,
@@ -200,11 +205,13 @@ def _choose(field: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> tupl
   return chosen
 
 
-def _read_splits(shards, source, config, modalities, tasks, label) -> dict[str, stored.StoredRows]:
+def _read_splits(
+  shards, source, config, modalities, tasks, label, contents
+) -> dict[str, stored.StoredRows]:
   """Opens train, probe (the same examples), val and test."""
   features = {name: source.stored_as.get(name, name) for name in source.modalities}
   unused = {features[name] for name in set(source.modalities) - set(modalities)}
-  columns = {split: shards.columns(split, features.values()) for split in shards.counts}
+  columns = {split: found for split, (found, _) in contents.items()}
   fields = [_field(source, name, config) for name in modalities]
 
   def open_rows(split: str, rows: np.ndarray) -> stored.StoredRows:
@@ -278,12 +285,26 @@ def _transform(source: Source, name: str, config) -> pipeline.Transform:
   )
 
 
-def _fingerprint(shards: Shards, config, modalities, tasks) -> str:
-  """Hashes what decides the arrays: the source files, the converter, and this module's choices."""
-  data = config.data.to_dict()
-  for field in (*_NOT_DATA, "views", "transform"):
-    data.pop(field, None)
+def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
+  """Hashes what decides the arrays: what is stored, where it is from, and this module's choices.
+
+  Images are hashed as they are stored, compressed.
+
+  Args:
+    shards: of the dataset.
+    config: the run's config.
+    modalities: those that are used.
+    tasks: likewise.
+    contents: split -> (columns, hashes) of `Shards.columns`.
+  """
+  source, digest = SOURCES[config.data.name], hashlib.sha256()
+  for split, (columns, hashes) in sorted(contents.items()):
+    used = {name: hashes[source.stored_as.get(name, name)] for name in modalities}
+    digest.update(json.dumps([split, used, sorted(columns)], sort_keys=True).encode())
+    for name in sorted(columns):
+      hash_array(digest, columns[name])
   decides = [
+    digest.hexdigest(),
     shards.metadata["source"],
     shards.metadata["converter_version"],
     [shards.metadata.get(option) for option in _CONVERSION],
@@ -291,7 +312,7 @@ def _fingerprint(shards: Shards, config, modalities, tasks) -> str:
     modalities,
     tasks,
     config.protocol,
-    data,
+    {field: config.data[field] for field in _DECIDES if config.data.get(field) is not None},
   ]
   return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

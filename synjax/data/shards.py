@@ -1,5 +1,6 @@
 """Reads TFDS datasets that `data_prep.convert` has written; TensorFlow is not needed."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -70,15 +71,34 @@ class Shards:
     decoders = {name: tfds.decode.SkipDecoding() for name in skip}
     return _Records(self._builder.as_data_source(split, decoders=decoders or None), self._damaged)
 
-  def columns(self, split: str, skip: Collection[str]) -> dict[str, np.ndarray]:
-    """Reads every feature but those in `skip` of a whole split, [examples, ...], texts as str."""
+  def columns(
+    self, split: str, skip: Collection[str]
+  ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads every feature but those in `skip` of a whole split.
+
+    Returns:
+      (feature -> [examples, ...], texts as str; feature in `skip` -> hash of all that is stored of it).
+    """
     source = self.source(split, skip)
     parts: dict[str, list] = {}
+    digests = {name: hashlib.sha256() for name in skip}
     for rows in chunks(len(source), f"{self.folder.parts[-2]}: {split} labels"):
       for example in source.__getitems__(list(rows)):
         for name in example.keys() - set(skip):
           parts.setdefault(name, []).append(example[name])
-    return {name: _column(values) for name, values in parts.items()}
+        for name, digest in digests.items():
+          hash_array(digest, example[name])
+    columns = {name: _column(values) for name, values in parts.items()}
+    return columns, {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def hash_array(digest, value: object) -> None:
+  """Adds an array or a text, as it is stored, to a digest of `hashlib`."""
+  array = np.asarray(value)
+  if array.dtype == object:  # texts of different lengths
+    array = np.array([json.dumps(str(array.tolist()))])
+  digest.update(f"{array.dtype.str}{array.shape};".encode())
+  digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 class _Records(Sequence):

@@ -1,5 +1,6 @@
 import importlib
 import json
+import pathlib
 import pickle
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from configs import mosi
 from data_prep import convert, fixtures, vision_touch_fixture
 from synjax import data
 from synjax.data import multibench
@@ -412,3 +414,40 @@ def test_the_fingerprint_follows_what_decides_the_arrays(data_dir, tmp_path):
     others.append(load(moved, "mosi"))
   found = [dataset.fingerprint for dataset in others]
   assert len({first, *found}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("changed", ["label", "value", "length"])
+def test_the_fingerprint_follows_what_is_stored_whatever_the_metadata_say(changed, monkeypatch):
+  rng = np.random.default_rng(0)
+  splits = {
+    split: [
+      {"vision": rng.normal(size=(n, 3)), "image": b"png" * n, "label": n % 2, "seq_len": n}
+      for n in (1, 2)
+    ]
+    for split in ("train", "test")
+  }
+  config = mosi.get_config("comm")
+  shards = object.__new__(Shards)
+  shards.folder = pathlib.Path("/a/b/c")
+  shards.counts = {"train": 2, "test": 2}
+  shards.metadata = {"source": {}, "converter_version": 1}
+  monkeypatch.setattr(Shards, "source", lambda self, split, skip: _Rows(splits[split]))
+
+  def fingerprint(modalities=("vision",)):
+    contents = {split: shards.columns(split, ["vision", "image"]) for split in splits}
+    return multibench._fingerprint(shards, config, modalities, ("sentiment",), contents)
+
+  first = fingerprint()
+  splits["test"][1]["image"] = b"another"
+  assert fingerprint() == first  # of a modality that is not used
+  row = splits["test"][1]
+  if changed == "value":
+    row["vision"][1, 2] += 1e-9
+  else:
+    row[{"label": "label", "length": "seq_len"}[changed]] += 1
+  assert fingerprint() != first
+
+
+class _Rows(list):
+  def __getitems__(self, rows):
+    return [self[row] for row in rows]
