@@ -13,6 +13,7 @@ import types
 from collections.abc import Sequence
 
 from data_prep import shards, source_files
+from synjax.workdir.files import resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +111,10 @@ def _make_parser() -> argparse.ArgumentParser:
     prog="python -m data_prep.convert", description=__doc__.split("\n")[0]
   )
   parser.add_argument("dataset", choices=list(CONVERTERS))
-  parser.add_argument("--source", required=True, help="the file, or the folder that holds it")
-  parser.add_argument("--data_dir", required=True, help="root of the TFDS data sets")
+  parser.add_argument(
+    "--source", type=resolve, required=True, help="the file, or the folder that holds it"
+  )
+  parser.add_argument("--data_dir", type=resolve, required=True, help="root of the TFDS data sets")
   parser.add_argument("--overwrite", action="store_true", help="replace what is already there")
   return parser
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep import inspect, pickle_writer, planted, releases
+from synjax.workdir.files import resolve
 
 MODES = ("easy", "hard")
 # Rows of each case in an affect file; negative ones count from the end.
@@ -357,7 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prog="python -m data_prep.fixtures", description=__doc__.split("\n")[0]
   )
   parser.add_argument("dataset", choices=DATASETS + FOLDER_DATASETS)
-  parser.add_argument("--out", required=True, help="folder to write to")
+  parser.add_argument("--out", type=resolve, required=True, help="folder to write to")
   parser.add_argument("--num_examples", type=int, help="rows of train (mimic: of the file)")
   parser.add_argument("--numpy_spelling", choices=pickle_writer.NUMPY_SPELLINGS, default="new")
   parser.add_argument("--protocol", type=int, choices=pickle_writer.PROTOCOLS, default=3)

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from data_prep import pickle_scan, releases, safe_pickle, sniff, source_files
+from synjax.workdir.files import resolve
 
 _BLOCK = 2**18  # elements looked at in one go: keeps the copies that comparisons make small
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -384,7 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog="python -m data_prep.inspect", description=__doc__.split("\n")[0]
   )
-  parser.add_argument("file", help="the file to look at")
+  parser.add_argument("file", type=resolve, help="the file to look at")
   parser.add_argument("--json", action="store_true", help="print the report as JSON")
   options = parser.parse_args(arguments)
   try:

@@ -11,9 +11,11 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
+from launch import config_flag
 from synjax import stopping
-from synjax.workdir import lock
+from synjax.workdir import files, lock
 
+flags.disclaim_key_flags()  # they belong to the command that asks for them
 USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 
 
@@ -44,9 +46,35 @@ def run(main: Callable[[], None]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   try:
-    return flags.FLAGS(argv)
+    return flags.FLAGS(config_flag.without_unset(_at_home(argv)))
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     return _stop(f"{str(error).strip()}\n  (run with --helpfull for all flags)", 2)
+
+
+def _at_home(argv: Sequence[str]) -> list[str]:
+  """Expands the "~" of --config=~/FILE, which no shell does."""
+  start = "--config=~"
+  return [
+    f"--config={os.path.expanduser(arg.removeprefix('--config='))}"
+    if arg.startswith(start)
+    else arg
+    for arg in argv
+  ]
+
+
+class _PathParser(flags.ArgumentParser):
+  """Reads a path as `files.resolve` does."""
+
+  def parse(self, argument: str) -> str:
+    return str(files.resolve(argument))
+
+  def flag_type(self) -> str:
+    return "path"
+
+
+def define_path(name: str, help_text: str) -> flags.FlagHolder:
+  """Defines a flag for a file or folder: its value is absolute, and "~" is the home folder."""
+  return flags.DEFINE(_PathParser(), name, None, help_text)
 
 
 def _stop(message: str, status: int):

@@ -14,6 +14,7 @@ import pathlib
 from absl import flags
 from ml_collections import ConfigDict
 
+from configs import defaults
 from launch import app
 from synjax import evaluators, export, train
 from synjax.evaluators import classification, representation
@@ -22,19 +23,19 @@ from synjax.workdir import files, identity, lock
 
 logger = logging.getLogger("synjax")
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run of launch.train.")
+_WORKDIR = app.define_path("workdir", "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "Where the data are now; default: where they were at training."
+_DATA_DIR = app.define_path(
+  "data_dir", "Where the data are now; default: where they were at training."
 )
-_UNIMODAL = flags.DEFINE_string("unimodal", None, "Folder of a run of the method ensemble.")
+_UNIMODAL = app.define_path("unimodal", "Folder of a run of the method ensemble.")
 _SUBSETS = flags.DEFINE_boolean("subsets", False, "Score every subset of the modalities.")
 flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
   """Runs the command."""
-  path = files.resolve(_WORKDIR.value)
+  path = pathlib.Path(_WORKDIR.value)
   with contextlib.ExitStack() as stack:
     alone = True
     try:
@@ -83,13 +84,13 @@ def _test_subsets(run: train.Run):
 
 def _load(flag: str, workdir: str) -> train.Run:
   """Restores the run of a workdir."""
-  path = files.resolve(workdir)
+  path = pathlib.Path(workdir)
   file = path / identity.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
   config = json.loads(file.read_text())
   trials = config.pop("trials", None)
-  config = ConfigDict(config)
+  config = ConfigDict(identity.fill(config, defaults.of(config)))
   if _DATA_DIR.value:
     if "data_dir" not in config.data:
       raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")

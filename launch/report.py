@@ -10,7 +10,7 @@ from launch import app
 from synjax import report
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "Workdirs or glob patterns, separated by commas.")
-_OUT = flags.DEFINE_string("out", None, "Output folder; default: report/ in the first workdir.")
+_OUT = app.define_path("out", "Output folder; default: report/ in the first workdir.")
 flags.mark_flags_as_required(["workdirs"])
 
 

@@ -7,15 +7,14 @@ rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only make
 """
 
 from absl import flags
-from ml_collections import config_flags
 
-from launch import app
+from launch import app, config_flag
 from synjax import sweep, sweep_file, train
 from synjax.report import sweeps
 
-_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
+_CONFIG = config_flag.ConfigFlag()
 _SWEEP = flags.DEFINE_string("sweep", None, "Sweep file, in configs/sweeps; FILE or FILE:ARGUMENT.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Output folder of the sweep.")
+_WORKDIR = app.define_path("workdir", "Output folder of the sweep.")
 _SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process trains share i of n, from 0.")
 _ONLY = flags.DEFINE_enum("only", "all", list(sweep.ONLY), "Which of the unfinished rows to train.")
 _RERUN = flags.DEFINE_list("rerun", [], "Ids of rows to train again, and no others.")
@@ -43,11 +42,8 @@ def main() -> None:
 
 def _run(overrides: list[sweep_file.Overrides]) -> int:
   """Lists or trains this process' rows; returns how many failed."""
-  flag = flags.FLAGS["config"]
   rows = sweep.expand(
-    sweep_file.config_maker(
-      config_flags.get_config_filename(flag), config_flags.get_override_values(flag)
-    ),
+    sweep_file.config_maker(_CONFIG.filename, _CONFIG.overrides),
     overrides,
     traced=train.traced_fields,
     check=train.check_config,

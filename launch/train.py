@@ -5,16 +5,13 @@ report/ in the workdir.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
-from configs import published
-from launch import app
+from configs import defaults, published
+from launch import app, config_flag
 from synjax import parallel, report, train
 
-_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Output folder; an unfinished run in it is continued."
-)
+_CONFIG = config_flag.ConfigFlag()
+_WORKDIR = app.define_path("workdir", "Output folder; an unfinished run in it is continued.")
 _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "Several hosts: address of host 0.")
 _PROCESSES = flags.DEFINE_integer(
   "num_processes", 1, "Several hosts: how many; 0 finds it out on TPU, Slurm and Open MPI."
@@ -27,7 +24,8 @@ def main() -> None:
   """Runs the command."""
   if _PROCESSES.value != 1:
     parallel.initialize_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-  train.train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+  config = _CONFIG.value
+  train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config))
   if parallel.is_first_host():
     path = report.write_report([_WORKDIR.value], None, published.ROWS)
     print(path.read_text())

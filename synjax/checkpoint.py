@@ -15,13 +15,12 @@ import os
 import pathlib
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 
 from synjax import parallel
 
@@ -163,14 +162,15 @@ class Checkpointer:
     """Returns the steps of all checkpoints, oldest first."""
     return sorted(self._manager.all_steps())
 
-  def restore(self, target: Any) -> Any | None:
-    """Restores the newest checkpoint that is whole.
+  def restore(self, target: Any, avoid: Collection[int] = ()) -> Any | None:
+    """Restores the newest checkpoint that is whole; later ones, if any, are deleted.
 
     One whose content is not what was saved is moved aside as `damaged-<step>` (left, if `read_only`),
     with a warning that names it, and the one before it is tried.
 
     Args:
       target: tree of host arrays of the same structure, shapes and dtypes.
+      avoid: steps whose checkpoint is restored only where no other can be.
 
     Returns:
       The restored tree of host arrays, or None when there has never been a checkpoint.
@@ -181,10 +181,11 @@ class Checkpointer:
       OSError: a file could not be read: that says nothing of its content, and nothing is moved.
     """
     found = self.steps()
-    for step in reversed(found):
+    for step in sorted(found, key=lambda step: (step in avoid, -step)):
       try:
         tree = self._read_twice(step, target)
         self._newest = step
+        self._delete_after(step)
         return tree
       except Damaged as error:
         self._set_aside(step, str(error))
@@ -195,6 +196,12 @@ class Checkpointer:
         " start again in another --workdir, or delete this folder to train from the beginning"
       )
     return None
+
+  def _delete_after(self, step: int) -> None:
+    """Deletes what would keep later steps from being saved."""
+    for later in [] if self._read_only else self.steps():
+      if later > step:
+        self._manager.delete(later)
 
   def _set_aside(self, step: int, reason: str) -> None:
     damaged, aside = self.folder / str(step), self.folder / f"damaged-{step}"
@@ -209,8 +216,7 @@ class Checkpointer:
     if parallel.is_first_host():
       shutil.rmtree(aside, ignore_errors=True)  # of an earlier save of this step
       os.replace(damaged, aside)
-    if jax.process_count() > 1:
-      multihost_utils.sync_global_devices(f"{aside} is moved")
+    parallel.wait_for_hosts(f"{aside} is moved")
     self._manager.reload()  # it would skip the next save of this step as already there
 
   def _read_twice(self, step: int, target: Any) -> Any:

@@ -125,6 +125,18 @@ class GaussianityLog:
       for name in gaussianity.STATISTICS
     }
 
+  def forget_after(self, step: int) -> None:
+    """Removes rows of later steps, from which the run has gone back."""
+    if not (self.path.exists() and parallel.is_first_host()):
+      return
+    with np.load(self.path) as before:
+      kept = before["step"] <= step
+      if kept.all():
+        return
+      rows = ("step", "epoch", *gaussianity.STATISTICS)
+      found = {name: before[name][kept] if name in rows else before[name] for name in before}
+    self._write(found)
+
   def _add(self, step: int, row: dict[str, np.ndarray], scores: np.ndarray) -> None:
     new = {name: value[None] for name, value in row.items()}
     new |= {"step": np.array([step]), "epoch": np.array([step / self._steps_per_epoch])}
@@ -132,8 +144,11 @@ class GaussianityLog:
       with np.load(self.path) as before:
         kept = before["step"] < step
         new = {name: np.concatenate([before[name][kept], value]) for name, value in new.items()}
+    self._write(new | {"index": self._index, "scores": scores})
+
+  def _write(self, arrays: dict[str, np.ndarray]) -> None:
     temporary = self.path.with_name(f"gaussianity.{os.getpid()}.npz")
-    np.savez(temporary, **new, index=self._index, scores=scores)
+    np.savez(temporary, **arrays)
     os.replace(temporary, self.path)
 
 

@@ -9,40 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from synjax import durations
+
 SCHEDULES = ("constant", "warmup_cosine")
 OPTIMIZERS = ("adamw", "adam")
 _BIAS = re.compile(r"bias(_.*)?")
 _NORM = re.compile(r"(.*_)?[lb]n\d*")
 TRACED = ("optim.lr", "optim.weight_decay")  # read from the trial, never from the config
-
-
-def duration_steps(config, name: str, steps_per_epoch: int) -> int:
-  """Converts `config.<name>_epochs` or `config.<name>_steps` to steps, at least 1.
-
-  Args:
-    config: holds exactly one of the two fields with a value that is not None.
-    name: such as "total", "eval", "log".
-    steps_per_epoch: steps of one pass over the training split.
-
-  Returns:
-    Steps, rounded to the nearest.
-
-  Raises:
-    ValueError: both or neither are given, or the duration is not positive.
-  """
-  given = {
-    unit: config.get(f"{name}_{unit}")
-    for unit in ("steps", "epochs")
-    if config.get(f"{name}_{unit}") is not None
-  }
-  if len(given) != 1:
-    raise ValueError(
-      f"config: expected exactly one of {name}_steps and {name}_epochs, found {given or 'neither'}"
-    )
-  ((unit, value),) = given.items()
-  if not value > 0:
-    raise ValueError(f"config.{name}_{unit}: expected a positive number, found {value}")
-  return max(1, round(value * (steps_per_epoch if unit == "epochs" else 1)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +31,9 @@ class Durations:
   @classmethod
   def from_config(cls, config, steps_per_epoch: int) -> "Durations":
     """Converts every `<name>_epochs` and `<name>_steps` of the config, once."""
-    names = ("total", "log", "eval", "checkpoint")
-    steps = {name: duration_steps(config, name, steps_per_epoch) for name in names}
+    steps = {
+      name: durations.duration_steps(config, name, steps_per_epoch) for name in durations.NAMES
+    }
     return cls(steps_per_epoch=steps_per_epoch, **steps)
 
   def next_stop(self, step: int, steps_per_call: int, *, every_epoch: bool = False) -> int:
@@ -120,6 +94,11 @@ def create_schedule(
     return jnp.where(epoch < warmup, rising, falling)
 
   return schedule
+
+
+def follows_length(config) -> tuple[str, ...]:
+  """Returns what of `config.optim` depends on the length of a run, for messages."""
+  return () if config.schedule == "constant" else (f"optim.schedule={config.schedule}",)
 
 
 def create_optimizer(

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax._src import distributed  # its store of keys and values has no public name
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from synjax import stopping
@@ -122,6 +123,12 @@ def initialize_hosts(coordinator_address: str | None, num_processes: int, proces
   hosts = distributed.global_state
   if hosts.num_processes > 1:
     stopping.share(hosts.client, hosts.process_id, hosts.num_processes)
+
+
+def wait_for_hosts(what: str) -> None:
+  """Waits until every host has come here; `what` has happened then."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
 
 
 def is_first_host() -> bool:

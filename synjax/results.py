@@ -14,6 +14,7 @@ from synjax import evaluators, selection
 from synjax.workdir import code_version
 from synjax.workdir.files import number, numbers, to_json, write_atomically
 
+COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
 PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 

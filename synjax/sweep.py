@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from synjax import stopping
+from synjax import durations, stopping
 from synjax.results import config_hash, read_scores
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
@@ -116,6 +116,7 @@ def _expand_row(make_config, given, where, traced, check) -> list[Row]:
       f"{where}: expected seed or num_seeds, found both; num_seeds makes rows itself"
     )
   applied = {field: value for field, value in given.items() if field not in NOT_APPLIED}
+  durations.refuse_both(applied, where)
   try:
     full = make_config(given.get("config"))
   except ValueError as error:

@@ -19,6 +19,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
+from synjax.durations import twin
+
 Overrides = dict[str, Any]
 
 
@@ -79,11 +81,12 @@ def describe(overrides: Mapping[str, Any]) -> str:
 
 
 def load_module(path: str, *needed: str):
-  """Imports a Python file from its path.
+  """Imports a Python file from its path, where "~" is the home folder.
 
   Raises:
     ValueError: no such file, or one of the functions that are `needed` is not in it.
   """
+  path = str(pathlib.Path(path).expanduser())
   if not pathlib.Path(path).is_file() or not path.endswith(".py"):
     raise ValueError(f"{path}: expected a Python file, found none; give a path that ends in .py")
   spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, path)
@@ -152,6 +155,8 @@ def list_fields(config: ConfigDict, prefix: str = "") -> list[str]:
 def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
   """Sets a dotted field to a value of its type; an int is taken for a float, a list for a tuple.
 
+  A duration that is set in one unit is unset in the other.
+
   Raises:
     ValueError: unknown field, or a value of another type, beginning with `where`.
   """
@@ -179,3 +184,6 @@ def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
       f"{' or None' if optional else ''}, found {value!r} ({type(value).__name__})"
     )
   section[name] = value if value is None else kind(value)
+  other = twin(field)
+  if value is not None and other in config:
+    config[other] = None

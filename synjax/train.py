@@ -118,14 +118,25 @@ class Run:
       read_only: True only looks: another process may be training here.
     """
     self.checkpointer = checkpoint.Checkpointer(self.workdir, read_only=read_only)
-    restored = self.checkpointer.restore(self._initial)
+    avoid = [] if read_only else self.own_ends()
+    restored = self.checkpointer.restore(self._initial, avoid=avoid)
     if restored is not None:
       self.selection, self.step = restored["selection"], int(restored["state"].step.max())
       self.state = None  # both at once may be too large for the device
       self.state = self.devices.place(restored["state"])
       logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
+    if self.gaussianity is not None and not read_only:
+      self.gaussianity.forget_after(self.step)
     return self
+
+  def own_ends(self) -> list[int]:
+    """Returns steps where this run ended, and was evaluated, unlike a run of today's length."""
+    return [
+      step
+      for step in identity.ends(self.workdir)
+      if step < self.durations.total and (step % self.durations.eval or self.method.epoch_end)
+    ]
 
   def _example(self):
     """Returns a batch of two examples, for shapes."""
@@ -272,8 +283,13 @@ def check_config(config) -> None:
   gaussianity_log.check(config, methods.create(config, dataset))
 
 
-def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str, Any]:
+def train_and_evaluate(
+  config, workdir: str, trials: Points = None, *, defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
   """Trains, selects and scores all trials of a config; continues where an earlier call stopped.
+
+  A run may become longer, and what only the final scores depend on may change: see
+  `workdir.identity`. The rest of a config is the run's for good.
 
   Args:
     config: locked `ConfigDict`, see `configs/`.
@@ -281,6 +297,7 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
       written to when dataset, method, sizes and durations have been checked.
     trials: runs to train together, each `seed` and values of `traced_fields(config)`; None:
       `config.num_seeds` seeds from `config.seed` on.
+    defaults: nested dict of what a field was in runs of versions that had no such field.
 
   Returns:
     The content of `results.json`.
@@ -300,13 +317,24 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
     writes = parallel.is_first_host()
     stack.enter_context(lock.hold(path / lock.FILE, needed=writes))
     run = Run(config, path, trials)
-    data_now = identity.describe_data(run.dataset)
     # Not before everything was built: a config that is refused claims no workdir.
-    identity.claim(path, description, data_now, origin=run.origin, writes=writes)
+    length_before = identity.claim(
+      path,
+      description,
+      identity.describe_data(run.dataset),
+      steps_per_epoch=run.durations.steps_per_epoch,
+      eval_steps=run.durations.eval,
+      origin=run.origin,
+      defaults=defaults,
+      writes=writes,
+    )
+    parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     for name, fact in run.dataset.facts.items():
       logger.info("%s: %s", name, fact)
     _warn_of_one_label(run)
+    if length_before is not None:
+      _say_new_length(run, length_before)
     stack.callback(run.checkpointer.close)
     writer = stack.enter_context(
       MetricWriter(path, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host())
@@ -315,7 +343,8 @@ def train_and_evaluate(config, workdir: str, trials: Points = None) -> dict[str,
       tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
     )
     stack.enter_context(stopping.named(lambda: f"at step {run.step} of {run.durations.total}"))
-    return _train(run, path, writer, bar)
+    scored = not identity.needs_scoring(path, description, defaults)
+    return _train(run, path, writer, bar, scored=scored)
 
 
 def _warn_of_one_label(run: Run) -> None:
@@ -332,18 +361,42 @@ def _warn_of_one_label(run: Run) -> None:
     )
 
 
-def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dict[str, Any]:
-  """Moves a run to its end: the order of log, evaluation and save is what makes resuming exact."""
-  started, first = time.monotonic(), run.step
+def _say_new_length(run: Run, before: int) -> None:
+  """Logs what it means that a run has become longer or shorter than it was when it last trained."""
+  total = run.durations.total
+  follows = (*optim.follows_length(run.config.optim), *run.method.follows_length)
+  if follows:
+    meaning = (
+      f"{', '.join(follows)} runs over the whole length: the first {run.step} steps followed that of"
+      f" {before}, so this is not what {total} steps from the start give"
+    )
+  elif run.step in run.own_ends():
+    meaning = f"but for the evaluation at its end, step {run.step}, as {total} steps from the start"
+  else:
+    meaning = f"no schedule depends on the length: the same as {total} steps from the start"
+  logger.info("%s: a run of %d steps becomes one of %d; %s", run.workdir, before, total, meaning)
+  if not run.selection.active.any():
+    logger.info("every seed has stopped early (config.early_stop_patience): no step is left to do")
+
+
+def _train(
+  run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm, *, scored: bool
+) -> dict[str, Any]:
+  """Moves a run to its end and scores it, unless that is `scored` already."""
+  started, first, found = time.monotonic(), run.step, None
   if run.finished() and (path / "results.json").exists():
     try:
-      return results.read(path)
+      found = results.read(path)
     except ValueError as error:
       logger.warning("%s is damaged (%s): scoring again", path / "results.json", error)
+  if scored and found:
+    return found
   with stopping.deferred():
     _do_steps(run, writer, bar)
   seconds = time.monotonic() - started
   content = results.build(path, run, seconds=seconds, steps=run.step - first)
+  if found:  # only scored again: what a step costs was measured before
+    content |= {name: found[name] for name in results.COSTS if name in found}
   if "representation" in run.config.evaluators:
     export.write_embeddings(path, run)
   if parallel.is_first_host():
@@ -352,7 +405,10 @@ def _train(run: Run, path: pathlib.Path, writer: MetricWriter, bar: tqdm) -> dic
 
 
 def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
-  """Trains to the end, or until a signal asks to stop; what was done is saved then."""
+  """Trains to the end, or until a signal asks to stop; what was done is saved then.
+
+  The order of log, evaluation and save is what makes resuming exact.
+  """
   durations, started, first, pending = run.durations, time.monotonic(), run.step, _restored(run)
   while not run.finished():
     begin, active = run.step, run.selection.active

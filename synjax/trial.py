@@ -35,7 +35,7 @@ def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | N
     Trial of host arrays [trials].
 
   Raises:
-    ValueError: no point, or a field that is not traced.
+    ValueError: no point, a field that is not traced, or a seed that is no integer in [0, 2^32).
   """
   traced = tuple(traced)
   if points is None:
@@ -47,8 +47,14 @@ def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | N
     raise ValueError(
       f"trials: expected seed and traced fields {sorted(traced)}, found {sorted(unknown)}"
     )
+  seeds = [point.get("seed", config.seed) for point in points]
+  wrong = [seed for seed in seeds if seed != int(seed) or not 0 <= seed < 2**32]
+  if wrong:
+    raise ValueError(
+      f"config.seed, config.num_seeds: expected seeds from 0 to {2**32 - 1}, found {wrong[0]}"
+    )
   return Trial(
-    seed=np.array([point.get("seed", config.seed) for point in points], np.uint32),
+    seed=np.array(seeds, np.uint32),
     hyper={
       name: np.array([point.get(name, read_field(config, name)) for point in points], np.float32)
       for name in traced

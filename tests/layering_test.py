@@ -52,6 +52,12 @@ def test_the_library_knows_neither_commands_nor_configs_nor_heavy_frameworks():
     assert not used, f"{file} imports {sorted(used)}"
 
 
+def test_a_method_that_reads_the_progress_says_what_makes_it_follow_the_length():
+  read = {f for f in part_files("methods") if "info.progress" in f.read_text()}
+  said = {f for f in part_files("methods") if "def follows_length" in f.read_text()}
+  assert read and read == said
+
+
 def test_configs_import_no_model_code():
   for file in sorted((ROOT / "configs").rglob("*.py")):
     assert not {top for top, _ in imports(file)} & {"synjax", "launch", "jax", "flax"}, file

@@ -5,7 +5,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from synjax import optim
+from synjax import durations, optim
 
 
 def config(**fields):
@@ -19,8 +19,8 @@ def test_durations_convert_epochs_and_steps():
   fields = ConfigDict(
     {"total_epochs": 2.5, "total_steps": None, "log_epochs": None, "log_steps": 7}
   )
-  assert optim.duration_steps(fields, "total", 10) == 25
-  assert optim.duration_steps(fields, "log", 10) == 7
+  assert durations.duration_steps(fields, "total", 10) == 25
+  assert durations.duration_steps(fields, "log", 10) == 7
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_durations_convert_epochs_and_steps():
 )
 def test_a_duration_given_twice_never_or_not_positive_is_refused(fields):
   with pytest.raises(ValueError, match="eval_"):
-    optim.duration_steps(ConfigDict(fields), "eval", 10)
+    durations.duration_steps(ConfigDict(fields), "eval", 10)
 
 
 def test_adamw_follows_its_equations_and_decays_only_matrices_without_bias_in_the_name():

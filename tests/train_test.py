@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import train
+from synjax import checkpoint, train
 from synjax.metric_writer import read_metrics
 from tests import tiny
 
@@ -94,7 +96,7 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   program = textwrap.dedent("""
     import sys, time
     from tests import tiny
-    from synjax import train
+    from synjax import checkpoint, train
     advance = train.Run.advance
     def slow(run):
       time.sleep(0.3)
@@ -112,6 +114,74 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   assert process.wait() == -signal.SIGKILL
   assert not (tmp_path / "results.json").exists()
   assert_equal(final_params(tmp_path, log_steps=1)[0], straight[1])
+
+
+EVERY = {"log_steps": 5, "eval_steps": 8, "checkpoint_steps": 5}
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+  """A run of 20 steps from the start, without a schedule that knows its length."""
+  workdir = tmp_path_factory.mktemp("long")
+  with tiny.registered():
+    train.train_and_evaluate(tiny.get_config("comm", **EVERY), str(workdir))
+  return workdir
+
+
+@pytest.mark.parametrize("before", [16, 12])  # at its end evaluated as a longer run, or not
+def test_a_finished_run_made_longer_is_a_longer_run_from_the_start(
+  long_run, tmp_path, caplog, before
+):
+  first = train.train_and_evaluate(
+    tiny.get_config("comm", **EVERY, total_steps=before), str(tmp_path)
+  )
+  assert first["total_steps"] == before
+  caplog.set_level("INFO", "synjax")
+  second = train.train_and_evaluate(tiny.get_config("comm", **EVERY), str(tmp_path))
+  assert f"a run of {before} steps becomes one of 20; no schedule" in caplog.text
+  expected = json.loads((long_run / "results.json").read_text())
+  assert second["rows"] == expected["rows"]
+  assert (tmp_path / "metrics.jsonl").read_text() == (long_run / "metrics.jsonl").read_text()
+  paths = [folder / "checkpoints" for folder in (tmp_path, long_run)]
+  assert_equal(*(checkpoint.Checkpointer(p.parent).read_plain(20) for p in paths))
+
+
+@pytest.mark.parametrize(
+  ("fields", "said"),
+  [
+    ({"method.ramp": "linear"}, "method.ramp=linear runs over the whole length: the first 5 steps"),
+    (
+      {"optim.schedule": "warmup_cosine", "method.ramp": "constant"},
+      "optim.schedule=warmup_cosine",
+    ),
+    ({"method.ramp": "constant"}, "no schedule depends on the length"),
+  ],
+)
+def test_a_schedule_over_the_whole_length_is_named_when_a_run_becomes_longer(
+  tmp_path, caplog, fields, said
+):
+  run = train.Run(tiny.get_config(**fields), tmp_path)
+  run.selection, run.step = run._initial["selection"], 5
+  caplog.set_level("INFO", "synjax")
+  train._say_new_length(run, 10)
+  assert said in caplog.text
+
+
+def test_what_only_the_scores_depend_on_is_scored_again(straight, tmp_path):
+  workdir = tmp_path / "copy"
+  shutil.copytree(straight[0], workdir)
+  config = tiny.get_config(log_steps=1, **{"probe.neighbors": 3})
+  found = train.train_and_evaluate(config, str(workdir))
+  old = straight[2]
+  assert found["config"]["probe"]["neighbors"] == 3
+  assert found["seconds_per_step"] == old["seconds_per_step"] and found["steps_timed"] == 20
+  pick = lambda results: results["rows"][0]["best"]  # noqa: E731
+  assert {name for name, value in pick(found).items() if value != pick(old)[name]} <= {
+    name for name in pick(old) if "knn" in name
+  }
+  with pytest.raises(ValueError, match=r"validation_search: 'coarse' -> 'fine'"):
+    config = tiny.get_config(log_steps=1, **{"probe.validation_search": "fine"})
+    train.train_and_evaluate(config, str(workdir))
 
 
 def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):

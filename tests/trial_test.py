@@ -67,6 +67,18 @@ def test_fields_that_are_not_traced_are_refused():
     trial.stack(config, (), [])
 
 
+@pytest.mark.parametrize(
+  ("fields", "found"), [({"seed": -1}, -1), ({"seed": 2**32 - 1, "num_seeds": 2}, 2**32)]
+)
+def test_a_seed_out_of_range_is_named(fields, found):
+  config = xor.get_config("supervised,spurious")
+  config.update(fields)
+  with pytest.raises(ValueError, match=rf"config\.seed.*from 0 to 4294967295, found {found}$"):
+    trial.stack(config, (), None)
+  with pytest.raises(ValueError, match=r"config\.seed.*found 0\.5$"):
+    trial.stack(config, (), [{"seed": 0.5}])
+
+
 def test_ntk_diagnostics_are_logged_for_every_source(tmp_path):
   config = xor.get_config("supervised,pid")
   config.data.update({"num_pool": 40, "num_val": 8, "num_test": 20})

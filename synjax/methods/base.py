@@ -102,6 +102,8 @@ class Method:
     per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
       order of `Out.losses`, instead of the gradient of their sum.
     masks_views: True when `embed_masked` gives masked views, see `evaluators.gaussianity`.
+    follows_length: what of `config` makes `loss` read `Info.progress`, for messages: its steps are then
+      not those of a longer run.
     epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the
       last: host arrays with a leading axis of trials, and a `predict.Frozen` of that state.
   """
@@ -112,6 +114,7 @@ class Method:
   ignores_filler: bool = False
   per_loss: bool = False
   masks_views: bool = False
+  follows_length: tuple[str, ...] = ()
   epoch_end: Callable[..., Any] | None = None
 
   def __init__(self, config, dataset):

@@ -31,6 +31,11 @@ class InfMasking(CoMM):
       raise ValueError(f"config.method.mask_lambda: expected >= 0, found {method.mask_lambda}")
 
   @property
+  def follows_length(self):
+    """Names the ramp of rho, where there is one."""
+    return ("method.ramp=linear",) * (self.config.method.ramp == "linear")
+
+  @property
   def term_names(self):
     """Names of the loss terms, in order."""
     return ("masked_aug1", "masked_aug2", *super().term_names)

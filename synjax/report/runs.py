@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import optim, results
+from synjax import durations, results
 from synjax.metric_writer import read_metrics
 from synjax.results import config_hash
 
@@ -54,7 +54,7 @@ class Run:
     step = max((row["step"] for row in self.metrics), default=0)
     if self.config.get("total_steps") is None and not self.steps_per_epoch:
       return f"unfinished, step {step} of {self.config.get('total_epochs')} epochs"
-    total = optim.duration_steps(self.config, "total", self.steps_per_epoch)
+    total = durations.duration_steps(self.config, "total", self.steps_per_epoch)
     return f"unfinished, step {step} of {total}"
 
 

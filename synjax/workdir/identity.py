@@ -1,6 +1,9 @@
 """Whose run a workdir holds: `config.json`, the run's config, and `run.json`, the data it is trained on.
 
-Where the data lie is no part of a run's identity; what they hold is, as `Dataset.fingerprint` says.
+Where the data lie is no part of a run's identity; what they hold is, as `Dataset.fingerprint` says. Of a
+config, what changes no number may change, what only the final scores depend on may (they are made again),
+and a run may become longer. How often the validation split is scored decides what can be selected: that
+may not.
 """
 
 import copy
@@ -11,6 +14,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from synjax.durations import duration_steps
 from synjax.workdir.files import resolve, to_json, write_atomically
 
 logger = logging.getLogger("synjax")
@@ -18,6 +22,14 @@ logger = logging.getLogger("synjax")
 CONFIG, RUN, RESULTS = "config.json", "run.json", "results.json"
 PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
 _PATHS = (*PLACES, "initialize_from")
+# Fields that change no number of a run: where the data lie, how they are read, how often is written.
+_FREE = (
+  *(*PLACES, "data.read_threads"),
+  *("log_epochs", "log_steps", "checkpoint_epochs", "checkpoint_steps"),
+)
+# Fields that only the final scores depend on.
+_SCORING = ("evaluators", "evaluate_train", "probe.test_search", "probe.neighbors")
+_LENGTH = ("total_epochs", "total_steps")
 
 
 def resolve_paths(config):
@@ -48,9 +60,12 @@ def claim(
   config: Mapping[str, Any],
   data: Mapping[str, Any],
   *,
+  steps_per_epoch: int,
+  eval_steps: int,
   origin: Mapping[str, Any] | None = None,
+  defaults: Mapping[str, Any] | None = None,
   writes: bool = True,
-) -> None:
+) -> int | None:
   """Makes a workdir the one of this config and these data, or checks that it is.
 
   A workdir in which nothing was trained belongs to nobody.
@@ -59,8 +74,15 @@ def claim(
     path: output folder.
     config: nested dict of plain values.
     data: of `describe_data`.
+    steps_per_epoch: of the training split.
+    eval_steps: steps from one evaluation to the next.
     origin: what its parameters start from, see `warm_start.initialize`; None: from scratch.
+    defaults: nested dict; a field that the workdir's config lacks, as one of an older version does, had
+      this value.
     writes: False only checks: of several hosts, only the first one writes.
+
+  Returns:
+    The steps that the run had in all before this call changed that; None where it did not.
 
   Raises:
     ValueError: the workdir holds a run of another config or on other data; the message shows in what
@@ -71,22 +93,93 @@ def claim(
   old = _read_config(path)
   if not is_trained(path):
     if writes:
-      _start(path, config, {"data": data} | ({"initialized_from": origin} if origin else {}))
-    return
-  differences = [
-    line for line in config_differences(old, config) if line.partition(":")[0] not in PLACES
-  ]
+      _start(
+        path, config, {"data": data, "ends": []} | ({"initialized_from": origin} if origin else {})
+      )
+    return None
+  old = fill(old, defaults or {}, config)
+  allowed = (*_FREE, *_SCORING, *_LENGTH)
+  differences = [line for line in config_differences(old, config) if _field(line) not in allowed]
   if differences:
     raise ValueError(
       f"--workdir: {path} holds a run of another config; nothing was changed. Choose another workdir,"
       " or go back to the old values. Differing fields (workdir's -> yours):\n  "
       + "\n  ".join(differences)
     )
+  before, now = (duration_steps(c, "total", steps_per_epoch) for c in (old, config))
+  reached = newest_step(path)
+  _check_length(path, before, now, reached, eval_steps)
   known = check_data("--workdir", path, data)
-  if writes and old != config:
+  if writes:
+    ended = [before] if before == reached != now else []
+    record = {"data": known or data} | _read_run(path)
+    _write(path, RUN, record | {"ends": sorted({*ends(path), *ended})})
     _write(path, CONFIG, config)
-  if writes and known is None:
-    _write(path, RUN, {"data": data})
+  return None if before == now else before
+
+
+def _check_length(path, before: int, now: int, reached: int, eval_steps: int) -> None:
+  """Refuses a run that would end before the step it has reached, or without its last evaluation."""
+  if now < reached or (now == reached < before and reached % eval_steps):
+    raise ValueError(
+      f"config.total_steps, config.total_epochs: {path} has reached step {reached} of {before}: expected"
+      f" more steps than that, found {now}; choose another --workdir for a shorter run"
+    )
+
+
+def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None) -> bool:
+  """Says whether results.json lacks the final scores of a config that `claim` has accepted."""
+  if not (path / RESULTS).exists():
+    return True
+  try:
+    found = json.loads((path / RESULTS).read_text())["config"]
+  except (ValueError, KeyError, TypeError):
+    return True  # cut off: the checkpoint is enough to write it again
+  config = json.loads(to_json(config))
+  differences = config_differences(fill(found, defaults or {}, config), config)
+  return any(_field(line) not in _FREE for line in differences)
+
+
+def fill(
+  config: Mapping[str, Any], defaults: Mapping[str, Any], wanted: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+  """Returns a config with fields that it lacks at their defaults.
+
+  Args:
+    config: nested dict.
+    defaults: nested dict.
+    wanted: nested dict whose fields are filled in; None: all that have a default.
+  """
+  wanted, filled = defaults if wanted is None else wanted, dict(config)
+  for name in set(defaults) & set(wanted):
+    default, found = defaults[name], config.get(name, {})
+    if isinstance(default, Mapping) and isinstance(wanted[name], Mapping):
+      filled[name] = fill(found, default, wanted[name]) if isinstance(found, Mapping) else found
+    elif name not in config:
+      filled[name] = default
+  return filled
+
+
+def _field(difference: str) -> str:
+  return difference.partition(":")[0]
+
+
+def newest_step(path: pathlib.Path) -> int:
+  """Returns the step of the newest checkpoint of a workdir; 0 where there is none."""
+  return max(
+    (int(p.name) for p in (path / "checkpoints").glob("*") if p.name.isdecimal()), default=0
+  )
+
+
+def ends(path: pathlib.Path) -> list[int]:
+  """Returns the steps at which a run ended before it was made longer."""
+  return _read_run(path).get("ends", [])
+
+
+def _read_run(path: pathlib.Path) -> dict[str, Any]:
+  if not (path / RUN).exists():
+    return {}
+  return read_json(path / RUN, "record of a run's data", "choose another --workdir")
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
@@ -111,35 +204,50 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
     data: of `describe_data`.
 
   Returns:
-    What the workdir says about its data; None where it says nothing.
+    What `run.json` says about its data; None where a run of an older version has none.
 
   Raises:
     ValueError: they are others.
   """
   known = read_data(path)
-  if known is None:
-    logger.warning(
-      "%s: expected the fingerprint of the data it was trained on, found none (a run of an older"
-      " version): today's data are taken for them",
-      path / RUN,
-    )
-  elif known["fingerprint"] != data["fingerprint"]:
+  written = bool(_read_run(path))
+  if known and (written or _counts_differ(known, data)) and not _same(known, data):
     raise ValueError(
       f"{flag}: {path} holds a run trained on other data than there are now; nothing was changed."
       f" Expected {_one_line(known)}, found {_one_line(data)}. Bring the old data back (their place is"
       " --config.data.data_dir, of launch.evaluate --data_dir), or train in another workdir"
     )
-  return known
+  if not written and not (known and _same(known, data)):
+    logger.warning(
+      "%s: expected the fingerprint of the data it was trained on, found none (a run of an older"
+      " version, which computed fingerprints in another way): today's data are taken for them",
+      path / RUN,
+    )
+  return known if written else None
+
+
+def _same(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+  return known["fingerprint"] == data["fingerprint"]
+
+
+def _counts_differ(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+  old, new = known.get("num_examples", {}), data["num_examples"]
+  return any(old[split] != new[split] for split in set(old) & set(new))
 
 
 def read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
   """Returns what a workdir says about the data of its run: name and fingerprint; None: nothing."""
-  if (path / RUN).exists():
-    return read_json(path / RUN, "record of a run's data", "choose another --workdir")["data"]
+  run = _read_run(path)
+  if run:
+    return run["data"]
   if (path / RESULTS).exists():  # a version that wrote no run.json
     results = read_json(path / RESULTS, "results of a run", "choose another --workdir")
     if "data_fingerprint" in results:
-      return {"name": results.get("dataset"), "fingerprint": results["data_fingerprint"]}
+      return {
+        "name": results.get("dataset"),
+        "fingerprint": results["data_fingerprint"],
+        "num_examples": results.get("facts", {}).get("num_examples", {}),
+      }
   return None
 
 

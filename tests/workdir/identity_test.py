@@ -4,7 +4,13 @@ import pytest
 
 from synjax.workdir import identity
 
-CONFIG = {"seed": 1, "method": {"name": "m"}, "data": {"name": "d", "data_dir": "/a"}}
+CONFIG = {
+  "seed": 1,
+  "total_epochs": 1.0,
+  "total_steps": None,
+  "method": {"name": "m"},
+  "data": {"name": "d", "data_dir": "/a"},
+}
 DATA = {"name": "d", "fingerprint": "aaaa", "num_examples": {"train": 8, "test": 2}}
 
 
@@ -12,10 +18,14 @@ def config(**fields):
   return CONFIG | fields
 
 
+def claim(path, config, data=DATA, **arguments):
+  return identity.claim(path, config, data, **{"steps_per_epoch": 5, "eval_steps": 2} | arguments)
+
+
 @pytest.fixture
 def trained(tmp_path):
   """A workdir of a run that has come to a checkpoint."""
-  identity.claim(tmp_path, config(optim={"lr": 0.1}), DATA)
+  claim(tmp_path, config(optim={"lr": 0.1}), DATA)
   (tmp_path / "checkpoints" / "5").mkdir(parents=True)
   return tmp_path
 
@@ -26,9 +36,9 @@ def files(folder):
 
 def test_a_workdir_of_another_config_is_refused_and_the_fields_are_shown(trained):
   before = files(trained)
-  identity.claim(trained, config(optim={"lr": 0.1}), DATA)
+  claim(trained, config(optim={"lr": 0.1}), DATA)
   with pytest.raises(ValueError, match=r"optim\.lr: 0\.1 -> 0\.2"):
-    identity.claim(trained, config(optim={"lr": 0.2}), DATA)
+    claim(trained, config(optim={"lr": 0.2}), DATA)
   assert files(trained) == before
 
 
@@ -36,7 +46,7 @@ def test_other_data_are_refused_with_both_fingerprints_and_counts(trained):
   before = files(trained)
   other = DATA | {"fingerprint": "bbbb", "num_examples": {"train": 16, "test": 2}}
   with pytest.raises(ValueError, match=r"aaaa \(8 train.*bbbb \(16 train"):
-    identity.claim(trained, config(optim={"lr": 0.1}), other)
+    claim(trained, config(optim={"lr": 0.1}), other)
   with pytest.raises(ValueError, match="--workdir.*aaaa.*bbbb"):
     identity.check_data("--workdir", trained, other)
   assert files(trained) == before
@@ -44,27 +54,30 @@ def test_other_data_are_refused_with_both_fingerprints_and_counts(trained):
 
 def test_the_same_data_at_another_place_continue_and_the_place_is_remembered(trained):
   moved = config(optim={"lr": 0.1}, data={"name": "d", "data_dir": "/b"})
-  identity.claim(trained, moved, DATA)
+  claim(trained, moved, DATA)
   assert json.loads((trained / "config.json").read_text()) == moved
 
 
 def test_data_of_a_version_without_run_json_are_those_of_its_results(trained, caplog):
   (trained / "run.json").unlink()
-  identity.claim(trained, config(optim={"lr": 0.1}), DATA)
+  claim(trained, config(optim={"lr": 0.1}), DATA)
   assert "taken for them" in caplog.text
   assert json.loads((trained / "run.json").read_text())["data"] == DATA
   (trained / "run.json").unlink()
-  results = {"dataset": "d", "data_fingerprint": "cccc"}
+  results = {"dataset": "d", "data_fingerprint": "cccc", "facts": {"num_examples": {"train": 9}}}
   (trained / "results.json").write_text(json.dumps(results))
-  with pytest.raises(ValueError, match=r"cccc.*aaaa"):
-    identity.claim(trained, config(optim={"lr": 0.1}), DATA)
+  with pytest.raises(ValueError, match=r"cccc \(9 train.*aaaa"):
+    claim(trained, config(optim={"lr": 0.1}), DATA)
+  results["facts"]["num_examples"]["train"] = 8  # fingerprints were computed in another way then
+  (trained / "results.json").write_text(json.dumps(results))
+  claim(trained, config(optim={"lr": 0.1}), DATA)
 
 
 def test_a_workdir_in_which_nothing_was_trained_is_free(tmp_path):
-  identity.claim(tmp_path, config(optim={"lr": 0.1}), DATA)
+  claim(tmp_path, config(optim={"lr": 0.1}), DATA)
   (tmp_path / "checkpoints").mkdir()
   (tmp_path / "metrics.jsonl").write_text("of steps that no checkpoint holds")
-  identity.claim(tmp_path, config(optim={"lr": 0.2}), DATA | {"fingerprint": "bbbb"})
+  claim(tmp_path, config(optim={"lr": 0.2}), DATA | {"fingerprint": "bbbb"})
   assert json.loads((tmp_path / "config.json").read_text())["optim"]["lr"] == 0.2
   assert json.loads((tmp_path / "run.json").read_text())["data"]["fingerprint"] == "bbbb"
   assert not (tmp_path / "metrics.jsonl").exists()
@@ -72,24 +85,68 @@ def test_a_workdir_in_which_nothing_was_trained_is_free(tmp_path):
 
 @pytest.mark.parametrize("trace", ["checkpoints/damaged-3", "results.json"])
 def test_what_a_run_has_left_is_never_taken_for_nothing(tmp_path, trace):
-  identity.claim(tmp_path, config(optim={"lr": 0.1}), DATA)
+  claim(tmp_path, config(optim={"lr": 0.1}), DATA)
   (tmp_path / trace).mkdir(parents=True)
   with pytest.raises(ValueError, match="another config"):
-    identity.claim(tmp_path, config(optim={"lr": 0.2}), DATA)
+    claim(tmp_path, config(optim={"lr": 0.2}), DATA)
 
 
 @pytest.mark.parametrize("text", ["{broken", '{"architectures": ["Bert"]}', "[1]"])
 def test_a_config_file_that_is_not_ours_is_never_overwritten(tmp_path, text):
   (tmp_path / "config.json").write_text(text)
   with pytest.raises(ValueError, match=r"config\.json: expected the JSON config"):
-    identity.claim(tmp_path, CONFIG, DATA)
+    claim(tmp_path, CONFIG, DATA)
   assert files(tmp_path) == {"config.json": text}
 
 
 def test_an_unwritable_workdir_is_named(tmp_path):
   (tmp_path / "file").write_text("")
   with pytest.raises(OSError, match="--workdir: cannot write"):
-    identity.claim(tmp_path / "file" / "below", CONFIG, DATA)
+    claim(tmp_path / "file" / "below", CONFIG, DATA)
+
+
+def test_what_changes_no_number_may_change(trained):
+  assert claim(trained, config(optim={"lr": 0.1}, log_steps=7, checkpoint_epochs=3.0)) is None
+  assert json.loads((trained / "config.json").read_text())["log_steps"] == 7
+
+
+def test_a_field_of_a_newer_version_at_its_default_is_no_difference(trained):
+  new = config(optim={"lr": 0.1, "eps": 1e-8}, masks=0)
+  with pytest.raises(ValueError, match=r"masks: '\(absent\)' -> 0"):
+    claim(trained, new)
+  with pytest.raises(ValueError, match=r"optim\.eps: 1e-08 -> 1e-07"):
+    claim(trained, config(optim={"lr": 0.1, "eps": 1e-7}), defaults={"optim": {"eps": 1e-8}})
+  # A default of a field that this run does not have is none of its business.
+  claim(trained, new, defaults={"optim": {"eps": 1e-8, "b": 1}, "masks": 0, "c": {"d": 1}})
+  assert json.loads((trained / "config.json").read_text()) == new
+
+
+def test_a_run_may_become_longer_but_not_shorter_than_it_is(trained):
+  longer = config(optim={"lr": 0.1}, total_epochs=None, total_steps=8)
+  assert claim(trained, longer) == 5
+  assert identity.ends(trained) == [5]
+  assert claim(trained, longer) is None
+  shorter = longer | {"total_steps": 6}
+  assert claim(trained, shorter) == 8
+  assert identity.ends(trained) == [5]  # it had not come to step 8
+  with pytest.raises(ValueError, match=r"has reached step 5 of 6: expected more.*found 4"):
+    claim(trained, shorter | {"total_steps": 4})
+  with pytest.raises(ValueError, match="expected more"):  # it was not evaluated at 5
+    claim(trained, shorter | {"total_steps": 5})
+  assert claim(trained, shorter | {"total_steps": 5}, eval_steps=5) == 6
+
+
+def test_results_are_those_of_a_config_unless_what_they_depend_on_has_changed(tmp_path):
+  assert identity.needs_scoring(tmp_path, CONFIG)
+  (tmp_path / "results.json").write_text(json.dumps({"config": CONFIG}))
+  assert not identity.needs_scoring(tmp_path, CONFIG)
+  assert not identity.needs_scoring(tmp_path, config(log_steps=3, masks=0), {"masks": 0})
+  moved = config(data={"name": "d", "data_dir": "/b"})
+  assert not identity.needs_scoring(tmp_path, moved)
+  assert identity.needs_scoring(tmp_path, config(probe={"neighbors": 5}))
+  assert identity.needs_scoring(tmp_path, config(total_epochs=2.0))
+  (tmp_path / "results.json").write_text('{"config": ')
+  assert identity.needs_scoring(tmp_path, CONFIG)
 
 
 def test_added_and_removed_fields_are_differences():

@@ -1,0 +1,33 @@
+"""What a field of a config is when a config of an older version, which had no such field, lacks it."""
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from configs.common import base_config, method_config
+from configs.multibench import add_padding, stored_config
+
+_FILES = ("mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch")
+
+
+def of(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the defaults of every field that runs of a config's method and dataset can have.
+
+  Args:
+    config: `ConfigDict` or nested dict with `method.name` and `data.name`.
+
+  Returns:
+    Nested dict of plain values. A field whose value a config file chooses, rather than leaving it as
+    `base_config` and `method_config` have it, is here as they have it.
+  """
+  method, dataset = config["method"]["name"], config["data"]["name"]
+  defaults = base_config()
+  defaults.method = method_config(method)
+  if dataset in _FILES:
+    defaults.data = importlib.import_module(f"configs.{dataset}").get_config(method).data
+  elif dataset == "arrays":
+    stored = stored_config(method, dataset)
+    add_padding(stored)
+    defaults.data = stored.data
+  return json.loads(defaults.to_json_best_effort())

@@ -1,0 +1,77 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from launch import config_flag
+from synjax import sweep_file
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def test_the_later_of_setting_and_unsetting_a_field_holds():
+  arguments = [
+    *(
+      "--config=f.py",
+      "--config.total_epochs=2",
+      "--config.total_epochs=",
+      "--config.eval_epochs=none",
+    ),
+    *("--config.log_steps=None", "--config.log_steps=3", "--config.data.padding=None"),
+    *("--config.data.label_kind=none", "--config.initialize_from=", "--workdir=None"),
+  ]
+  unset = ["total_epochs", "eval_epochs", "data.padding"]
+  assert config_flag._unset_fields(arguments) == unset
+  assert config_flag.without_unset(arguments) == [
+    *("--config=f.py", "--config.total_epochs=2", "--config.log_steps=3"),
+    *("--config.data.label_kind=none", "--config.initialize_from=", "--workdir=None"),
+  ]
+
+
+def test_a_duration_in_one_unit_replaces_the_other():
+  config = tiny.get_config()
+  sweep_file.set_field(config, "total_epochs", 3, "row 1")
+  assert (config.total_epochs, config.total_steps) == (3.0, None)
+  sweep_file.set_field(config, "total_steps", 7, "row 1")
+  assert (config.total_epochs, config.total_steps) == (None, 7)
+  sweep_file.set_field(config, "eval_epochs", None, "row 1")
+  assert config.eval_steps == 10
+
+
+def start(home, *arguments):
+  program = (
+    "from launch import app, config_flag; import json; config = config_flag.ConfigFlag();"
+    "folder = app.define_path('workdir', 'Output.');"
+    "app.run(lambda: print(json.dumps([config.value.total_steps, config.value.total_epochs,"
+    " config.overrides, folder.value])))"
+  )
+  environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT)}
+  return subprocess.run(
+    [sys.executable, "-c", program, "--config=~/conf.py:supervised", *arguments],
+    env=environment,
+    cwd=home,
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.fixture
+def home(tmp_path):
+  (tmp_path / "conf.py").write_text("from configs.xor import get_config\n")
+  return tmp_path
+
+
+def test_the_command_line_is_read_as_it_is_meant(home):
+  done = start(home, "--config.total_steps=5", "--workdir=~/runs/a")
+  assert done.returncode == 0, done.stderr
+  expected = [5, None, {"total_steps": 5}, str(home / "runs" / "a")]
+  assert json.loads(done.stdout) == expected
+  both = start(home, "--config.total_steps=5", "--config.total_epochs=2")
+  assert both.returncode == 1
+  assert both.stderr.startswith(
+    "error: --config: expected one of total_epochs and total_steps, found"
+  )
