@@ -1,6 +1,6 @@
 """Model selection: per seed, the best step by a validation metric, and early stopping."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import flax.struct
@@ -121,6 +121,16 @@ def parse(select_metric: str) -> tuple[str, int]:
   return name, 1 if name == select_metric else -1
 
 
+def require_metric(select_metric: str, known: Collection[str]) -> None:
+  """Raises ValueError when the selection metric is none of the known names, nor `LAST`."""
+  name, _ = parse(select_metric)
+  if name not in {*known, LAST}:
+    raise ValueError(
+      f"config.select_metric: expected one of {sorted(known)}, with a leading minus where lower is"
+      f" better, found {select_metric!r}"
+    )
+
+
 def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
   """Returns what `update` maximises, [trials]: the metric, or its negative with a leading minus.
 
@@ -131,12 +141,8 @@ def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
   Raises:
     ValueError: `scores` has no such metric.
   """
+  require_metric(select_metric, scores)
   name, sign = parse(select_metric)
-  if name not in scores:
-    raise ValueError(
-      f"config.select_metric: expected one of {sorted(scores)}, with a leading minus where lower is"
-      f" better, found {select_metric!r}"
-    )
   return sign * with_fallback(scores, name)
 
 

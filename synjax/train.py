@@ -30,6 +30,7 @@ from synjax import (
   trial,
   warm_start,
 )
+from synjax.config_checks import check_config, check_scoring, make_order, traced_fields
 from synjax.data import pipeline, stream
 from synjax.evaluators import ntk
 from synjax.metric_writer import MetricWriter
@@ -39,6 +40,7 @@ from synjax.step_clock import StepClock
 from synjax.train_state import create_train_state
 from synjax.workdir import code_version, files, identity, lock
 
+__all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
 
 Points = Sequence[Mapping[str, Any]] | None  # trials as plain dicts, see `trial.stack`
@@ -65,13 +67,10 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
-    self.select_metric = selection.choose_metric(config, self.dataset)
+    self.select_metric = check_scoring(config, self.dataset, self.method)
     self.trials = trial.stack(config, traced_fields(config), trials)
     self.seeds = self.trials.seed
-    train = self.dataset.train
-    self.order = pipeline.TrainOrder(
-      train.num_examples, config.batch_size, self.seeds, keep_partial=config.keep_partial_batch
-    )
+    self.order = make_order(config, self.dataset, self.seeds)
     self.durations = optim.Durations.from_config(config, self.order.steps_per_epoch)
     self.gaussianity = gaussianity_log.create(
       config, self.method, self.dataset, workdir, self.durations.steps_per_epoch
@@ -98,7 +97,7 @@ class Run:
     self.predictor = Predictor(
       self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
     )
-    self.arrays = self.predictor.arrays(train)
+    self.arrays = self.predictor.arrays(self.dataset.train)
     self.feed: stream.Feed | None = None
     state = jax.device_get(
       create_train_state(self.method, create_optimizer, self.trials, self._example())
@@ -260,27 +259,6 @@ class Run:
   def test(self, which: str) -> dict[str, np.ndarray]:
     """Scores the selected or the last parameters on the test split."""
     return evaluators.test(self.config, self.dataset, self.frozen(which))
-
-
-def traced_fields(config) -> tuple[str, ...]:
-  """Returns the config fields in which runs may differ and still share one compiled program.
-
-  Raises:
-    ValueError: unknown method or dataset.
-  """
-  method = tuple(f"method.{name}" for name in methods.find(config).traced)
-  return (*optim.TRACED, *method, *data.traced_fields(config))
-
-
-def check_config(config) -> None:
-  """Checks the values of a config without training: dataset, method and their fields.
-
-  Raises:
-    ValueError: what the dataset or the method refuses.
-  """
-  dataset = data.load(config)
-  selection.choose_metric(config, dataset)
-  gaussianity_log.check(config, methods.create(config, dataset))
 
 
 def train_and_evaluate(

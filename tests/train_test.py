@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import checkpoint, train
+from synjax import checkpoint, evaluators, train
 from synjax.metric_writer import read_metrics
 from tests import tiny
 
@@ -96,7 +96,7 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   program = textwrap.dedent("""
     import sys, time
     from tests import tiny
-    from synjax import checkpoint, train
+    from synjax import checkpoint, evaluators, train
     advance = train.Run.advance
     def slow(run):
       time.sleep(0.3)
@@ -312,13 +312,22 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tm
     ({"select_metric": "val/nothing"}, "select_metric"),
     ({"total_steps": 0}, "total_steps"),
     ({"total_epochs": 1.0}, "total_epochs"),
+    ({"eval_steps": 0}, "eval_steps"),
+    ({"seed": -1}, "seed"),
+    ({"optim.name": "sgd"}, "optim.name"),
+    ({"optim.schedule": "cosine"}, "optim.schedule"),
+    ({"evaluators": ("classification",)}, "infmasking learns no labels.*'classification'"),
+    ({"evaluators": ("probe",)}, "evaluators: expected some of"),
+    ({"ntk_diagnostics": True}, "ntk_diagnostics: infmasking learns no labels"),
+    ({"probe.test_search": "finest"}, "probe.test_search"),
+    ({"probe.neighbors": 0}, "probe.neighbors"),
+    ({"select_metric": "test/mean/macro_accuracy"}, "select_metric: expected one of .*val/mean"),
   ],
 )
 def test_a_wrong_field_is_named(tmp_path, overrides, message):
   with pytest.raises(ValueError, match=message):
     train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path / "run"))
-  if "select_metric" not in overrides:
-    assert not (tmp_path / "run").exists()  # so the corrected command just runs
+  assert not (tmp_path / "run").exists()  # so the corrected command just runs
 
 
 def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
@@ -326,6 +335,25 @@ def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
   monkeypatch.setitem(train.data.DATASETS, "tiny", lambda config: changed)
   with pytest.raises(ValueError, match=r"other data.*fingerprint tiny.*fingerprint corrected"):
     train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
+
+
+def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
+  for fields, message in (
+    ({"batch_size": 97}, "1 to 96"),
+    ({"eval_steps": 0}, "eval_steps"),
+    ({"optim.name": "sgd"}, "optim.name"),
+    ({"evaluators": ("classification",)}, "learns no labels"),
+    ({"select_metric": "val/nothing"}, "select_metric"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      train.check_config(tiny.get_config(**fields))
+  train.check_config(tiny.get_config())
+
+
+def test_names_that_select_are_those_that_the_validation_scores_have(straight):
+  rows = read_metrics(straight[0] / "metrics.jsonl")
+  scored = {name for row in rows for name in row if name.startswith("val/")}
+  assert scored >= evaluators.metric_names(tiny.get_config(), tiny.load_dataset(None))
 
 
 def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):

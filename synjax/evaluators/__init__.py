@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synjax.evaluators import classification, representation
+from synjax.evaluators import classification, ntk, representation
 
 EVALUATORS = {"classification": classification, "representation": representation}
 
@@ -16,6 +16,23 @@ def _chosen(config):
       f"config.evaluators: expected some of {sorted(EVALUATORS)}, found {tuple(config.evaluators)}"
     )
   return [EVALUATORS[name] for name in config.evaluators]
+
+
+def check(config, dataset, method) -> None:
+  """Checks, before anything is trained, that the chosen evaluators can score what a method learns.
+
+  Raises:
+    ValueError: one is unknown, or cannot.
+  """
+  for evaluator in _chosen(config):
+    evaluator.check(config, dataset, method)
+  if config.ntk_diagnostics:
+    ntk.check(dataset, method)
+
+
+def metric_names(config, dataset) -> set[str]:
+  """Returns the names that `validate` gives scores under."""
+  return set().union(*(evaluator.metric_names(config, dataset) for evaluator in _chosen(config)))
 
 
 def validate(config, dataset, frozen) -> dict[str, np.ndarray]:
@@ -54,4 +71,4 @@ def chance(config, dataset) -> Mapping[str, float]:
   return levels
 
 
-__all__ = ["EVALUATORS", "chance", "test", "validate"]
+__all__ = ["EVALUATORS", "chance", "check", "metric_names", "test", "validate"]

@@ -6,14 +6,33 @@ import numpy as np
 from scipy.special import log_softmax
 
 from synjax.data.pipeline import Dataset, Split
+from synjax.methods.base import Method
 
 TASK = "label"
+METRICS = ("accuracy", "macro_accuracy", "cross_entropy", "calibration_error")  # of `score`
 CALIBRATION_BINS = 15
 
 
 def tasks(dataset: Dataset) -> Mapping[str, int]:
   """Returns task -> number of classes of what is scored: the label the classifier learned."""
   return {TASK: dataset.num_classes}
+
+
+def check(config, dataset: Dataset, method: Method) -> None:
+  """Raises ValueError when a method is no classifier."""
+  del dataset
+  if type(method).logits is Method.logits:
+    raise ValueError(
+      f"config.evaluators: {config.method.name} learns no labels, so that there is no classification to"
+      f" score: expected ('representation',), found {tuple(config.evaluators)}"
+    )
+
+
+def metric_names(config, dataset: Dataset) -> set[str]:
+  """Returns the names of what `validate` scores."""
+  splits = ("val", "train_split") if config.evaluate_train else ("val",)
+  metrics = (*METRICS, *(f"{source}/accuracy" for source in dataset.sources))
+  return {f"{split}/{TASK}/{metric}" for split in splits for metric in metrics}
 
 
 def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:

@@ -18,6 +18,11 @@ import numpy as np
 from synjax import metrics
 from synjax.evaluators import logistic_regression
 
+SEARCHES = ("coarse", "fine")
+METRICS = (  # of `evaluate`
+  *("macro_accuracy", "macro_accuracy_low", "macro_accuracy_high"),
+  *("accuracy", "top5_accuracy", "auroc"),
+)
 PENALTIES = {"paper": "norm", "clean": "squared"}
 _COARSE_COSTS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 
@@ -68,7 +73,7 @@ def search_cost(score: Callable[[float], float], *, search: str = "fine") -> Cos
   Source: spec/infmasking.md, section 9 ("fine" is the published `fastsearch=False`). Costs are
   float32 values as published; here the coarse ones too, so that none is fitted twice.
   """
-  if search not in ("fine", "coarse"):
+  if search not in SEARCHES:
     raise ValueError(f"search_cost: unknown search {search!r}, expected 'fine' or 'coarse'.")
   scores = {}
 

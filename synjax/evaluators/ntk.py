@@ -85,6 +85,19 @@ def _gram(leaf, dtype):
   return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
 
 
+def check(dataset, method) -> None:
+  """Raises ValueError when a method learns no labels, or they are not two classes of known sources."""
+  if not hasattr(method, "train_logits"):
+    raise ValueError(
+      f"config.ntk_diagnostics: {method.config.method.name} learns no labels: expected False, found True"
+    )
+  if not dataset.sources or dataset.num_classes != 2:
+    raise ValueError(
+      "config.ntk_diagnostics: expected a dataset of two classes that knows its sources, found"
+      f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
+    )
+
+
 def step_metrics(method, dataset, state, batch, info) -> dict[str, jax.Array]:
   """Computes the diagnostics of one training step, before its update.
 
@@ -100,13 +113,9 @@ def step_metrics(method, dataset, state, batch, info) -> dict[str, jax.Array]:
     the batch.
 
   Raises:
-    ValueError: the dataset does not know its sources, or there are more than two classes.
+    ValueError: as `check`.
   """
-  if not dataset.sources or dataset.num_classes != 2:
-    raise ValueError(
-      "config.ntk_diagnostics: expected a dataset of two classes that knows its sources, found"
-      f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
-    )
+  check(dataset, method)
   batch = batch["clean"]
 
   def logit(params):

@@ -11,11 +11,42 @@ import numpy as np
 
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators import knn, linear_probe, ridge_probe
+from synjax.methods.base import Method
 
 MAX_SUBSET_MODALITIES = 4  # 15 subsets
 
 # (split, modalities) -> representations [seeds, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
+
+
+def check(config, dataset: Dataset, method: Method) -> None:
+  """Raises ValueError when there is nothing to probe, or a field of `config.probe` is wrong."""
+  if type(method).embed is Method.embed:
+    raise ValueError(
+      f"config.evaluators: {config.method.name} has no representation to score: expected"
+      f" ('classification',), found {tuple(config.evaluators)}"
+    )
+  for field in ("validation_search", "test_search"):
+    if config.probe[field] not in linear_probe.SEARCHES:
+      raise ValueError(
+        f"config.probe.{field}: expected one of {linear_probe.SEARCHES}, found {config.probe[field]!r}"
+      )
+  if config.probe.neighbors < 1:
+    raise ValueError(f"config.probe.neighbors: expected at least 1, found {config.probe.neighbors}")
+  if _is_labelled(dataset):
+    for split in (dataset.probe, dataset.val, dataset.test):
+      _require_labels(split)
+
+
+def metric_names(config, dataset: Dataset) -> set[str]:
+  """Returns the names of what `validate` scores."""
+  del config
+  if not _is_labelled(dataset):
+    return set()
+  names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear_probe.METRICS}
+  names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge_probe.METRICS}
+  names |= {"mean/macro_accuracy"} if dataset.tasks else set()
+  return {f"val/{name}" for name in names}
 
 
 def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
@@ -128,12 +159,16 @@ def _is_labelled(dataset: Dataset) -> bool:
   return bool(dataset.tasks or dataset.regressions or dataset.num_classes)
 
 
-def _split(split: Split, embed: Embed, modalities: tuple[str, ...] = ()) -> linear_probe.Split:
+def _require_labels(split: Split) -> None:
   if not split.labels:
     raise ValueError(
       "config.evaluators: representation needs a dataset with stored labels; this one makes examples"
       " of its own for every trial: use classification"
     )
+
+
+def _split(split: Split, embed: Embed, modalities: tuple[str, ...] = ()) -> linear_probe.Split:
+  _require_labels(split)
   return linear_probe.Split(embed(split, modalities), split.labels)
 
 

@@ -22,6 +22,7 @@ from synjax.evaluators.linear_probe import Split, over_tasks
 
 ALPHAS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 PROTOCOLS = ("paper", "clean")
+METRICS = ("mse", "mse_low", "mse_high", "mse_1e4", "r2", "pearson")  # of `score`
 _CHUNK = 8192  # examples that are float64 at a time
 
 

@@ -28,6 +28,7 @@ def test_scores_equal_scikit_learns_overall_and_per_source(scored):
     expected = (predicted == label)[source == i].mean()
     assert found[f"{name}/accuracy"] == pytest.approx(expected)
   assert "absent/accuracy" not in found
+  assert set(found) == {*classification.METRICS, "easy/accuracy", "hard/accuracy"}
 
 
 def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
