@@ -256,6 +256,7 @@ def fill(
   *,
   moments: Moments | None = None,
   order_key: jax.Array | None = None,
+  valid: jax.Array | None = None,
   scale: float = 1.0,
 ) -> jax.Array:
   """Draws what corrupted features are replaced with: a constant to the gradient.
@@ -271,6 +272,8 @@ def fill(
     x: [batch, ...], what is to be corrupted.
     moments: for "ema": `Moments` of the trailing dimensions of x, updated at least once.
     order_key: for "shuffle": one PRNG key.
+    valid: for "shuffle": bool over leading axes of x, [batch] or [batch, tokens]. What is valid is filled
+      from what is valid, in the second case token position by token position; None: all of it is.
     scale: for "ema": factor s on the standard deviation.
 
   Returns:
@@ -292,12 +295,24 @@ def fill(
   if name == "zeros":
     return jnp.zeros_like(x)
   if name == "shuffle":
-    return x[jax.random.permutation(_threefry(order_key), x.shape[0])]
+    return _shuffled(x, _threefry(order_key), valid)
   noise = _standard_normal(keys, x.shape[1:])
   if name == "ema":
     moments = jax.lax.stop_gradient(moments)
     noise = moments.mean + scale * jnp.sqrt(moments.variance) * noise
   return noise.astype(x.dtype)
+
+
+def _shuffled(x, key, valid):
+  """Permutes the batch axis of x among what is valid, by one random order of the examples."""
+  if valid is None:
+    return x[jax.random.permutation(key, x.shape[0])]
+  order = jax.random.uniform(key, valid.shape[:1]).reshape(-1, *(1,) * (valid.ndim - 1))
+  # The r-th valid example in place gets the r-th valid one in the random order; the others come last.
+  shuffled = jnp.argsort(jnp.where(valid, order, 2.0), axis=0)
+  place = jnp.argsort(jnp.argsort(~valid, axis=0, stable=True), axis=0)
+  source = jnp.take_along_axis(shuffled, place, axis=0)
+  return jnp.take_along_axis(x, _trailing(source, x.ndim), axis=0)
 
 
 def learn_corrupt(
@@ -342,8 +357,8 @@ def learn_corrupt(
     initial_logit: -1 means a = 0.27 everywhere.
     schedule: "constant", or "cosine": from learning_rate down to a tenth of it over `steps`.
     clip_norm: largest global norm of the gradient; None = no limit.
-    valid: bool of the shape or of its leading dimensions, False = filler: not priced, not counted and
-      never corrupted; None = everything is real.
+    valid: bool of the shape or of its leading dimensions, False = filler, padding or absent: not priced,
+      not counted and never corrupted; None = everything is real.
 
   Returns:
     corrupt: bool[shape], True = to be replaced; and the share of (valid) coordinates flagged as
@@ -373,7 +388,7 @@ def learn_corrupt(
 
   def negative_objective(logits, key):
     flagged = jax.nn.sigmoid(logits / temperature)
-    return sparsity * jnp.mean(flagged, where=valid) - loss(flagged, key, *closed_over)
+    return sparsity * _valid_mean(flagged, valid) - loss(flagged, key, *closed_over)
 
   def step(carry, key):
     logits, state = carry
@@ -383,7 +398,12 @@ def learn_corrupt(
   start = logits, optimizer.init(logits)
   (logits, _), _ = jax.lax.scan(step, start, jax.random.split(key, steps))
   important = jax.lax.stop_gradient(logits) > 0  # sigmoid(l / temperature) > 1/2
-  return ~important & valid, jnp.mean(important, where=valid)
+  return ~important & valid, _valid_mean(important, valid)
+
+
+def _valid_mean(values, valid):
+  """Averages what is valid; 0 where nothing is."""
+  return jnp.sum(values, where=valid) / jnp.maximum(valid.sum(), 1)
 
 
 def _inner_optimizer(schedule, learning_rate, steps, clip_norm):

@@ -94,6 +94,12 @@ class Split:
   lengths: np.ndarray | None = None
   origin: Origin | None = None
 
+  def having(self, modalities: Sequence[str]) -> np.ndarray | None:
+    """Returns which examples have at least one of these modalities, bool[examples]; None: all do."""
+    stored = self.arrays if self.rows is None else self.rows.columns
+    found = [fields.present(stored, name) for name in modalities]
+    return None if any(own is None for own in found) else np.any(found, axis=0)
+
   def read(self, index: np.ndarray) -> dict[str, jax.Array]:
     """Returns a few examples of stored data as one gathered batch."""
     if self.rows is not None:

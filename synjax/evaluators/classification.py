@@ -112,11 +112,13 @@ def synergy_subset(
 
   With two classes random labels score one half on this subset, and so does anything that ignores the
   unimodal models: compare with chance and with `flipped`, the accuracy there of the opposite of the
-  unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4).
+  unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4). An example is judged by the models of the
+  modalities it has, and without any it is in no group.
 
   Args:
     logits: [examples, classes] of the fused model.
-    unimodal_logits: [examples, modalities, classes] of separately trained unimodal models.
+    unimodal_logits: [examples, modalities, classes] of separately trained unimodal models; NaN where
+      the example lacks the modality.
     label: int[examples].
 
   Returns:
@@ -125,9 +127,12 @@ def synergy_subset(
     "all_right/accuracy".
   """
   correct = logits.argmax(-1) == label
-  right = unimodal_logits.argmax(-1) == label[:, None]
-  subset = ~right.any(axis=1)
-  opposite = unimodal_logits.mean(axis=1).argmin(-1) == label
+  known = ~np.isnan(unimodal_logits).any(axis=-1)
+  right = known & (unimodal_logits.argmax(-1) == label[:, None])
+  all_right = (right | ~known).all(axis=1) & known.any(axis=1)
+  subset = ~right.any(axis=1) & known.any(axis=1)
+  total = np.where(known[..., None], unimodal_logits, 0).sum(axis=1)
+  opposite = total.argmin(-1) == label
 
   def mean(values, where):
     return float(values[where].mean()) if where.any() else float("nan")
@@ -136,8 +141,8 @@ def synergy_subset(
     "synergy_subset/accuracy": mean(correct, subset),
     "synergy_subset/size": float(subset.sum()),
     "synergy_subset/flipped": mean(opposite, subset),
-    "some_right/accuracy": mean(correct, right.any(axis=1) & ~right.all(axis=1)),
-    "all_right/accuracy": mean(correct, right.all(axis=1)),
+    "some_right/accuracy": mean(correct, right.any(axis=1) & ~all_right),
+    "all_right/accuracy": mean(correct, all_right),
   }
 
 

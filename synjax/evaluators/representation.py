@@ -63,8 +63,8 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   """
   if not _is_labelled(dataset):
     return {}
-  val = _split(dataset.val, frozen.embed)
-  probe = _split(dataset.probe, frozen.embed)
+  val = _split(dataset, dataset.val, frozen.embed)
+  probe = _split(dataset, dataset.probe, frozen.embed)
   # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
   choose_on = None if config.protocol == "paper" else val
   search = config.probe.validation_search
@@ -86,7 +86,9 @@ def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   Returns:
     metric -> [seeds]: "test/<task>/<metric>" of the probes, "test/<task>/knn_<metric>" of tasks with
     classes, and "test/without_<modality>/<task>/<metric>" of probes on what is left when a modality
-    is missing. Nothing for a dataset without labels.
+    is missing. An example of which nothing is left is left out of fits and scores, "<task>/left_out" says
+    how many of the test split are; NaN where that leaves a split without examples. Nothing for a dataset
+    without labels.
   """
   if not _is_labelled(dataset):
     return {}
@@ -167,24 +169,40 @@ def _require_labels(split: Split) -> None:
     )
 
 
-def _split(split: Split, embed: Embed, modalities: tuple[str, ...] = ()) -> linear_probe.Split:
+def _split(
+  dataset: Dataset, split: Split, embed: Embed, modalities: tuple[str, ...] = ()
+) -> linear_probe.Split:
+  """Embeds the examples of a split that have any of the modalities; (): of all."""
   _require_labels(split)
-  return linear_probe.Split(embed(split, modalities), split.labels)
+  features, labels = embed(split, modalities), split.labels
+  having = split.having(modalities or dataset.modalities)
+  if having is not None and not having.all():
+    features = features[:, having]
+    labels = {task: values[having] for task, values in labels.items()}
+  return linear_probe.Split(features, labels)
 
 
 def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
   """Embeds what the probes need: "probe", "val" and "test"; of some modalities, or (): of all."""
   return {
-    name: _split(getattr(dataset, name), embed, modalities) for name in ("probe", "val", "test")
+    name: _split(dataset, getattr(dataset, name), embed, modalities)
+    for name in ("probe", "val", "test")
   }
 
 
 def _probe(config, dataset, splits: Mapping[str, linear_probe.Split], search: str):
   """Fits on the probe split and scores the test split; the cost is chosen on the validation split."""
   probe, val, target = splits["probe"], splits["val"], splits["test"]
+  left_out = dataset.test.num_examples - target.features.shape[1]
+  counts = np.full(len(target.features), float(left_out))
+  named = (*dataset.tasks, *dataset.regressions) if left_out else ()
+  scores = {f"{task}/left_out": counts for task in named}
+  if not all(split.features.shape[1] for split in (probe, val, target)):
+    unknown = {f"{task}/macro_accuracy": np.nan * counts for task in dataset.tasks}
+    return scores | unknown | {f"{task}/mse": np.nan * counts for task in dataset.regressions}
   held_out = config.protocol == "paper" and not dataset.published_validation
   choose_on = None if held_out else val
-  scores = _classes(config, dataset, (probe, target, choose_on), search)
+  scores |= _classes(config, dataset, (probe, target, choose_on), search)
   return scores | _regressions(config, dataset, (probe, target, val))
 
 

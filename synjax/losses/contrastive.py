@@ -23,7 +23,32 @@ def exclude_self(similarity: jax.Array) -> jax.Array:
   return jnp.where(jnp.eye(similarity.shape[-1], dtype=bool), -jnp.inf, similarity)
 
 
-def nt_xent(a: jax.Array, b: jax.Array, *, temperature: float) -> jax.Array:
+def candidates(similarity: jax.Array, valid: jax.Array | None) -> jax.Array:
+  """Sets what [..., anchors, batch] says about examples that do not take part to -inf.
+
+  Args:
+    similarity: [..., batch, batch].
+    valid: bool[batch], False = no candidate of any other example; None: all take part. The diagonal
+      stays, so that a row has something finite to be normalised by.
+
+  Returns:
+    Array of the shape of `similarity`.
+  """
+  if valid is None:
+    return similarity
+  return jnp.where(valid | jnp.eye(similarity.shape[-1], dtype=bool), similarity, -jnp.inf)
+
+
+def mean_of_valid(values: jax.Array, valid: jax.Array | None) -> jax.Array:
+  """Averages [batch] over the examples that take part; 0 where none does, None: over all."""
+  if valid is None:
+    return jnp.mean(values)
+  return jnp.where(valid, values, 0).sum() / jnp.maximum(valid.sum(), 1)
+
+
+def nt_xent(
+  a: jax.Array, b: jax.Array, *, temperature: float, valid: jax.Array | None = None
+) -> jax.Array:
   r"""Computes the per-example symmetric NT-Xent loss of two views.
 
   With unit vectors a, b, logits S^{xy}_{ij} = <x_i, y_j> / t,
@@ -38,9 +63,10 @@ def nt_xent(a: jax.Array, b: jax.Array, *, temperature: float) -> jax.Array:
     a: [batch, dim], not normalised.
     b: [batch, dim], not normalised; row i is the positive of row i of `a`.
     temperature: t > 0.
+    valid: bool[batch], False = neither anchor nor candidate; None: all take part.
 
   Returns:
-    [batch], nats.
+    [batch], nats: for valid examples the loss of the batch of valid ones, for others 0.
 
   Raises:
     ValueError: the views differ in shape or are not [batch, dim].
@@ -50,22 +76,28 @@ def nt_xent(a: jax.Array, b: jax.Array, *, temperature: float) -> jax.Array:
       f"nt_xent needs two views [batch, dim] of equal shape, got {a.shape}, {b.shape}"
     )
   a, b = normalize(a), normalize(b)
-  ab = a @ b.T / temperature
-  aa = exclude_self(a @ a.T / temperature)
-  bb = exclude_self(b @ b.T / temperature)
+  ab = candidates(a @ b.T / temperature, valid)
+  aa = exclude_self(candidates(a @ a.T / temperature, valid))
+  bb = exclude_self(candidates(b @ b.T / temperature, valid))
   positive = jnp.diagonal(ab)
   from_a = jax.nn.logsumexp(jnp.concatenate([ab, aa], axis=1), axis=1)
   from_b = jax.nn.logsumexp(jnp.concatenate([ab.T, bb], axis=1), axis=1)
-  return 0.5 * (from_a + from_b) - positive
+  loss = 0.5 * (from_a + from_b) - positive
+  return loss if valid is None else jnp.where(valid, loss, 0)
 
 
-def retrieval_accuracy(a: jax.Array, b: jax.Array) -> jax.Array:
-  """Computes the fraction of rows of `a` [batch, dim] whose most similar row of `b` is their own."""
-  nearest = jnp.argmax(normalize(a) @ normalize(b).T, axis=1)
-  return jnp.mean(nearest == jnp.arange(a.shape[0]))
+def retrieval_accuracy(a: jax.Array, b: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+  """Computes the fraction of rows of `a` [batch, dim] whose most similar row of `b` is their own.
+
+  Only rows that are `valid`, bool[batch], are asked for and found; None: all.
+  """
+  nearest = jnp.argmax(candidates(normalize(a) @ normalize(b).T, valid), axis=1)
+  return mean_of_valid(nearest == jnp.arange(a.shape[0]), valid)
 
 
-def comm_terms(view_a: jax.Array, view_b: jax.Array, *, temperature: float) -> jax.Array:
+def comm_terms(
+  view_a: jax.Array, view_b: jax.Array, *, temperature: float, valid: jax.Array | None = None
+) -> jax.Array:
   r"""Computes CoMM's term of every modality subset.
 
       l_i = 1/2 [I(z^a_i, z^b_full) + I(z^b_i, z^a_full)]
@@ -76,9 +108,11 @@ def comm_terms(view_a: jax.Array, view_b: jax.Array, *, temperature: float) -> j
     view_a: [num_subsets, batch, dim], not normalised; unimodal subsets first, the full set last.
     view_b: the same of the other augmented view.
     temperature: t > 0.
+    valid: bool[num_subsets, batch], False = the example lacks that subset, and takes no part in its
+      term: neither as anchor nor as candidate; None: every example has all.
 
   Returns:
-    [num_subsets], nats.
+    [num_subsets], nats; 0 for a subset that no example has.
 
   Raises:
     ValueError: the views differ in shape or are not [num_subsets, batch, dim].
@@ -89,9 +123,9 @@ def comm_terms(view_a: jax.Array, view_b: jax.Array, *, temperature: float) -> j
       f" got {view_a.shape}, {view_b.shape}"
     )
 
-  def term(subset_a, subset_b):
-    to_full_b = nt_xent(subset_a, view_b[-1], temperature=temperature)
-    to_full_a = nt_xent(subset_b, view_a[-1], temperature=temperature)
-    return 0.5 * jnp.mean(to_full_b + to_full_a)
+  def term(subset_a, subset_b, valid):
+    to_full_b = nt_xent(subset_a, view_b[-1], temperature=temperature, valid=valid)
+    to_full_a = nt_xent(subset_b, view_a[-1], temperature=temperature, valid=valid)
+    return 0.5 * mean_of_valid(to_full_b + to_full_a, valid)
 
-  return jax.vmap(term)(view_a, view_b)
+  return jax.vmap(term)(view_a, view_b, valid)

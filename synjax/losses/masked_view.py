@@ -3,7 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from synjax.losses.contrastive import comm_terms, exclude_self, normalize
+from synjax.losses.contrastive import (
+  candidates,
+  comm_terms,
+  exclude_self,
+  mean_of_valid,
+  normalize,
+)
 
 
 def masked_view_bound(
@@ -12,6 +18,7 @@ def masked_view_bound(
   *,
   temperature: float,
   variance_scale: jax.Array | float,
+  valid: jax.Array | None = None,
 ) -> jax.Array:
   r"""Computes the closed-form Gaussian bound on the loss over infinitely many masked views.
 
@@ -29,9 +36,10 @@ def masked_view_bound(
     masked_views: z, [num_views, batch, dim], unit vectors.
     temperature: t > 0.
     variance_scale: rho >= 0, a number or a traced scalar.
+    valid: bool[batch], False = neither anchor nor candidate; None: all take part.
 
   Returns:
-    [batch], nats.
+    [batch], nats: for valid examples the bound of the batch of valid ones, for others 0.
 
   Raises:
     ValueError: `masked_views` is not [num_views >= 1, *anchor.shape].
@@ -46,11 +54,13 @@ def masked_view_bound(
   mean_logit = jnp.mean(own, axis=0) / temperature
   positive = mean_logit + variance_scale * jnp.var(own, axis=0) / (2 * temperature**2)
   # One matrix product against the views of all examples and the anchors themselves.
-  candidates = jnp.concatenate([masked_views, anchor[None]]).reshape(-1, dim)
-  similarity = (anchor @ candidates.T / temperature).reshape(batch, num_views + 1, batch)
-  negatives = exclude_self(similarity.swapaxes(0, 1)).swapaxes(0, 1).reshape(batch, -1)
-  candidates_logits = jnp.concatenate([positive[:, None], negatives], axis=1)
-  return jax.nn.logsumexp(candidates_logits, axis=1) - mean_logit
+  others = jnp.concatenate([masked_views, anchor[None]]).reshape(-1, dim)
+  similarity = (anchor @ others.T / temperature).reshape(batch, num_views + 1, batch)
+  negatives = exclude_self(candidates(similarity.swapaxes(0, 1), valid))
+  negatives = negatives.swapaxes(0, 1).reshape(batch, -1)
+  logits = jnp.concatenate([positive[:, None], negatives], axis=1)
+  bound = jax.nn.logsumexp(logits, axis=1) - mean_logit
+  return bound if valid is None else jnp.where(valid, bound, 0)
 
 
 def infmasking_terms(
@@ -61,6 +71,7 @@ def infmasking_terms(
   *,
   temperature: float,
   variance_scale: jax.Array | float,
+  valid: jax.Array | None = None,
 ) -> jax.Array:
   """Computes the terms whose (weighted) mean is the InfMasking loss.
 
@@ -74,20 +85,25 @@ def infmasking_terms(
     masked_b: the same of view b.
     temperature: t > 0.
     variance_scale: rho of `masked_view_bound`.
+    valid: bool[num_subsets, batch], False = the example lacks that subset, see `comm_terms`; the bounds
+      are over the examples that have any modality. None: every example has all.
 
   Returns:
     [2 + num_subsets], nats.
   """
+  has_any = None if valid is None else valid[-1]
   bounds = [
-    jnp.mean(
+    mean_of_valid(
       masked_view_bound(
         normalize(view[-1]),
         normalize(masked),
         temperature=temperature,
         variance_scale=variance_scale,
-      )
+        valid=has_any,
+      ),
+      has_any,
     )
     for view, masked in ((view_a, masked_a), (view_b, masked_b))
   ]
-  comm = comm_terms(view_a, view_b, temperature=temperature)
+  comm = comm_terms(view_a, view_b, temperature=temperature, valid=valid)
   return jnp.concatenate([jnp.stack(bounds), comm])

@@ -18,6 +18,7 @@ class CoMM(Method):
   """CoMM (Dufumier et al., ICLR 2025, arXiv 2409.07402).
 
   L = (1 / (n + 1)) sum_i w_i l_i over the n unimodal subsets and the full one, `losses.comm_terms`.
+  The term of a subset is over the examples that have it.
 
   Config (`config.method`): `temperature`; `weights`, one per term, or () for ones.
   """
@@ -69,11 +70,17 @@ class CoMM(Method):
     gather = functools.partial(parallel.all_gather, axis=info.axis, batch_axis=1)
     return jax.tree.map(lambda z: gather(at_least_float32(z)), projected), model_state
 
-  def weighted(self, terms: jax.Array, views, model_state) -> Out:
+  def present(self, batch, info: Info) -> jax.Array | None:
+    """Returns which examples of the global batch have each subset, bool[subsets, batch]; None: all."""
+    present = models.present_subsets(batch[self.views[0]], self.dataset.modalities)
+    return present if present is None else parallel.all_gather(present, info.axis, batch_axis=1)
+
+  def weighted(self, terms: jax.Array, views, model_state, present: jax.Array | None) -> Out:
     """Averages the weighted terms; logs the plain ones and the retrieval accuracy."""
     contributions = jnp.asarray(self.weights, terms.dtype) * terms / len(self.term_names)
     metrics = {f"term/{name}": terms[i] for i, name in enumerate(self.term_names)}
-    metrics["retrieval_accuracy"] = losses.retrieval_accuracy(views[0][-1], views[1][-1])
+    has_any = None if present is None else present[-1]
+    metrics["retrieval_accuracy"] = losses.retrieval_accuracy(views[0][-1], views[1][-1], has_any)
     return Out(
       losses={name: contributions[i] for i, name in enumerate(self.term_names)},
       model_state=model_state,
@@ -83,8 +90,9 @@ class CoMM(Method):
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the mean of CoMM's terms on two augmented views."""
     (views, _), model_state = self.project_views(params, model_state, batch, info)
-    terms = losses.comm_terms(*views, temperature=self.temperature)
-    return self.weighted(terms, views, model_state)
+    present = self.present(batch, info)
+    terms = losses.comm_terms(*views, temperature=self.temperature, valid=present)
+    return self.weighted(terms, views, model_state, present)
 
   def embed(self, params, model_state, batch):
     """Returns the fusion of all modalities in `batch`, before the projection head."""

@@ -2,7 +2,7 @@
 
 from synjax import losses, parallel
 from synjax.methods.base import Out
-from synjax.methods.supervised import Supervised, accuracy, cross_entropy
+from synjax.methods.supervised import Supervised, accuracy, cross_entropy, having
 from synjax.methods.synib import SynIB
 
 
@@ -45,7 +45,8 @@ class MaskedAugmentation(SynIB):
   """Control of SynIB: masked copies as training data, no penalty (SynIB, App. G).
 
   L = mean over the copies {x, (x~_1, x_2), (x_1, x~_2), ...} of CE(y, q) + w sum_m CE(y, q_um). An
-  oracle mask corrupts what is NOT informative, so that the label stays readable (spec/synib.md 8).
+  oracle mask corrupts what is NOT informative, so that the label stays readable (spec/synib.md 8). The
+  copies with a modality masked are those of the examples that have it.
 
   Config (`config.method`): SynIB's fields of the mask, site "input".
   """
@@ -57,23 +58,25 @@ class MaskedAugmentation(SynIB):
     if config.method.site != "input":
       raise ValueError(f"config.method.site: expected input, found {config.method.site!r}")
 
-  def draw(self, name, params, model_state, batch, x, shape, info):
+  def draw(self, name, params, model_state, batch, x, shape, info, real=None):
     """As SynIB's, with the oracle's complement."""
-    corrupt, share = super().draw(name, params, model_state, batch, x, shape, info)
+    corrupt, share = super().draw(name, params, model_state, batch, x, shape, info, real)
     return (~corrupt if self.config.method.mask == "oracle" else corrupt), share
 
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the cross-entropies of the union of intact and masked copies."""
     batch = batch["clean"]
-    features, model_state = self.encode(params, model_state, batch, info)
-    model_state = self.update_moments(model_state, batch, features, info)
-    replaced, corrupt, _ = self.corrupt(params, model_state, batch, features, info)
-    corrupted, _ = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")
+    features, valid, model_state = self.encode(params, model_state, batch, info)
+    model_state = self.update_moments(model_state, batch, features, valid, info)
+    replaced, corrupt, _ = self.corrupt(params, model_state, batch, features, valid, info)
+    corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
     chosen = list(range(len(features)))
-    _, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
+    _, logits = self.fuse_passes(params, features, corrupted, corrupt, valid, chosen, info)
     copies = len(logits)
-    terms = {"fused": sum(cross_entropy(part, batch, info) for part in logits) / copies}
-    intact = self.unimodal_losses(params, features, batch, info)
-    masked = self.unimodal_losses(params, corrupted, batch, info)
+    counted = [batch["valid"], *(having(name, batch) for name in features)]
+    parts = zip(logits, counted, strict=True)
+    terms = {"fused": sum(cross_entropy(part, batch, info, own) for part, own in parts) / copies}
+    intact = self.unimodal_losses(params, features, valid, batch, info)
+    masked = self.unimodal_losses(params, corrupted, valid, batch, info)
     terms |= {n: ((copies - 1) * intact[n] + masked[n]) / copies for n in intact}
     return Out(terms, model_state, metrics={"accuracy": accuracy(logits[0], batch, info)})

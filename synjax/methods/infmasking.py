@@ -57,15 +57,16 @@ class InfMasking(CoMM):
     """Computes the mean of the two bounds and CoMM's terms on two augmented views."""
     keep = [self.keep(view, info) for view in self.views]
     (views, masked), model_state = self.project_views(params, model_state, batch, info, keep)
-    method = self.config.method
+    method, present = self.config.method, self.present(batch, info)
     progress = info.progress if method.ramp == "linear" else 1.0
     terms = losses.infmasking_terms(
       *views,
       *masked,
       temperature=self.temperature,
       variance_scale=method.mask_lambda * progress,
+      valid=present,
     )
-    return self.weighted(terms, views, model_state)
+    return self.weighted(terms, views, model_state, present)
 
   def embed_masked(self, params, model_state, batch, info):
     """Returns the fusion of K masked views, [num_views, batch, dim], before the projection head."""

@@ -61,18 +61,22 @@ class Supervised(Method):
     return params, variables
 
   def encode(self, params, model_state, batch, info: Info, stream: str = "clean"):
-    """Encodes a batch in training mode; returns (features, new running statistics)."""
+    """Encodes a batch in training mode; returns (features, what is real, new running statistics).
+
+    The first two are `models.Classifier.encode`'s.
+    """
     networks = without_moments(model_state)
-    features, networks = self.model.apply(
+    (features, valid), networks = self.model.apply(
       {"params": params, **networks},
       batch,
       train=True,
       axis=info.axis,
+      counted=batch["valid"] if self.config.keep_partial_batch else None,
       method="encode",
       mutable=list(networks),
       rngs={"dropout": info.device_key(f"dropout/{stream}")},
     )
-    return features, {**model_state, **networks}
+    return features, valid, {**model_state, **networks}
 
   def fuse(self, params, features, valid, info: Info, key_bias=None):
     """Fuses features in training mode; returns (trunk feature, logits in float32)."""
@@ -87,27 +91,22 @@ class Supervised(Method):
     logits = self.model.apply({"params": params}, name, feature, weight, method="unimodal")
     return at_least_float32(logits)
 
-  def padding(self, batch):
-    """Returns modality -> bool[batch, length] of the modalities that have padding."""
-    names = [name for name in self.dataset.modalities if f"{name}_valid" in batch]
-    return {name: batch[f"{name}_valid"] for name in names}
-
-  def unimodal_losses(self, params, features, batch, info):
-    """Returns {"unimodal_<modality>": weighted cross-entropy} of every unimodal head."""
-    padding, weight, found = self.padding(batch), info.hyper["method.unimodal_weight"], {}
+  def unimodal_losses(self, params, features, valid, batch, info):
+    """Returns {"unimodal_<modality>": weighted cross-entropy over the examples that have it}."""
+    weight, found = info.hyper["method.unimodal_weight"], {}
     for name, feature in features.items():
       if self.config.method.detach_unimodal:
         feature = jax.lax.stop_gradient(feature)
-      logits = self.unimodal(params, name, feature, padding.get(name))
-      found[f"unimodal_{name}"] = weight * cross_entropy(logits, batch, info)
+      logits = self.unimodal(params, name, feature, valid.get(name))
+      found[f"unimodal_{name}"] = weight * cross_entropy(logits, batch, info, having(name, batch))
     return found
 
   def loss_and_logits(self, params, model_state, batch, info) -> tuple[Out, jax.Array]:
     """Computes the cross-entropies of a batch; returns them with the fused logits."""
-    features, model_state = self.encode(params, model_state, batch, info)
-    _, logits = self.fuse(params, features, self.padding(batch), info)
+    features, valid, model_state = self.encode(params, model_state, batch, info)
+    _, logits = self.fuse(params, features, valid, info)
     losses = {"fused": cross_entropy(logits, batch, info)}
-    losses |= self.unimodal_losses(params, features, batch, info)
+    losses |= self.unimodal_losses(params, features, valid, batch, info)
     out = Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
     return out, logits
 
@@ -117,48 +116,50 @@ class Supervised(Method):
 
   def train_logits(self, params, model_state, batch, info):
     """Returns the fused class scores in training mode (dropout on), for diagnostics of a step."""
-    features, _ = self.encode(params, model_state, batch, info)
-    return self.fuse(params, features, self.padding(batch), info)[1]
+    features, valid, _ = self.encode(params, model_state, batch, info)
+    return self.fuse(params, features, valid, info)[1]
 
   def features(self, params, model_state, batch):
-    """Encodes a batch in evaluation mode."""
+    """Encodes a batch in evaluation mode; returns (features, what is real)."""
     networks = without_moments(model_state)
     return self.model.apply({"params": params, **networks}, batch, method="encode")
 
   def embed(self, params, model_state, batch):
     """Returns the trunk's feature; "mlp" and "additive" need every modality."""
-    features = self.features(params, model_state, batch)
+    features, valid = self.features(params, model_state, batch)
     missing = [name for name in self.dataset.modalities if name not in features]
     if missing and not self.model.trunk.reads_tokens:
       raise ValueError(
         f"config.model.trunk.name: {self.config.model.trunk.name} needs every modality, {missing} is"
         " missing; only transformer works without"
       )
-    feature, _ = self.model.apply(
-      {"params": params}, features, self.padding(batch), {}, method="fuse"
-    )
+    feature, _ = self.model.apply({"params": params}, features, valid, {}, method="fuse")
     return at_least_float32(feature)
 
   def logits(self, params, model_state, batch):
     """Returns the fused class scores."""
-    features = self.features(params, model_state, batch)
-    _, logits = self.model.apply(
-      {"params": params}, features, self.padding(batch), {}, method="fuse"
-    )
+    features, valid = self.features(params, model_state, batch)
+    _, logits = self.model.apply({"params": params}, features, valid, {}, method="fuse")
     return at_least_float32(logits)
 
   def unimodal_logits(self, params, model_state, batch):
-    """Returns the scores of the unimodal heads, [batch, modalities, classes]."""
-    features, padding = self.features(params, model_state, batch), self.padding(batch)
-    scores = [self.unimodal(params, m, z, padding.get(m)) for m, z in features.items()]
-    return jnp.stack(scores, axis=1)
+    """Returns the scores of the unimodal heads, [batch, modalities, classes]; NaN for an absent one."""
+    features, valid = self.features(params, model_state, batch)
+    scores = {m: self.unimodal(params, m, z, valid.get(m)) for m, z in features.items()}
+    for name, own in scores.items():
+      present = fields.present(batch, name)
+      if present is not None:
+        scores[name] = jnp.where(present[:, None], own, jnp.nan)
+    return jnp.stack(list(scores.values()), axis=1)
 
 
 class Ensemble(Supervised):
   """Late ensemble of independently trained unimodal models: q(y | x) = mean_m q_um(y | x_m).
 
   L = sum_m CE(y, q_um(x_m)); the models share no parameter, so training them together is training
-  each alone. The published code averages probabilities or, elsewhere, adds logits (spec/synib.md 7).
+  each alone. Both the loss and the mean are over what is there: a model learns from the examples that
+  have its modality, and an example is scored by the models of the modalities it has (by none: uniform).
+  The published code averages probabilities or, elsewhere, adds logits (spec/synib.md 7).
   """
 
   traced = ()
@@ -182,11 +183,11 @@ class Ensemble(Supervised):
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the sum of the members' cross-entropies."""
     batch = self._own(batch["clean"])
-    features, model_state = self.encode(params, model_state, batch, info)
-    padding, losses = self.padding(batch), {}
+    features, valid, model_state = self.encode(params, model_state, batch, info)
+    losses = {}
     for name, feature in features.items():
-      logits = self.unimodal(params, name, feature, padding.get(name))
-      losses[f"unimodal_{name}"] = cross_entropy(logits, batch, info)
+      logits = self.unimodal(params, name, feature, valid.get(name))
+      losses[f"unimodal_{name}"] = cross_entropy(logits, batch, info, having(name, batch))
     return Out(losses, model_state)
 
   def features(self, params, model_state, batch):
@@ -195,9 +196,9 @@ class Ensemble(Supervised):
 
   def embed(self, params, model_state, batch):
     """Returns the mean over tokens of every member's feature, concatenated over the modalities."""
-    features, padding = self.features(params, model_state, batch), self.padding(batch)
+    features, valid = self.features(params, model_state, batch)
     pooled = [
-      z if z.ndim == 2 else models.classifier.mean_of_tokens(z, padding.get(m))
+      z if z.ndim == 2 else models.classifier.mean_of_tokens(z, valid.get(m))
       for m, z in features.items()
     ]
     return at_least_float32(jnp.concatenate(pooled, axis=-1))
@@ -205,7 +206,14 @@ class Ensemble(Supervised):
   def logits(self, params, model_state, batch):
     """Returns the logarithm of the mean of the members' probabilities."""
     scores = jax.nn.log_softmax(self.unimodal_logits(params, model_state, batch))
-    return jax.nn.logsumexp(scores, axis=1) - jnp.log(scores.shape[1])
+    present = models.present_subsets(batch, self.members())
+    if present is None:
+      return jax.nn.logsumexp(scores, axis=1) - jnp.log(scores.shape[1])
+    *members, has_any = present[:, :, None]
+    scores = jnp.where(jnp.stack(members, axis=1), scores, -jnp.inf)
+    count = jnp.maximum(sum(member.astype(scores.dtype) for member in members), 1)
+    mean = jax.nn.logsumexp(scores, axis=1) - jnp.log(count)
+    return jnp.where(has_any, mean, -jnp.log(scores.shape[2]))
 
 
 class Unimodal(Ensemble):
@@ -233,10 +241,25 @@ def without_moments(model_state):
   return {name: state for name, state in model_state.items() if name != "moments"}
 
 
-def cross_entropy(logits: jax.Array, batch, info: Info) -> jax.Array:
-  """Returns the mean cross-entropy in nats over the valid examples; logits [batch, classes]."""
+def having(name: str, batch) -> jax.Array:
+  """Returns which examples are real and have a modality, bool[batch]."""
+  return fields.both(batch["valid"], fields.present(batch, name))
+
+
+def cross_entropy(
+  logits: jax.Array, batch, info: Info, counted: jax.Array | None = None
+) -> jax.Array:
+  """Returns the mean cross-entropy in nats over the examples that are `counted`; 0 where none is.
+
+  Args:
+    logits: [batch, classes].
+    batch: with `label` and `valid`.
+    info: `Info`.
+    counted: bool[batch]; None: the valid ones.
+  """
   values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-  return parallel.valid_mean(values, batch["valid"], info.axis)
+  counted = batch["valid"] if counted is None else counted
+  return parallel.valid_mean(values, counted, info.axis)
 
 
 def accuracy(logits: jax.Array, batch, info: Info) -> jax.Array:

@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from synjax import losses, masking, parallel
+from synjax import fields, losses, masking, parallel
 from synjax.methods.base import Info, Out
-from synjax.methods.supervised import Supervised, accuracy, cross_entropy
+from synjax.methods.supervised import Supervised, accuracy, cross_entropy, having
 
 MASKS = ("random", "oracle", "learned", "full")
 SITES = ("input", "latent", "token")
@@ -23,7 +23,9 @@ class SynIB(Supervised):
       L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m KL(q(. | x~_m, x_-m) || r)
 
   with x~_m = (1 - c) x_m + c eps, one modality corrupted at a time (Eq. 14, 15, 21; spec/synib.md 1, 2).
-  The intact and all counterfactual passes are one batched call of the fusion.
+  The intact and all counterfactual passes are one batched call of the fusion. What is padding, filler or
+  an absent modality is neither corrupted nor taken for a replacement, and a pass that corrupts a modality
+  is penalised on the examples that have it.
 
   Config (`config.method`), beside `Supervised`'s: `penalty` lambda >= 0 and `corrupt_probability` in
   [0, 1] (both traced); `mask`: "random", "oracle" (the dataset's informative features), "learned" or
@@ -77,41 +79,50 @@ class SynIB(Supervised):
     """Returns (params, model_state), with running moments where the fill needs them."""
     params, model_state = super().init(key, batch)
     if self.config.method.fill == "ema":
-      values = self.corruptible(batch, self.features(params, model_state, batch))
+      values, _ = self.corruptible(batch, *self.features(params, model_state, batch))
       shapes = {name: x.shape[2 if x.ndim == 3 else 1 :] for name, x in values.items()}
       model_state["moments"] = {name: masking.init_moments(s) for name, s in shapes.items()}
     return params, model_state
 
-  def corruptible(self, batch, features):
-    """Returns modality -> what corruption acts on: the inputs or the features."""
-    return {m: batch[m] for m in features} if self.config.method.site == "input" else features
+  def corruptible(self, batch, features, valid):
+    """Returns what corruption acts on, inputs or features, and what of it is real.
 
-  def corrupt(self, params, model_state, batch, features, info: Info):
+    Both map modalities; the second to bool over leading axes, only where something is not real.
+    """
+    if self.config.method.site != "input":
+      return features, valid
+    real = {m: fields.both(fields.present(batch, m), fields.valid(batch, m)) for m in features}
+    real = {name: own for name, own in real.items() if own is not None}
+    return {name: batch[name] for name in features}, real
+
+  def corrupt(self, params, model_state, batch, features, valid, info: Info):
     """Corrupts every modality.
 
     Returns:
       (replaced: modality -> corrupted input or feature, [batch, ...]; corrupt: modality -> bool, True =
       replaced; flagged: modality -> share of coordinates a learned mask found important).
     """
-    values = self.corruptible(batch, features)
+    values, real = self.corruptible(batch, features, valid)
+    no_filler = batch["valid"] if self.config.keep_partial_batch else None
     replaced, corrupt, flagged = {}, {}, {}
     for name, x in values.items():
-      shape = x.shape[:2] if self.config.method.site == "token" else x.shape
-      corrupt[name], share = self.draw(name, params, model_state, batch, x, shape, info)
+      shape, own = x.shape[:2] if self.config.method.site == "token" else x.shape, real.get(name)
+      corrupt[name], share = self.draw(name, params, model_state, batch, x, shape, info, own)
       if share is not None:
         flagged[name] = share
-      padding = batch.get(f"{name}_valid")
-      if padding is not None and self.config.method.site != "input":
-        corrupt[name] &= padding.reshape(padding.shape + (1,) * (corrupt[name].ndim - 2))
+      corrupt[name] = fields.both(own, corrupt[name])
       if self.config.method.fill == "attention":
         replaced[name] = x
       else:
         keys, order_key = info.keys(f"fill/{name}"), info.device_key(f"shuffle/{name}")
-        eps = self.replacement(self.config.method.fill, name, model_state, x, keys, order_key)
+        taken = fields.both(no_filler, own)
+        eps = self.replacement(
+          self.config.method.fill, name, model_state, x, keys, order_key, taken
+        )
         replaced[name] = masking.gate(x, eps, corrupt[name])
     return replaced, corrupt, flagged
 
-  def replacement(self, fill, name, model_state, x, keys, order_key=None):
+  def replacement(self, fill, name, model_state, x, keys, order_key=None, taken=None):
     """Draws what corrupted entries of a modality become, by the named fill."""
     return masking.fill(
       fill,
@@ -119,10 +130,11 @@ class SynIB(Supervised):
       x,
       moments=model_state.get("moments", {}).get(name),
       order_key=order_key,
+      valid=taken,
       scale=self.config.method.noise_scale,
     )
 
-  def draw(self, name, params, model_state, batch, x, shape, info):
+  def draw(self, name, params, model_state, batch, x, shape, info, real=None):
     """Draws bool `shape`, True = replaced, and for a learned mask the share flagged as important."""
     kind = self.config.method.mask
     if kind == "full":
@@ -130,28 +142,29 @@ class SynIB(Supervised):
     if kind == "oracle":
       return jnp.broadcast_to(jnp.asarray(self.dataset.informative[name]), shape), None
     if kind == "learned":
-      return self.learn(name, params, model_state, batch, x, shape, info)
+      return self.learn(name, params, model_state, batch, x, shape, info, real)
     keys = info.keys(f"corrupt/{name}")
     random = masking.sample_corrupt(keys, shape[1:], info.hyper["method.corrupt_probability"])
     return random, None
 
-  def learn(self, name, params, model_state, batch, x, shape, info):
+  def learn(self, name, params, model_state, batch, x, shape, info, real=None):
     """Learns which coordinates the modality's own prediction lives on; corrupts the others."""
-    method, padding = self.config.method, batch.get(f"{name}_valid")
+    method = self.config.method
 
     def unimodal_loss(flagged, key):
-      weight = padding
+      weight = real
       if method.fill == "attention":
-        inner, weight = x, (1.0 - flagged) * (1.0 if padding is None else padding)
+        inner, weight = x, (1.0 - flagged) * (1.0 if real is None else real)
       else:
         fill = "noise" if method.fill == "shuffle" else method.fill
         keys = jax.random.split(key, x.shape[0])
         inner = masking.gate(x, self.replacement(fill, name, model_state, x, keys), flagged)
       if method.site == "input":
-        one = {**batch_of(name, batch), name: inner}
-        inner = self.encode(params, model_state, one, info)[0][name]
+        one = fields.of_modalities(batch, (name,)) | {name: inner, "valid": batch["valid"]}
+        features, valid, _ = self.encode(params, model_state, one, info)
+        inner, weight = features[name], valid.get(name)
       logits = self.unimodal(params, name, inner, weight)
-      return cross_entropy(logits, batch, info.replace(axis=None))
+      return cross_entropy(logits, batch, info.replace(axis=None), having(name, batch))
 
     return masking.learn_corrupt(
       unimodal_loss,
@@ -164,7 +177,7 @@ class SynIB(Supervised):
       initial_logit=method.mask_initial_logit,
       schedule=method.mask_schedule,
       clip_norm=method.mask_clip,
-      valid=batch["valid"],
+      valid=fields.both(batch["valid"], real),
     )
 
   def chosen(self, info: Info):
@@ -178,37 +191,47 @@ class SynIB(Supervised):
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the supervised terms on intact inputs and the penalty on corrupted ones."""
     batch = batch["clean"]
-    features, model_state = self.encode(params, model_state, batch, info)
-    model_state = self.update_moments(model_state, batch, features, info)
-    replaced, corrupt, flagged = self.corrupt(params, model_state, batch, features, info)
+    features, valid, model_state = self.encode(params, model_state, batch, info)
+    model_state = self.update_moments(model_state, batch, features, valid, info)
+    replaced, corrupt, flagged = self.corrupt(params, model_state, batch, features, valid, info)
     if self.config.method.site == "input":
       corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
     else:
       corrupted = replaced
     chosen, rescale = self.chosen(info)
-    feature, logits = self.fuse_passes(params, features, corrupted, corrupt, chosen, batch, info)
+    feature, logits = self.fuse_passes(params, features, corrupted, corrupt, valid, chosen, info)
     intact, counterfactual = logits[0], logits[1:]
     terms = {"fused": cross_entropy(intact, batch, info)}
-    terms |= self.unimodal_losses(params, features, batch, info)
+    terms |= self.unimodal_losses(params, features, valid, batch, info)
     divergence = [
-      self.divergence(params, feature[1 + p], counterfactual[p], features, modality, batch)
+      self.divergence(params, feature[1 + p], counterfactual[p], features, valid, modality, batch)
       for p, modality in enumerate(chosen)
     ]
-    mean = functools.partial(parallel.valid_mean, valid=batch["valid"], axis=info.axis)
-    penalty = rescale * sum(mean(d) for d in divergence)
+    mean = functools.partial(parallel.valid_mean, axis=info.axis)
+    counted = [self.having_chosen(modality, batch) for modality in chosen]
+    penalty = rescale * sum(map(mean, divergence, counted))
     terms["penalty"] = info.hyper["method.penalty"] * penalty
     metrics = {"accuracy": accuracy(intact, batch, info), "divergence": penalty}
-    metrics |= {f"corrupt_share/{m}": mean(share_of(c)) for m, c in corrupt.items()}
+    _, real = self.corruptible(batch, features, valid)
+    for name, c in corrupt.items():
+      metrics[f"corrupt_share/{name}"] = mean(share_of(c, real.get(name)), having(name, batch))
     metrics |= {f"flagged_share/{m}": share for m, share in flagged.items()}
     return Out(terms, model_state, metrics=metrics)
 
-  def fuse_passes(self, params, features, corrupted, corrupt, chosen, batch, info):
+  def having_chosen(self, modality, batch):
+    """Returns which real examples have the modality of this number, an int or traced; bool[batch]."""
+    names = self.dataset.modalities
+    if all(fields.present(batch, name) is None for name in names):
+      return batch["valid"]
+    return jnp.stack([having(name, batch) for name in names])[modality]
+
+  def fuse_passes(self, params, features, corrupted, corrupt, valid, chosen, info):
     """Fuses the intact features and those of each counterfactual pass in one call.
 
     Returns:
       (trunk features [1 + passes, batch, width], logits [1 + passes, batch, classes]).
     """
-    method, padding = self.config.method, self.padding(batch)
+    method = self.config.method
     hide = method.fill == "attention"
     passes = 1 + len(chosen)
     stop = lambda x: x if method.kl_updates_encoders else jax.lax.stop_gradient(x)  # noqa: E731
@@ -221,13 +244,13 @@ class SynIB(Supervised):
         hidden = jnp.where(corrupt[name], HARD_KEY_BIAS, 0.0)
         parts = [jnp.where(jnp.asarray(c) == i, hidden, 0.0) for c in chosen]
         bias[name] = jnp.concatenate([jnp.zeros_like(hidden), *parts])
-    tiled = {name: jnp.tile(v, (passes, 1)) for name, v in padding.items()}
+    tiled = {name: jnp.concatenate([own] * passes) for name, own in valid.items()}
     feature, logits = self.fuse(params, stacked, tiled, info, bias)
     return feature.reshape(passes, -1, feature.shape[-1]), logits.reshape(
       passes, -1, logits.shape[-1]
     )
 
-  def divergence(self, params, feature, logits, features, modality, batch):
+  def divergence(self, params, feature, logits, features, valid, modality, batch):
     """Returns the penalty of each example of one counterfactual pass, [batch] in nats."""
     method = self.config.method
     if method.family == "gaussian_logits":
@@ -236,47 +259,56 @@ class SynIB(Supervised):
       return losses.dirichlet_kl(jax.nn.softplus(self.spread_of(params, feature)) + 1)
     reference = None
     if method.reference == "unimodal":
-      reference = self.reference(params, features, modality, batch)
+      reference = self.reference(params, features, valid, modality, batch)
     return losses.categorical_kl(logits, reference, direction=method.direction)
 
   def spread_of(self, params, feature):
     """Returns the output of the log-variance head, in float32."""
     return self.model.apply({"params": params}, feature, method="spread").astype(jnp.float32)
 
-  def reference(self, params, features, modality, batch):
-    """Returns the unimodal reference: mean prediction of the intact modalities, as a constant."""
-    padding = self.padding(batch)
+  def reference(self, params, features, valid, modality, batch):
+    """Returns the unimodal reference: mean prediction of the intact modalities, as a constant.
+
+    Of those that an example has; uniform where it has none.
+    """
     probs = jnp.stack(
       [
-        jax.nn.softmax(self.unimodal(params, name, feature, padding.get(name)))
+        jax.nn.softmax(self.unimodal(params, name, feature, valid.get(name)))
         for name, feature in features.items()
       ]
     )
     own = jnp.arange(len(features)) == modality
     weight = own if self.config.method.anchor == "corrupted" else ~own
-    return jax.lax.stop_gradient(jnp.tensordot(weight / weight.sum(), probs, axes=1))
+    if all(fields.present(batch, name) is None for name in features):
+      return jax.lax.stop_gradient(jnp.tensordot(weight / weight.sum(), probs, axes=1))
+    counted = weight[:, None] & jnp.stack([having(name, batch) for name in features])
+    total = (counted[..., None] * probs).sum(axis=0)
+    count = counted.sum(axis=0)[:, None]
+    reference = jnp.where(count > 0, total / jnp.maximum(count, 1), 1 / probs.shape[-1])
+    return jax.lax.stop_gradient(reference)
 
-  def update_moments(self, model_state, batch, features, info):
+  def update_moments(self, model_state, batch, features, valid, info):
     """Moves the running moments of the "ema" fill towards this batch."""
     if "moments" not in model_state:
       return model_state
-    values, moments = self.corruptible(batch, features), {}
+    values, real = self.corruptible(batch, features, valid)
+    moments = {}
     for name, x in values.items():
-      valid = batch["valid"]
-      padding = batch.get(f"{name}_valid")
-      if padding is not None and x.ndim == 3:
-        valid = valid[:, None] & padding
+      counted = fields.both(batch["valid"], real.get(name))
       moments[name] = masking.update_moments(
-        model_state["moments"][name], x, valid=valid, axis=info.axis
+        model_state["moments"][name], x, valid=counted, axis=info.axis
       )
     return {**model_state, "moments": moments}
 
 
-def batch_of(name: str, batch):
-  """Returns the entries of a batch that belong to one modality."""
-  return {n: v for n, v in batch.items() if n in (name, f"{name}_valid")}
+def share_of(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
+  """Returns the share of an example's real entries that are replaced, float[batch].
 
-
-def share_of(corrupt: jax.Array) -> jax.Array:
-  """Returns the share of an example's entries that are replaced, float[batch]."""
-  return corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)
+  Args:
+    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
+    real: bool over leading axes of it; None: everything is real.
+  """
+  share = corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)
+  if real is None:
+    return share
+  return share / jnp.maximum(real.reshape(len(real), -1).astype(jnp.float32).mean(axis=1), 1e-6)

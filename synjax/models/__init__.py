@@ -3,7 +3,7 @@
 from synjax.models.classifier import Classifier, create_classifier
 from synjax.models.fusion import FusionTransformer
 from synjax.models.heads import ProjectionHead
-from synjax.models.multimodal import MultimodalModel, create
+from synjax.models.multimodal import MultimodalModel, create, present_subsets
 
 __all__ = [
   "Classifier",
@@ -12,4 +12,5 @@ __all__ = [
   "ProjectionHead",
   "create",
   "create_classifier",
+  "present_subsets",
 ]

@@ -7,11 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from synjax import fields
+from synjax.models import multimodal
 from synjax.models.layers import Dense
 from synjax.models.multimodal import build_modules, compute_dtype, create_fusion
 from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
 
 Features = Mapping[str, jax.Array]  # modality -> [batch, width], or tokens [batch, length, width]
+# modality -> what of its features is real, bool[batch] or bool[batch, length]; all is where none is given
+Valid = Mapping[str, jax.Array]
 TRUNKS = ("additive", "mlp", "transformer")
 
 
@@ -65,26 +69,50 @@ class Classifier(nn.Module):
   normalize: bool = False
 
   def encode(
-    self, batch: Mapping[str, jax.Array], *, train: bool = False, axis: str | None = None
-  ) -> Features:
-    """Encodes the modalities present in `batch`: what the trunk reads of each of them."""
-    features = {}
+    self,
+    batch: Mapping[str, jax.Array],
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    counted: jax.Array | None = None,
+  ) -> tuple[Features, Valid]:
+    """Encodes the modalities present in `batch`.
+
+    Args:
+      batch: modality -> [batch, ...].
+      train: training mode.
+      axis: device axis of batch statistics, or None.
+      counted: bool[batch], False = filler, which no batch statistic counts; None: no filler.
+
+    Returns:
+      (what the trunk reads of each modality, what of it is real). The vector of an absent modality is 0:
+      it adds nothing to a linear map.
+    """
+    features, valid = {}, {}
     for name in [name for name in self.encoders if name in batch]:
-      valid = batch.get(f"{name}_valid")
-      x = self.encoders[name](batch[name], valid=valid, train=train, axis=axis)
+      x, real = multimodal.encode(
+        self.encoders[name], batch, name, train=train, axis=axis, counted=counted
+      )
       if self.trunk.reads_tokens or x.ndim > 2:
         x = self.adapters[name](x)
-      if not self.trunk.reads_tokens and x.ndim > 2:
-        x = mean_of_tokens(x, valid)
+        real = multimodal.valid_tokens(real, x)
+      if not self.trunk.reads_tokens:
+        if x.ndim > 2:
+          x = mean_of_tokens(x, real)
+        real = fields.present(batch, name)
       if self.normalize:
         x = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-5, use_fast_variance=False)(x)
+      if real is not None and x.ndim == 2:
+        x = jnp.where(real[:, None], x, 0)
       features[name] = x
-    return features
+      if real is not None:
+        valid[name] = real
+    return features, valid
 
   def fuse(
     self,
     features: Features,
-    valid: Mapping[str, jax.Array],
+    valid: Valid,
     key_bias: Mapping[str, jax.Array],
     *,
     train: bool = False,
@@ -93,7 +121,7 @@ class Classifier(nn.Module):
 
     Args:
       features: of `encode`.
-      valid: modality -> bool[batch, length], True = real; modalities without padding may be absent.
+      valid: of `encode`.
       key_bias: modality -> float[batch, length], added to the attention logits of its tokens; only
         for a trunk that reads tokens; modalities without bias may be absent.
       train: dropout on.
@@ -102,10 +130,10 @@ class Classifier(nn.Module):
       (feature of the trunk [batch, width], logits [batch, classes]).
     """
     names = [name for name in self.encoders if name in features]
-    joined = {
-      "valid": _join(features, names, valid, True),
-      "key_bias": _join(features, names, key_bias, 0.0),
-    }
+    joined = {}
+    if self.trunk.reads_tokens:
+      joined["valid"] = _join(features, names, valid, True)
+      joined["key_bias"] = _join(features, names, key_bias, 0.0)
     feature = self.trunk([features[name] for name in names], **joined, train=train)
     return feature, self.head(feature)
 
@@ -129,9 +157,8 @@ class Classifier(nn.Module):
 
   def initialize(self, batch: Mapping[str, jax.Array]):
     """Touches every parameter once, for `init`."""
-    features = self.encode(batch)
+    features, valid = self.encode(batch)
     unimodal = [self.unimodal(name, feature) for name, feature in features.items()]
-    valid = {name: batch[f"{name}_valid"] for name in features if f"{name}_valid" in batch}
     feature, logits = self.fuse(features, valid, {})
     return logits, unimodal, None if self.log_variance is None else self.spread(feature)
 
@@ -198,6 +225,11 @@ def create_classifier(
 
 def _create_trunk(config, compute) -> nn.Module:
   name = config.trunk.name
+  if name in TRUNKS and name != "mlp" and config.trunk.dropout:
+    raise ValueError(
+      f"config.model.trunk.dropout: the {name} trunk has none: expected 0, found"
+      f" {config.trunk.dropout}"
+    )
   if name == "additive":
     return AdditiveTrunk(dtype=compute)
   if name == "mlp":

@@ -31,19 +31,28 @@ class ProjectionHead(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool = False, axis: str | None = None) -> jax.Array:
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    valid: jax.Array | None = None,
+  ) -> jax.Array:
     """Projects the embeddings of all calls.
 
     Args:
       x: [calls, batch, width], or [batch, width] for one call.
       train: use batch statistics and update the running ones.
       axis: device axis over which the batch is shared out, or None.
+      valid: bool[calls, batch], False = left out of the statistics of its call: the example lacks what
+        was embedded; None: every example counts.
 
     Returns:
       [calls, batch, features], or [batch, features].
     """
     for layer in (1, 2):
       x = Dense(self.hidden, dtype=self.dtype, name=f"layer{layer}")(x)
-      x = BatchNorm(dtype=self.dtype, name=f"bn{layer}")(x, train=train, axis=axis)
+      x = BatchNorm(dtype=self.dtype, name=f"bn{layer}")(x, train=train, axis=axis, valid=valid)
       x = nn.relu(x)
     return Dense(self.features, dtype=self.dtype, name="layer3")(x)

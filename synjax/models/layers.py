@@ -4,6 +4,7 @@ Encoders, adapters and heads are built from these. Everywhere in `synjax.models`
 computation type as in linen: None promotes the inputs with the float32 parameters.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -154,6 +155,33 @@ class Dense(nn.Module):
     return layer(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
 
 
+def relu_layers(
+  x: jax.Array, widths: Sequence[int], dropout: float, *, dtype: Any, train: bool
+) -> jax.Array:
+  """Applies x <- ReLU(W x + b) for each width, as `layer1`, `layer2`, ... of the module that calls.
+
+  Args:
+    x: [batch, in].
+    widths: of the layers.
+    dropout: rate after every ReLU but the last; of a single layer after that one.
+    dtype: computation type.
+    train: dropout is on.
+
+  Returns:
+    [batch, widths[-1]].
+
+  Raises:
+    ValueError: no layer that the dropout could follow.
+  """
+  if dropout and not widths:
+    raise ValueError(f"dropout: expected 0 where there are no layers, found {dropout}")
+  for i, width in enumerate(widths, start=1):
+    x = nn.relu(Dense(width, dtype=dtype, name=f"layer{i}")(x))
+    if i < len(widths) or i == 1:
+      x = Dropout(dropout)(x, train=train)
+  return x
+
+
 class Conv(nn.Module):
   """2-D convolution over NHWC maps, with W and b from U(+-1/sqrt(fan_in)).
 
@@ -200,6 +228,9 @@ class BatchNorm(nn.Module):
   r_C = (1 - m)^C r_0 + sum_c m (1 - m)^(C-1-c) s_c. Evaluation uses the running statistics.
   PyTorch's semantics; linen's layer keeps the biased variance and knows one call only.
 
+  With `valid`, statistics are over the valid examples alone; a call with fewer than two of them leaves
+  the running statistics as they are. The outputs of others are finite and without meaning.
+
   Statistics are computed in at least float32, in two passes (mean, then squared deviations).
   Parameters `scale`, `bias`; collection `batch_stats` with `mean`, `var`, left alone by `init`.
 
@@ -210,7 +241,9 @@ class BatchNorm(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, axis: str | None = None) -> jax.Array:
+  def __call__(
+    self, x: jax.Array, *, train: bool, axis: str | None = None, valid: jax.Array | None = None
+  ) -> jax.Array:
     """Normalises each call of the layer.
 
     Args:
@@ -219,6 +252,8 @@ class BatchNorm(nn.Module):
       train: batch statistics (and an update of the running ones) instead of running statistics.
       axis: name of a device axis that shares out the batch: the statistics are then those of the
         global batch; None for one device or a global view.
+      valid: bool[..., batch], False = left out of the statistics of its call (filler, or an example that
+        lacks the modality); None: every example counts.
 
     Returns:
       Array of the shape of x.
@@ -234,19 +269,25 @@ class BatchNorm(nn.Module):
 
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if train:
-      mean, var, batch = _batch_moments(wide, axis)
+      mean, var, batch = _batch_moments(wide, axis, valid)
       if not self.is_initializing():
-        unbiased = var * (batch / (batch - 1))
-        running_mean.value = _update_running(running_mean.value, mean)
-        running_var.value = _update_running(running_var.value, unbiased)
+        counts = None if valid is None else batch > 1
+        unbiased = var * (batch / (batch - 1 if valid is None else jnp.maximum(batch - 1, 1)))
+        running_mean.value = _update_running(running_mean.value, mean, counts)
+        running_var.value = _update_running(running_var.value, unbiased, counts)
     else:
       mean, var = running_mean.value, running_var.value
     y = (wide - mean) * (jax.lax.rsqrt(var + BATCH_NORM_EPSILON) * scale) + bias
     return y.astype(nn.dtypes.canonicalize_dtype(x, scale, bias, dtype=self.dtype))
 
 
-def _batch_moments(x: jax.Array, axis: str | None) -> tuple[jax.Array, jax.Array, int]:
-  """Mean and biased variance [..., 1, features] of each call, and the global batch size."""
+def _batch_moments(
+  x: jax.Array, axis: str | None, valid: jax.Array | None
+) -> tuple[jax.Array, jax.Array, int | jax.Array]:
+  """Mean and biased variance [..., 1, features] of each call, and the number of examples in them.
+
+  That number is the global batch size, or with `valid` [..., 1, 1].
+  """
   if x.ndim < 2:
     raise ValueError(
       f"BatchNorm expects an input [..., batch, features], found shape {tuple(x.shape)}: add the "
@@ -259,17 +300,34 @@ def _batch_moments(x: jax.Array, axis: str | None) -> tuple[jax.Array, jax.Array
       f"shape {tuple(x.shape)}: enlarge the batch, drop the partial batch, or pass train=False."
     )
 
+  def total(values):
+    local = jnp.sum(values, axis=-2, keepdims=True)
+    return local if axis is None else jax.lax.psum(local, axis)
+
   def average(values):
+    if valid is not None:
+      return total(jnp.where(real, values, 0)) / jnp.maximum(batch, 1)
     local = jnp.mean(values, axis=-2, keepdims=True)
     return local if axis is None else jax.lax.pmean(local, axis)
 
+  if valid is not None:
+    real = valid[..., None]
+    batch = total(real.astype(x.dtype))
   mean = average(x)
   return mean, average(jnp.square(x - mean)), batch
 
 
-def _update_running(running: jax.Array, new: jax.Array) -> jax.Array:
-  """Exponential average after the calls of `new` [..., 1, features], first call first."""
+def _update_running(running: jax.Array, new: jax.Array, counts: jax.Array | None) -> jax.Array:
+  """Exponential average after the calls of `new` [..., 1, features], first call first.
+
+  Calls where `counts`, bool[..., 1, 1], is False are left out; None: all count.
+  """
   new = new.reshape(-1, new.shape[-1])
+  if counts is not None:
+    for call, count in zip(new, counts.reshape(-1), strict=True):
+      moved = (1 - BATCH_NORM_MOMENTUM) * running + BATCH_NORM_MOMENTUM * call
+      running = jnp.where(count, moved, running).astype(running.dtype)
+    return running
   ages = np.arange(len(new))[::-1, None]
   decay = 1 - BATCH_NORM_MOMENTUM
   # A sum of products, not a matrix product: those are rounded to fewer digits on accelerators.

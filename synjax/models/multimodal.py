@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from synjax import fields
 from synjax.models.adapters import ADAPTERS
 from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
 from synjax.models.fusion import FusionTransformer
@@ -39,14 +40,13 @@ class MultimodalModel(nn.Module):
 
     Returns:
       (tokens: list of [batch, length_m, width] in modality order, valid: bool[batch, sum length_m],
-      True = real, or None when no modality has padding).
+      True = real, or None when no modality has padding or is absent in some example).
     """
     tokens, valid = [], []
     for name in [name for name in self.encoders if name in batch]:
-      own_valid = batch.get(f"{name}_valid")
-      features = self.encoders[name](batch[name], valid=own_valid, train=train, axis=axis)
+      features, real = encode(self.encoders[name], batch, name, train=train, axis=axis)
       tokens.append(self.adapters[name](features))
-      valid.append(own_valid)
+      valid.append(valid_tokens(real, tokens[-1]))
     if all(v is None for v in valid):
       return tokens, None
     shapes = [t.shape[:2] for t in tokens]
@@ -98,7 +98,13 @@ class MultimodalModel(nn.Module):
       part for z in (subsets, masked) if z is not None for part in jnp.split(z, count, axis=1)
     ]
     ends = np.cumsum([call.shape[0] for call in calls])[:-1]
-    projected = jnp.split(self.head(jnp.concatenate(calls), train=True, axis=axis), ends)
+    present = present_subsets(views[0], list(self.encoders))
+    if present is not None:  # a masked view is one of the full set
+      present = jnp.concatenate(
+        [present] * count + [jnp.repeat(present[-1:], len(call), 0) for call in calls[count:]]
+      )
+    projected = self.head(jnp.concatenate(calls), train=True, axis=axis, valid=present)
+    projected = jnp.split(projected, ends)
     return projected[:count], projected[count:] or [None] * count
 
   def _tokens_of_views(self, views, axis):
@@ -115,6 +121,59 @@ class MultimodalModel(nn.Module):
     """Touches every parameter once, for `init`."""
     subsets, _ = self(batch)
     return self.head(subsets, train=False)
+
+
+def encode(
+  encoder: nn.Module,
+  batch: Mapping[str, jax.Array],
+  name: str,
+  *,
+  train: bool,
+  axis: str | None,
+  counted: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array | None]:
+  """Encodes one modality of a batch.
+
+  Args:
+    encoder: its encoder.
+    batch: modality -> [batch, ...], with what else `synjax.fields` knows of it.
+    name: the modality.
+    train: training mode.
+    axis: device axis, or None.
+    counted: bool[batch], False = filler, for encoders that mix examples; None: no filler.
+
+  Returns:
+    (features [batch, ...], what of them is real: bool over leading axes, [batch] or, where the features
+    are a sequence still, [batch, steps]; None: everything).
+  """
+  steps, present = fields.valid(batch, name), fields.present(batch, name)
+  read = steps
+  if getattr(encoder, "mixes_examples", False):
+    read = fields.both(fields.both(present, counted), steps)
+  features = encoder(batch[name], valid=read, train=train, axis=axis)
+  # Nothing of an encoder that pools is padding: its vector stands for all the steps.
+  return features, fields.both(present, steps if features.ndim == 3 else None)
+
+
+def valid_tokens(real: jax.Array | None, tokens: jax.Array) -> jax.Array | None:
+  """Returns which tokens [batch, length, width] are real, bool[batch, length], by `encode`'s account."""
+  if real is None:
+    return None
+  return jnp.broadcast_to(real.reshape(len(real), -1), tokens.shape[:2])
+
+
+def present_subsets(batch: Mapping[str, jax.Array], modalities: Sequence[str]) -> jax.Array | None:
+  """Returns which examples have each unimodal subset and any modality at all, bool[subsets, batch].
+
+  In the order of the fusion's subset embeddings; None: every example has every modality.
+  """
+  names = [name for name in modalities if name in batch]
+  known = [fields.present(batch, name) for name in names]
+  if all(present is None for present in known):
+    return None
+  everyone = jnp.ones(len(batch[names[0]]), bool)
+  rows = jnp.stack([everyone if present is None else present for present in known])
+  return jnp.concatenate([rows, rows.any(axis=0, keepdims=True)])
 
 
 def create(

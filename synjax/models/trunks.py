@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synjax.models.fusion import FusionTransformer
-from synjax.models.layers import Dense, Dropout
+from synjax.models.layers import relu_layers
 
 
 class AdditiveTrunk(nn.Module):
@@ -30,11 +30,14 @@ class AdditiveTrunk(nn.Module):
 
 
 class MLPTrunk(nn.Module):
-  """Perceptron on the concatenated vectors: Dense-ReLU for each width, dropout between them.
+  """Perceptron on the concatenated vectors: Dense-ReLU for each width, with dropout.
+
+  The published trunks have dropout between their layers, and one of a single layer has it after that
+  one (spec/synib.md 3.2 and 5.2).
 
   Attributes:
     hidden: widths of the layers.
-    dropout: rate after every ReLU but the last.
+    dropout: rate after every ReLU but the last; of a single layer after that one.
     dtype: computation type.
   """
 
@@ -47,11 +50,7 @@ class MLPTrunk(nn.Module):
   def __call__(self, features: Sequence[jax.Array], *, train: bool = False, **_) -> jax.Array:
     """Maps one [batch, width_m] a modality to [batch, hidden[-1]]."""
     x = jnp.concatenate(features, axis=-1)
-    for i, width in enumerate(self.hidden):
-      if i:
-        x = Dropout(self.dropout)(x, train=train)
-      x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
-    return x
+    return relu_layers(x, self.hidden, self.dropout, dtype=self.dtype, train=train)
 
 
 class TransformerTrunk(nn.Module):

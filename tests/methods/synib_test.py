@@ -46,10 +46,10 @@ def is_zero(tree):
 @pytest.mark.parametrize("site", ["input", "latent"])
 def test_no_mask_is_a_no_op(site, mask, fill):
   method, params, model_state, raw, info = prepare(site=site, mask=mask, fill=fill, mask_steps=2)
-  features, _ = method.encode(params, model_state, raw, info)
-  model_state = method.update_moments(model_state, raw, features, info)
-  replaced, corrupt, _ = method.corrupt(params, model_state, raw, features, info)
-  values = method.corruptible(raw, features)
+  features, valid, _ = method.encode(params, model_state, raw, info)
+  model_state = method.update_moments(model_state, raw, features, valid, info)
+  replaced, corrupt, _ = method.corrupt(params, model_state, raw, features, valid, info)
+  values, _ = method.corruptible(raw, features, valid)
   for name in values:
     assert corrupt[name].any()
     changed = np.asarray(replaced[name] != values[name])
@@ -67,7 +67,7 @@ def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
   method, params, model_state, raw, info = prepared
   method.config.method.mask = "oracle"
   method.dataset.informative["series"] = np.zeros((5, 3), bool)
-  replaced, _, _ = method.corrupt(params, model_state, raw, {"table": 0, "series": 0}, info)
+  replaced, _, _ = method.corrupt(params, model_state, raw, {"table": 0, "series": 0}, {}, info)
   changed = np.asarray(replaced["table"] != raw["table"])
   np.testing.assert_array_equal(changed.all(axis=0), [False, True, False, False])
   np.testing.assert_array_equal(changed.any(axis=0), [False, True, False, False])
@@ -82,7 +82,7 @@ def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
 def test_each_pass_corrupts_one_modality_and_the_penalty_is_the_sum_over_passes():
   method, params, model_state, raw, info = prepare(site="latent", mask="full", fill="zeros")
   out = method.loss(params, model_state, {"clean": raw}, info)
-  features = method.features(params, model_state, raw)
+  features, _ = method.features(params, model_state, raw)
   expected = 0.0
   for name in features:
     corrupted = {**features, name: jnp.zeros_like(features[name])}
@@ -122,12 +122,12 @@ def test_gradients_flow_where_the_options_say():
 
 def test_the_unimodal_reference_is_the_intact_modalitys_prediction():
   method, params, model_state, raw, _ = prepare(reference="unimodal")
-  features = method.features(params, model_state, raw)
+  features, _ = method.features(params, model_state, raw)
   scores = {m: jax.nn.softmax(method.unimodal(params, m, z)) for m, z in features.items()}
-  found = method.reference(params, features, 0, raw)  # table corrupted: series is intact
+  found = method.reference(params, features, {}, 0, raw)  # table corrupted: series is intact
   np.testing.assert_allclose(found, scores["series"], rtol=1e-5)
   method.config.method.anchor = "corrupted"
-  found = method.reference(params, features, 0, raw)
+  found = method.reference(params, features, {}, 0, raw)
   np.testing.assert_allclose(found, scores["table"], rtol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_the_released_forms_of_the_penalty_follow_their_formulas(family):
   prepared = prepare(family=family, mask="full", fill="zeros", site="latent")
   method, params, model_state, raw, info = prepared
   out = method.loss(params, model_state, {"clean": raw}, info)
-  features = method.features(params, model_state, raw)
+  features, _ = method.features(params, model_state, raw)
   expected = 0.0
   for name in features:
     corrupted = {**features, name: jnp.zeros_like(features[name])}
@@ -189,12 +189,12 @@ def test_attention_masking_hides_tokens_without_changing_shapes():
     step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(4),
     hyper={"method.corrupt_probability": 0.5},
   )  # fmt: skip
-  features = method.features(params, model_state, raw)
+  features, _ = method.features(params, model_state, raw)
   hidden = {
     "table": jnp.zeros((4, 6), bool),
     "series": jnp.array([[True, False, True, True, False]] * 4),
   }
-  _, logits = method.fuse_passes(params, features, features, hidden, [1], raw, info)
+  _, logits = method.fuse_passes(params, features, features, hidden, {}, [1], info)
   fewer = {**features, "series": features["series"][:, jnp.array([1, 4])]}
   np.testing.assert_allclose(
     logits[1], method.fuse(params, fewer, {}, info)[1], rtol=1e-4, atol=1e-5
@@ -238,8 +238,10 @@ def test_bad_fields_are_named(fields, message):
 
 def test_a_classifier_needs_labels():
   config = tiny.get_config("supervised")
-  dataset = types.SimpleNamespace(num_classes=0, name="stand-in", modalities=("table",))
-  with pytest.raises(ValueError, match="learns from labels, which stand-in lacks"):
+  dataset = types.SimpleNamespace(
+    num_classes=0, regressions={}, name="stand-in", modalities=("table",)
+  )
+  with pytest.raises(ValueError, match="learns from labels: .* stand-in, found no labels"):
     methods.create(config, dataset)
 
 

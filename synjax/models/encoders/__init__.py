@@ -5,15 +5,17 @@ of it and uses what it needs, so that models call any encoder in the same way:
 
   x: one modality of one view; images [batch, rows, columns, channels], sequences
     [batch, length, features], vectors [batch, features].
-  valid: bool[batch, length], True = real, False = padding; None = all real. Sequences only.
+  valid: bool[batch, length], True = real, False = padding; None = all real. Sequences only; an encoder
+    that mixes examples (see below) is given bool[batch] as well, False = an example that must not count.
   train: batch statistics, dropout and the like are on.
   axis: name of the device axis that shares out the batch, for synchronised statistics, or None.
 
 An encoder whose training outputs depend on the rest of the batch (BatchNorm) says so with a class
 attribute `mixes_examples = True`: it is then called once for every view.
 
-The output is a map [batch, rows, columns, width], a sequence [batch, length, width] or a vector
-[batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. `dtype` is the
+The output is a map [batch, rows, columns, width], a sequence [batch, length, width] with the steps of
+the input, or a vector [batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. It is
+finite, and so are its gradients, for an example without a single valid step. `dtype` is the
 computation type as in linen; parameters are float32.
 """
 

@@ -1,6 +1,6 @@
 """ResNet-18, the image encoder of Vision&Touch."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ class ResNet18(nn.Module):
 
     Args:
       x: [batch, rows, columns, channels].
-      valid: not used.
+      valid: bool[batch], False = left out of the batch statistics; None = every image counts.
       train: batch statistics, and an update of the running ones in `batch_stats`.
       axis: device axis of the batch statistics, or None.
 
@@ -56,17 +56,25 @@ class ResNet18(nn.Module):
       ValueError: if x is not a batch of images, or if a training call has one value per channel
         only.
     """
-    del valid
     check_layout(x, "[batch, rows, columns, channels]", "ResNet18")
+    statistics = _Statistics(train, axis, valid)
     x = _conv(64, 7, 2, self.dtype, "conv1")(x)
-    x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, train, axis))
+    x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, statistics))
     x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
     for stage, width in enumerate(_WIDTHS, start=1):
       for block in (1, 2):
         stride = 2 if stage > 1 and block == 1 else 1
         name = f"stage{stage}_block{block}"
-        x = _BasicBlock(width, stride, dtype=self.dtype, name=name)(x, train, axis)
+        x = _BasicBlock(width, stride, dtype=self.dtype, name=name)(x, statistics)
     return x
+
+
+class _Statistics(NamedTuple):
+  """What every BatchNorm of a call is told; `valid` is bool[batch] or None."""
+
+  train: bool
+  axis: str | None
+  valid: jax.Array | None
 
 
 class _BasicBlock(nn.Module):
@@ -77,17 +85,17 @@ class _BasicBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, train: bool, axis: str | None) -> jax.Array:
+  def __call__(self, x: jax.Array, statistics: _Statistics) -> jax.Array:
     y = _conv(self.width, 3, self.stride, self.dtype, "conv1")(x)
-    y = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), y, train, axis))
+    y = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), y, statistics))
     y = _conv(self.width, 3, 1, self.dtype, "conv2")(y)
     if self.is_initializing():
       # A parameter that is there already is not set by its layer: this scale starts at 0, not 1.
       self.put_variable("params", "bn2", {"scale": jnp.zeros(self.width, jnp.float32)})
-    y = _normalize(BatchNorm(dtype=self.dtype, name="bn2"), y, train, axis)
+    y = _normalize(BatchNorm(dtype=self.dtype, name="bn2"), y, statistics)
     if self.stride > 1:
       x = _conv(self.width, 1, self.stride, self.dtype, "shortcut_conv")(x)
-      x = _normalize(BatchNorm(dtype=self.dtype, name="shortcut_bn"), x, train, axis)
+      x = _normalize(BatchNorm(dtype=self.dtype, name="shortcut_bn"), x, statistics)
     return nn.relu(x + y)
 
 
@@ -105,6 +113,10 @@ def _conv(width: int, size: int, stride: int, dtype: Any, name: str) -> nn.Conv:
   )
 
 
-def _normalize(norm: BatchNorm, x: jax.Array, train: bool, axis: str | None) -> jax.Array:
+def _normalize(norm: BatchNorm, x: jax.Array, statistics: _Statistics) -> jax.Array:
   """Normalises a map: every cell is an example of the batch."""
-  return norm(x.reshape(-1, x.shape[-1]), train=train, axis=axis).reshape(x.shape)
+  train, axis, valid = statistics
+  if valid is not None:
+    valid = jnp.repeat(valid, x.shape[1] * x.shape[2])
+  y = norm(x.reshape(-1, x.shape[-1]), train=train, axis=axis, valid=valid)
+  return y.reshape(x.shape)

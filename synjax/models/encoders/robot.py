@@ -49,7 +49,7 @@ class ForceEncoder(nn.Module):
 
     Args:
       x: [batch, 32, readings], oldest step first.
-      valid: not used: windows are full.
+      valid: bool[batch, length], False = padding, read as 0; None = the window is full.
       train: not used.
       axis: not used.
 
@@ -59,7 +59,7 @@ class ForceEncoder(nn.Module):
     Raises:
       ValueError: if x has not this shape or `window` is unknown.
     """
-    del valid, train, axis
+    del train, axis
     check_layout(x, "[batch, length, features]", "ForceEncoder")
     if x.shape[1] != _FORCE_STEPS:
       raise ValueError(
@@ -70,6 +70,8 @@ class ForceEncoder(nn.Module):
       raise ValueError(
         f"ForceEncoder.window must be 'whole' or 'first_step', found {self.window!r}."
       )
+    if valid is not None:
+      x = jnp.where(valid[..., None], x, 0)
     for i, width in enumerate((*_FORCE_WIDTHS, self.features), start=1):
       if self.window == "first_step":
         x = jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from synjax.models.layers import Dense, Dropout, check_layout
+from synjax.models.layers import Dense, check_layout, relu_layers
 
 
 class MLP(nn.Module):
@@ -40,13 +40,14 @@ class MLP(nn.Module):
 
 
 class DenseReLU(nn.Module):
-  """Stack of x <- ReLU(W x + b), dropout between the layers: SynIB's encoder of synthetic vectors.
+  """Stack of x <- ReLU(W x + b) with dropout: SynIB's encoder of synthetic vectors.
 
-  PyTorch's initialisation, which matters for nets this small (spec/synib.md 3.1, 3.2).
+  PyTorch's initialisation, which matters for nets this small (spec/synib.md 3.1, 3.2). The published
+  encoder of two layers has its dropout between them, that of one layer after it.
 
   Attributes:
     widths: output width of each layer.
-    dropout: rate after every ReLU but the last.
+    dropout: rate after every ReLU but the last; of a single layer after that one.
     dtype: computation type.
   """
 
@@ -66,8 +67,4 @@ class DenseReLU(nn.Module):
     """Maps [batch, in] to [batch, widths[-1]]; ValueError on other ranks."""
     del valid, axis
     check_layout(x, "[batch, features]", "DenseReLU")
-    for i, width in enumerate(self.widths):
-      if i:
-        x = Dropout(self.dropout)(x, train=train)
-      x = nn.relu(Dense(width, dtype=self.dtype, name=f"layer{i + 1}")(x))
-    return x
+    return relu_layers(x, self.widths, self.dropout, dtype=self.dtype, train=train)
