@@ -1,16 +1,18 @@
 import functools
 import importlib
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, trifeature, vision_touch, xor
+from configs import common, defaults, trifeature, vision_touch, xor
 from data_prep import convert, fixtures, vision_touch_fixture
 from synjax import data, methods, parallel, train
 from synjax.data import pipeline
+from synjax.workdir import identity
 
 METHODS = ("infmasking", "comm")
 
@@ -331,3 +333,18 @@ def test_comms_rows_have_comms_defaults():
     assert (config.method.temperature, tuple(config.method.weights)) == (0.1, ())
     assert (config.optim.lr, config.optim.weight_decay) == (lr, 1e-2)
     assert config.model.num_layers == 1
+
+
+@pytest.mark.parametrize(
+  "name", ["mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch"]
+)
+def test_every_field_that_a_config_can_lack_has_a_default(name):
+  config = importlib.import_module(f"configs.{name}").get_config("infmasking").to_dict()
+  old = {"method": {"name": "infmasking"}, "data": {"name": name}, "model": {}}
+  filled = identity.fill(old, defaults.of(config))
+  del config["model"]["modalities"], filled["model"]["modalities"]  # what they are is no default
+  for section in (None, "method", "data", "model", "optim", "probe"):
+    fields, found = (config[section], filled[section]) if section else (config, filled)
+    assert set(fields) <= set(found)
+  assert filled["gaussianity_masks"] == 0 and filled["early_stop_patience"] is None
+  assert filled["data"] == json.loads(json.dumps(config["data"]))

@@ -101,7 +101,7 @@ def _make_dataset(
   config, paths, modalities, labels: _Labels, found: dict[str, Found], facts, chosen
 ) -> pipeline.Dataset:
   """Numbers the classes, checks and describes the whole, and makes the splits."""
-  fingerprint = _fingerprint(found, labels.classes)
+  fingerprint = _fingerprint(found, modalities, labels.classes)
   facts |= _encode(paths, labels, found)
   _check_sizes(paths, found)
   facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
@@ -246,9 +246,12 @@ def _transform(array: np.ndarray, config) -> pipeline.Transform:
   return sequence_views.sequence_transform(operations, **config.data.views)
 
 
-def _fingerprint(found: Mapping[str, Found], classes: tuple) -> str:
-  """Hashes all arrays of all splits, labels as they are stored, and what decides the classes' numbers."""
-  digest = hashlib.sha256()
+def _fingerprint(found: Mapping[str, Found], modalities: tuple[str, ...], classes: tuple) -> str:
+  """Hashes all arrays of all splits, labels as they are stored, and what decides the classes' numbers.
+
+  Modalities count in their order: another one is another fusion.
+  """
+  digest = hashlib.sha256(f"modalities/{modalities}".encode())
   for split, arrays in sorted(found.items()):
     for name, array in sorted(arrays.items()):
       if name != "index":

@@ -123,12 +123,16 @@ def test_the_fingerprint_follows_every_number(tmp_path):
     if name == "test":
       found["table"][3, 1] += 1e-6
 
-  folders = [tmp_path / name for name in "abc"]
+  def reorder(name, found):
+    found["words"] = found.pop("words")  # the last modality then, in fusion too
+
+  folders = [tmp_path / name for name in "abcd"]
   for folder in folders:
     folder.mkdir()
   first = load(write(folders[0])).fingerprint
   assert load(write(folders[1])).fingerprint == first
   assert load(write(folders[2], change)).fingerprint != first
+  assert load(write(folders[3], reorder)).fingerprint != first
 
 
 def set_field(split, field, value):
