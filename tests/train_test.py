@@ -285,9 +285,11 @@ def test_a_checkpoint_is_never_written_before_its_steps_were_checked(tmp_path):
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tmp_path):
   params, _ = final_params(tmp_path, log_steps=1, dtype="bfloat16")
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
-  curve = losses(tmp_path)
-  np.testing.assert_allclose(curve, losses(straight[0]), rtol=0.05)
-  assert not np.array_equal(curve, losses(straight[0]))
+  curve, exact = losses(tmp_path), losses(straight[0])
+  # Single losses part as parameters do, by how much is XLA's choice: the first, and all together, do not.
+  np.testing.assert_allclose(curve[0], exact[0], rtol=0.03)
+  np.testing.assert_allclose(np.mean(curve), np.mean(exact), rtol=0.02)
+  assert not np.array_equal(curve, exact)
 
 
 @pytest.mark.parametrize(
