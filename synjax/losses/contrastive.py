@@ -76,12 +76,13 @@ def nt_xent(
       f"nt_xent needs two views [batch, dim] of equal shape, got {a.shape}, {b.shape}"
     )
   a, b = normalize(a), normalize(b)
-  ab = candidates(a @ b.T / temperature, valid)
-  aa = exclude_self(candidates(a @ a.T / temperature, valid))
-  bb = exclude_self(candidates(b @ b.T / temperature, valid))
+  ab = a @ b.T / temperature
+  aa = exclude_self(a @ a.T / temperature)
+  bb = exclude_self(b @ b.T / temperature)
   positive = jnp.diagonal(ab)
-  from_a = jax.nn.logsumexp(jnp.concatenate([ab, aa], axis=1), axis=1)
-  from_b = jax.nn.logsumexp(jnp.concatenate([ab.T, bb], axis=1), axis=1)
+  of_others = [candidates(similarity, valid) for similarity in (ab, aa, ab.T, bb)]
+  from_a = jax.nn.logsumexp(jnp.concatenate(of_others[:2], axis=1), axis=1)
+  from_b = jax.nn.logsumexp(jnp.concatenate(of_others[2:], axis=1), axis=1)
   loss = 0.5 * (from_a + from_b) - positive
   return loss if valid is None else jnp.where(valid, loss, 0)
 
