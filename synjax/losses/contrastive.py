@@ -1,5 +1,7 @@
 """Contrastive losses between two views: symmetric NT-Xent and CoMM's terms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -80,9 +82,9 @@ def nt_xent(
   aa = exclude_self(a @ a.T / temperature)
   bb = exclude_self(b @ b.T / temperature)
   positive = jnp.diagonal(ab)
-  of_others = [candidates(similarity, valid) for similarity in (ab, aa, ab.T, bb)]
-  from_a = jax.nn.logsumexp(jnp.concatenate(of_others[:2], axis=1), axis=1)
-  from_b = jax.nn.logsumexp(jnp.concatenate(of_others[2:], axis=1), axis=1)
+  part = functools.partial(candidates, valid=valid)
+  from_a = jax.nn.logsumexp(jnp.concatenate([part(ab), part(aa)], axis=1), axis=1)
+  from_b = jax.nn.logsumexp(jnp.concatenate([part(ab.T), part(bb)], axis=1), axis=1)
   loss = 0.5 * (from_a + from_b) - positive
   return loss if valid is None else jnp.where(valid, loss, 0)
 

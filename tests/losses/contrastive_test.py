@@ -89,3 +89,34 @@ def test_views_of_different_shape_are_refused(function):
   shape = (3, 4) if function is losses.nt_xent else (2, 3, 4)
   with pytest.raises(ValueError, match="equal shape"):
     function(jnp.ones(shape), jnp.ones((*shape[:-1], 5)), temperature=0.1)
+
+
+def test_examples_that_take_no_part_are_as_if_they_were_not_there(x64):
+  rng = np.random.default_rng(0)
+  view_a, view_b = rng.normal(size=(2, 3, 7, 5))
+  valid = np.array([[1, 0, 1, 1, 1, 0, 1], [0] * 7, [1, 1, 1, 1, 1, 0, 1]], bool)
+
+  def terms(view_a, view_b):
+    return losses.comm_terms(view_a, view_b, temperature=0.3, valid=jnp.asarray(valid))
+
+  found = terms(view_a, view_b)
+  for subset, rows in enumerate(valid):
+    if not rows.any():
+      np.testing.assert_array_equal(found[subset], 0)
+      continue
+    parts = [np.stack([view[subset], view[-1]])[:, rows] for view in (view_a, view_b)]
+    expected = losses.comm_terms(*parts, temperature=0.3)[0]
+    np.testing.assert_allclose(found[subset], expected, rtol=1e-12)
+  # Neither value nor gradient knows what stands in the place of those left out.
+  out = jax.grad(lambda a, b: terms(a, b).sum(), (0, 1))(view_a, view_b)
+  outside = ~valid & ~valid[-1]
+  for gradient in out:
+    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(gradient[outside], 0)
+  garbage = np.where(outside[..., None], 100 * rng.normal(size=view_a.shape), view_a)
+  np.testing.assert_array_equal(terms(garbage, view_b), found)
+  own = losses.retrieval_accuracy(view_a[0], view_a[0] + 0.01, jnp.asarray(valid[0]))
+  np.testing.assert_allclose(own, 1)
+  np.testing.assert_array_equal(
+    losses.retrieval_accuracy(view_a[0], view_b[0], jnp.asarray(valid[1])), 0
+  )

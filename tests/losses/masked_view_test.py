@@ -130,3 +130,22 @@ def test_wrong_shapes_are_refused():
     losses.masked_view_bound(
       jnp.ones((2, 3)), jnp.ones((0, 2, 3)), temperature=0.1, variance_scale=1
     )
+
+
+def test_the_bound_is_that_of_the_examples_that_take_part(x64):
+  rng = np.random.default_rng(0)
+  anchor, masked = (
+    losses.normalize(x) for x in (rng.normal(size=(6, 4)), rng.normal(size=(3, 6, 4)))
+  )
+  valid = jnp.array([True, False, True, True, False, True])
+  options = {"temperature": 0.2, "variance_scale": 0.7}
+
+  def bound(anchor, masked):
+    return losses.masked_view_bound(anchor, masked, valid=valid, **options)
+
+  expected = losses.masked_view_bound(anchor[valid], masked[:, valid], **options)
+  np.testing.assert_allclose(bound(anchor, masked)[valid], expected, rtol=1e-12)
+  np.testing.assert_array_equal(bound(anchor, masked)[~valid], 0)
+  grads = jax.grad(lambda *x: bound(*x).sum(), (0, 1))(anchor, masked)
+  np.testing.assert_array_equal(grads[0][~valid], 0)
+  np.testing.assert_array_equal(grads[1][:, ~valid], 0)

@@ -6,7 +6,9 @@ from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
 
 from synjax.models import layers
+from synjax.models.encoders.tabular import DenseReLU
 from synjax.models.layers import BatchNorm, Conv, Dense
+from synjax.models.trunks import MLPTrunk
 
 
 def _numpy_batch_norm(calls, mean, var, scale, bias):
@@ -199,3 +201,84 @@ def test_user_errors_name_shape_and_remedy():
     layers.space_to_depth(jnp.zeros((1, 6, 7, 3)), 2)
   with pytest.raises(ValueError, match=r"MLP expects an input \[batch, features\]"):
     layers.check_layout(jnp.zeros((1, 6, 7)), "[batch, features]", "MLP")
+
+
+def test_statistics_are_of_the_valid_examples_and_a_call_without_two_moves_nothing(x64):
+  x = np.random.RandomState(0).randn(4, 5, 3) * 2 + 1
+  valid = np.array([[1, 1, 0, 1, 0], [0] * 5, [1] * 5, [0, 1, 0, 0, 0]], bool)
+  variables = _batch_norm_variables()
+  params, stats = variables["params"], variables["batch_stats"]
+  mean, var = stats["mean"], stats["var"]
+
+  @jax.jit
+  def run(x):
+    def loss(x):
+      y, state = BatchNorm().apply(
+        variables, x, train=True, valid=jnp.asarray(valid), mutable=["batch_stats"]
+      )
+      return jnp.sum(jnp.where(valid[..., None], y, 0) ** 3), (y, state["batch_stats"])
+
+    return jax.grad(loss, has_aux=True)(x)
+
+  gradient, (y, state) = run(x)
+  for call in (0, 2):
+    out, mean, var = _numpy_batch_norm(x[None, call, valid[call]], mean, var, **params)
+    np.testing.assert_allclose(y[call][valid[call]], out[0], rtol=1e-9)
+  np.testing.assert_allclose(state["mean"], mean, rtol=1e-9)
+  np.testing.assert_allclose(state["var"], var, rtol=1e-9)
+  assert np.isfinite(y).all() and np.isfinite(gradient).all()
+  np.testing.assert_array_equal(gradient[~valid], 0)
+  other, (again, moved) = run(
+    np.where(valid[..., None], x, 50 * np.random.RandomState(1).randn(*x.shape))
+  )
+  np.testing.assert_array_equal(again[valid], y[valid])
+  jax.tree.map(np.testing.assert_array_equal, (moved, other), (state, gradient))
+  shared = jax.vmap(
+    lambda x, valid: BatchNorm().apply(
+      variables, x, train=True, axis="data", valid=valid, mutable=["batch_stats"]
+    ),
+    axis_name="data",
+  )
+  shares = [np.stack(np.split(part[:, :4], 2, axis=1)) for part in (x, valid)]
+  apart, spread = shared(*map(jnp.asarray, shares))
+  whole, together = BatchNorm().apply(
+    variables, x[:, :4], train=True, valid=jnp.asarray(valid[:, :4]), mutable=["batch_stats"]
+  )
+  np.testing.assert_allclose(np.concatenate(apart, axis=1), whole, rtol=1e-9, atol=1e-12)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-9), spread, together)
+
+
+@pytest.mark.parametrize(("widths", "places"), [((7,), 1), ((7, 6), 1), ((7, 6, 5), 2)])
+@pytest.mark.parametrize("kind", ["trunk", "encoder"])
+def test_dropout_follows_every_relu_but_the_last_and_that_of_a_single_layer(kind, widths, places):
+  # spec/synib.md 5.2 (one layer) and 3.2 (two).
+  module = {
+    "trunk": lambda: MLPTrunk(widths, 0.5),
+    "encoder": lambda: DenseReLU(widths, 0.5),
+  }[kind]()
+  x = jnp.asarray(np.random.RandomState(0).randn(400, 4), jnp.float32)
+  inputs = [x] if kind == "trunk" else x
+  variables = module.init(jax.random.key(0), inputs)
+  out = module.apply(variables, inputs, train=True, rngs={"dropout": jax.random.key(1)})
+  plain = np.asarray(module.apply(variables, inputs, train=False))
+  if len(widths) == 1:  # half of the entries are 0, the others doubled
+    kept = (out != 0) & (plain > 0)
+    np.testing.assert_allclose(out[kept], 2 * plain[kept], rtol=1e-6)
+    assert abs(kept.sum() / (plain > 0).sum() - 0.5) < 4 * 0.5 / (plain > 0).sum() ** 0.5
+  else:
+    assert not np.allclose(out, plain)
+  draws = []
+  original = layers.keep_bits
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(
+      layers,
+      "keep_bits",
+      lambda key, rate, shape: draws.append(shape) or original(key, rate, shape),
+    )
+    module.apply(variables, inputs, train=True, rngs={"dropout": jax.random.key(1)})
+  assert draws == [(400, width) for width in widths[:places]]
+
+
+def test_dropout_where_no_layer_has_it_is_refused():
+  with pytest.raises(ValueError, match="dropout: expected 0 where there are no layers, found 0.5"):
+    MLPTrunk((), 0.5).init(jax.random.key(0), [jnp.ones((2, 3))])
