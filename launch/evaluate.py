@@ -2,22 +2,26 @@
 
 Scores the checkpoint in the workdir, prints the scores, and writes `evaluation.json` and, of probed runs,
 the representations of all splits as `embeddings.npz`. With --unimodal=FOLDER, a run of `ensemble` on the
-same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong. With
---subsets, of probed runs, also what every subset of the modalities is worth, as scores and `subsets.png`.
+same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong. Its
+models are selected together, by the ensemble's score; with --unimodal=FOLDER,FOLDER,... of runs of
+`unimodal`, one a modality, each is selected by its own. With --subsets, of probed runs, also what every
+subset of the modalities is worth, as scores and `subsets.png`.
 """
 
 import contextlib
 import json
 import logging
 import pathlib
+import shlex
+import sys
 
 from absl import flags
 from ml_collections import ConfigDict
 
 from configs import defaults
 from launch import app
-from synjax import evaluators, export, train
-from synjax.evaluators import classification, representation
+from synjax import evaluation, evaluators, export, train
+from synjax.evaluators import representation
 from synjax.report.subset_plots import plot_subsets
 from synjax.workdir import files, identity, lock
 
@@ -28,7 +32,9 @@ _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters 
 _DATA_DIR = app.define_path(
   "data_dir", "Where the data are now; default: where they were at training."
 )
-_UNIMODAL = app.define_path("unimodal", "Folder of a run of the method ensemble.")
+_UNIMODAL = flags.DEFINE_list(
+  "unimodal", None, "Folder of a run of ensemble, or one of unimodal for each modality."
+)
 _SUBSETS = flags.DEFINE_boolean("subsets", False, "Score every subset of the modalities.")
 flags.mark_flag_as_required("workdir")
 
@@ -51,23 +57,17 @@ def _evaluate(path: pathlib.Path, alone: bool) -> None:
   run = _load("--workdir", _WORKDIR.value)
   # First of all: a run that has no such scores is refused before anything is computed.
   subsets = _test_subsets(run) if _SUBSETS.value else {}
-  found = run.test(_WHICH.value) | subsets
-  if _UNIMODAL.value:
-    other = _load("--unimodal", _UNIMODAL.value)
-    found |= classification.test_synergy_subset(run, other, _WHICH.value)
-    other.checkpointer.close()
-  scores = {
-    name: {str(seed): float(v) for seed, v in zip(run.seeds, value, strict=True)}
-    for name, value in found.items()
-  }
-  content = {"which": _WHICH.value, "step": run.step, "unimodal": _UNIMODAL.value, "scores": scores}
-  files.write_atomically(path / "evaluation.json", files.to_json(content, indent=2))
+  unimodal, described = _test_unimodal(run) if _UNIMODAL.value else ({}, None)
+  found = run.test(_WHICH.value) | subsets | unimodal
+  command = shlex.join(["python", "-m", "launch.evaluate", *sys.argv[1:]])
+  content = evaluation.build(run, _WHICH.value, found, described, command)
+  evaluation.write(path, content)
   if subsets:
     chance = evaluators.chance(run.config, run.dataset)
     title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
     plot_subsets(subsets, chance=chance, title=title).savefig(path / "subsets.png")
     print(f"plot: {path / 'subsets.png'}")
-  for name, by_seed in scores.items():
+  for name, by_seed in content["scores"].items():
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
   if "representation" in run.config.evaluators:
     splits = ("probe", "val", "test")
@@ -82,7 +82,15 @@ def _test_subsets(run: train.Run):
   return representation.test_subsets(run.config, run.dataset, run.frozen(_WHICH.value))
 
 
-def _load(flag: str, workdir: str) -> train.Run:
+def _test_unimodal(run: train.Run):
+  others = [_load("--unimodal", files.resolve(folder)) for folder in _UNIMODAL.value]
+  found = evaluation.synergy_subset(run, others, _WHICH.value)
+  for other in others:
+    other.checkpointer.close()
+  return found
+
+
+def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
   """Restores the run of a workdir."""
   path = pathlib.Path(workdir)
   file = path / identity.CONFIG

@@ -151,10 +151,10 @@ def macro_accuracy_interval(
 ) -> tuple[float, float]:
   """Computes a confidence interval of macro accuracy for the sampling of the test examples.
 
-  The recalls of the C classes are independent binomial fractions p_c of n_c examples, so the
-  variance of their mean is `sum_c p_c (1 - p_c) / n_c / C^2`; the interval is normal and clipped to
-  [0, 1]. It is too narrow where a class has few examples or a recall of exactly 0 or 1, and does
-  not contain the spread over training seeds (`mean_and_std`).
+  The recalls of the C classes are independent binomial fractions p_c, each with a Wilson interval
+  (l_c, u_c); that of their mean is `mean - sqrt(sum_c (p_c - l_c)^2) / C` to
+  `mean + sqrt(sum_c (u_c - p_c)^2) / C` (MOVER). Unlike a normal interval it has a width where
+  recalls are exactly 0 or 1. It does not contain the spread over training seeds (`mean_and_std`).
 
   Args:
     predictions: predicted classes `[examples]`.
@@ -166,13 +166,36 @@ def macro_accuracy_interval(
 
   Raises:
     ValueError: the shapes differ, there are no examples, or `confidence` is not in (0, 1).
+
+  Source: Zou & Donner (2008), Statistics in Medicine 27:1693.
   """
   if not 0 < confidence < 1:
     raise ValueError(f"macro_accuracy_interval: confidence must be in (0, 1): {confidence}.")
   recall, count = _class_recall("macro_accuracy_interval", predictions, labels)
-  std = np.sqrt(np.sum(recall * (1 - recall) / count)) / len(recall)
-  half_width = scipy.stats.norm.ppf(0.5 + confidence / 2) * std
-  return float(max(recall.mean() - half_width, 0.0)), float(min(recall.mean() + half_width, 1.0))
+  low, high = fraction_interval(recall, count, confidence=confidence)
+  below, above = (np.sqrt(np.sum(d**2)) / len(recall) for d in (recall - low, high - recall))
+  return float(max(recall.mean() - below, 0.0)), float(min(recall.mean() + above, 1.0))
+
+
+def fraction_interval(
+  fraction: np.ndarray, count: np.ndarray, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+  """Computes Wilson's confidence interval of binomial fractions.
+
+  Args:
+    fraction: observed, of any shape.
+    count: observations each is of, of the same shape; 0 gives NaN.
+    confidence: probability of covering the value, in (0, 1).
+
+  Returns:
+    Lower and upper ends, fractions.
+  """
+  z = scipy.stats.norm.ppf(0.5 + confidence / 2)
+  fraction, count = np.asarray(fraction, float), np.where(np.asarray(count) > 0, count, np.nan)
+  centre = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
+  width = z / (1 + z**2 / count) * np.sqrt(fraction * (1 - fraction) / count + (z / count) ** 2 / 4)
+  # The ends are exact where all or nothing was observed, but for rounding.
+  return np.clip(centre - width, 0.0, fraction), np.clip(centre + width, fraction, 1.0)
 
 
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, *, k: int) -> float:

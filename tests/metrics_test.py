@@ -112,10 +112,20 @@ def test_macro_accuracy_interval_covers_as_often_as_it_says():
 
 
 def test_macro_accuracy_interval_stays_in_range():
-  assert metrics.macro_accuracy_interval(np.array([0, 1]), np.array([0, 1])) == (1.0, 1.0)
+  low, high = metrics.macro_accuracy_interval(np.array([0, 1]), np.array([0, 1]))
+  assert low < 0.5 and high == 1.0  # two examples, both right: not an interval of zero width
   labels = np.array([0] * 5 + [1] * 5)
   _, high = metrics.macro_accuracy_interval(np.array([0] * 5 + [1] * 4 + [0]), labels)
-  assert high == 1.0
+  assert 0.9 < high <= 1.0
+
+
+@pytest.mark.parametrize("right", [0, 1, 17, 40])
+def test_the_interval_of_a_fraction_is_wilsons(right):
+  low, high = metrics.fraction_interval(right / 40, 40)
+  expected = scipy.stats.binomtest(right, 40).proportion_ci(method="wilson")
+  np.testing.assert_allclose([low, high], [expected.low, expected.high], atol=1e-12)
+  one_class = metrics.macro_accuracy_interval(np.arange(40) >= right, np.zeros(40, int))
+  np.testing.assert_allclose(one_class, (low, high), atol=1e-12)
 
 
 def test_probabilities_do_not_saturate_where_float32_does():

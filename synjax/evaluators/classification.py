@@ -5,12 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import log_softmax
 
+from synjax import metrics
 from synjax.data.pipeline import Dataset, Split
 from synjax.methods.base import Method
 
 TASK = "label"
 METRICS = ("accuracy", "macro_accuracy", "cross_entropy", "calibration_error")  # of `score`
 CALIBRATION_BINS = 15
+PERMUTATIONS = 1000
 
 
 def tasks(dataset: Dataset) -> Mapping[str, int]:
@@ -53,9 +55,27 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
 
 
 def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the test split: "test/label/<metric>" -> [trials], see `score`."""
+  """Scores the test split: "test/label/<metric>" -> [trials], see `score`.
+
+  "accuracy" and "macro_accuracy" come with the ends of their 95 % interval over test examples,
+  "<metric>_low" and "<metric>_high".
+  """
   del config
-  return _named("test", _score_split(dataset, dataset.test, frozen))
+  logits, label = frozen.logits(dataset.test), frozen.field("label", dataset.test)
+  scores = _named("test", _score_split(dataset, dataset.test, frozen))
+  rows = [_intervals(*trial) for trial in zip(logits.argmax(-1), label, strict=True)]
+  return scores | _named("test", {name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+def _intervals(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
+  low, high = metrics.fraction_interval(np.mean(predicted == label), len(label))
+  macro_low, macro_high = metrics.macro_accuracy_interval(predicted, label)
+  return {
+    "accuracy_low": float(low),
+    "accuracy_high": float(high),
+    "macro_accuracy_low": macro_low,
+    "macro_accuracy_high": macro_high,
+  }
 
 
 def score(
@@ -106,27 +126,32 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def synergy_subset(
-  logits: np.ndarray, unimodal_logits: np.ndarray, label: np.ndarray
+  logits: np.ndarray, unimodal_logits: np.ndarray, label: np.ndarray, *, seed: int = 0
 ) -> dict[str, float]:
   """Scores the examples that every unimodal model gets wrong, and the other groups.
 
   With two classes random labels score one half on this subset, and so does anything that ignores the
-  unimodal models: compare with chance and with `flipped`, the accuracy there of the opposite of the
-  unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4). An example is judged by the models of the
-  modalities it has, and without any it is in no group.
+  unimodal models: compare with chance, with what permuted labels score, and with `flipped`, the accuracy
+  there of the opposite of the unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4). An example
+  is judged by the models of the modalities it has, and without any it is in no group.
 
   Args:
     logits: [examples, classes] of the fused model.
     unimodal_logits: [examples, modalities, classes] of separately trained unimodal models; NaN where
       the example lacks the modality.
     label: int[examples].
+    seed: of the permutations.
 
   Returns:
-    "synergy_subset/accuracy" (NaN when empty), "synergy_subset/size" (examples),
-    "synergy_subset/flipped" and, where some or all unimodal models are right, "some_right/accuracy" and
-    "all_right/accuracy".
+    "synergy_subset/<metric>": "size" (examples), "accuracy" (NaN when empty) with its 95 % interval over
+    examples "accuracy_low" and "accuracy_high" (Wilson), "chance" (one over the number of classes),
+    "permuted" (mean accuracy when the labels of the subset are permuted among its examples) and the
+    2.5 % and 97.5 % quantiles of 1,000 permutations, "permuted_low" and "permuted_high": an accuracy
+    between them is what predictions give that have nothing to do with the labels; and "flipped". Where
+    some or all unimodal models are right, "some_right/accuracy" and "all_right/accuracy".
   """
-  correct = logits.argmax(-1) == label
+  predicted, classes = logits.argmax(-1), logits.shape[-1]
+  correct = predicted == label
   known = ~np.isnan(unimodal_logits).any(axis=-1)
   right = known & (unimodal_logits.argmax(-1) == label[:, None])
   all_right = (right | ~known).all(axis=1) & known.any(axis=1)
@@ -137,46 +162,31 @@ def synergy_subset(
   def mean(values, where):
     return float(values[where].mean()) if where.any() else float("nan")
 
-  return {
-    "synergy_subset/accuracy": mean(correct, subset),
-    "synergy_subset/size": float(subset.sum()),
-    "synergy_subset/flipped": mean(opposite, subset),
+  low, high = metrics.fraction_interval(mean(correct, subset), subset.sum())
+  found = {
+    "accuracy": mean(correct, subset),
+    "accuracy_low": float(low),
+    "accuracy_high": float(high),
+    "size": float(subset.sum()),
+    "chance": 1 / classes,
+    **_permuted(predicted[subset], label[subset], seed),
+    "flipped": mean(opposite, subset),
+  }
+  return {f"synergy_subset/{name}": value for name, value in found.items()} | {
     "some_right/accuracy": mean(correct, right.any(axis=1) & ~all_right),
     "all_right/accuracy": mean(correct, all_right),
   }
 
 
-def test_synergy_subset(run, unimodal, which: str) -> dict[str, np.ndarray]:
-  """Scores a run on the test examples that separately trained unimodal models get wrong.
-
-  Args:
-    run: `train.Run` to score.
-    unimodal: `train.Run` of the method "ensemble", trained once on the same data with the same seeds.
-    which: "best" or "last" parameters, of both.
-
-  Returns:
-    "test/label/<metric>" -> [trials], see `synergy_subset`.
-
-  Raises:
-    ValueError: the runs differ in data or seeds.
-  """
-  for what, ours, theirs in (
-    ("data", run.dataset.fingerprint, unimodal.dataset.fingerprint),
-    ("seeds", run.seeds.tolist(), unimodal.seeds.tolist()),
-    *(
-      (name, run.trials.hyper[name].tolist(), unimodal.trials.hyper[name].tolist())
-      for name in run.dataset.traced
-    ),
-  ):
-    if ours != theirs:
-      raise ValueError(
-        f"--unimodal: expected a run with the same {what}, {ours}, found {theirs}; train"
-        " config.method ensemble with the data and seeds of the run to be scored"
-      )
-  split, frozen, others = run.dataset.test, run.frozen(which), unimodal.frozen(which)
-  arrays = frozen.logits(split), others.unimodal_logits(split), frozen.field("label", split)
-  rows = [synergy_subset(*trial) for trial in zip(*arrays, strict=True)]
-  return _named("test", {name: np.array([row[name] for row in rows]) for name in rows[0]})
+def _permuted(predicted: np.ndarray, label: np.ndarray, seed: int) -> dict[str, float]:
+  """Returns mean and 95 % interval of the accuracy under permutations of the labels; NaN of nothing."""
+  names = ("permuted", "permuted_low", "permuted_high")
+  if not len(label):
+    return dict.fromkeys(names, float("nan"))
+  rng = np.random.default_rng(seed)
+  found = [np.mean(predicted == rng.permutation(label)) for _ in range(PERMUTATIONS)]
+  values = (np.mean(found), *np.quantile(found, (0.025, 0.975)))
+  return dict(zip(names, map(float, values), strict=True))
 
 
 def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray]:

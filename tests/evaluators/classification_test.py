@@ -2,6 +2,7 @@ import types
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from synjax.evaluators import classification
@@ -55,6 +56,42 @@ def test_the_synergy_subset_is_what_every_unimodal_model_gets_wrong():
   # The mean of the models that define the subset can only be wrong on it.
   ensemble = classification.synergy_subset(unimodal.mean(1), unimodal, label)
   assert ensemble["synergy_subset/accuracy"] == 0
+
+
+def test_the_permutation_interval_is_that_of_the_hypergeometric_distribution():
+  """Binary, all unimodal models wrong: right ones among permuted labels are 2 X + constant."""
+  rng = np.random.default_rng(0)
+  label, fused = rng.integers(0, 2, (2, 200))
+  unimodal = np.repeat(np.eye(2)[1 - label][:, None], 2, axis=1)
+  found = classification.synergy_subset(np.eye(2)[fused], unimodal, label, seed=3)
+  ones, positives = label.sum(), fused.sum()
+  hits = scipy.stats.hypergeom(200, ones, positives)  # predicted 1 and labelled 1
+  accuracy = lambda x: (2 * x + 200 - ones - positives) / 200  # noqa: E731
+  assert found["synergy_subset/permuted"] == pytest.approx(accuracy(hits.mean()), abs=0.005)
+  for name, q in (("low", 0.025), ("high", 0.975)):
+    assert found[f"synergy_subset/permuted_{name}"] == pytest.approx(
+      accuracy(hits.ppf(q)), abs=0.02
+    )
+  assert found["synergy_subset/chance"] == 0.5
+  again = classification.synergy_subset(np.eye(2)[fused], unimodal, label, seed=3)
+  np.testing.assert_equal(again, found)
+  empty = classification.synergy_subset(np.eye(2)[label], np.eye(2)[label][:, None], label)
+  assert empty["synergy_subset/size"] == 0
+  names = ("accuracy", "accuracy_low", "permuted", "permuted_high")
+  assert np.isnan([empty[f"synergy_subset/{name}"] for name in names]).all()
+
+
+def test_test_scores_have_the_interval_that_tables_print_of_one_seed():
+  dataset = tiny.load_dataset(None)
+  label = dataset.test.arrays["label"]
+  frozen = types.SimpleNamespace(
+    logits=lambda split: np.eye(2)[label][None], field=lambda name, split: label[None]
+  )
+  found = classification.test(None, dataset, frozen)
+  interval = scipy.stats.binomtest(len(label), len(label)).proportion_ci(method="wilson")
+  assert found["test/label/accuracy_low"][0] == pytest.approx(interval.low)
+  assert found["test/label/accuracy_high"][0] == 1
+  assert 0.8 < found["test/label/macro_accuracy_low"][0] < 1  # not of zero width
 
 
 def test_splits_are_scored_trial_by_trial_and_validation_never_looks_at_the_test_split():
