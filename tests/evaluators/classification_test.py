@@ -111,3 +111,25 @@ def test_splits_are_scored_trial_by_trial_and_validation_never_looks_at_the_test
   for split in ("val", "train_split"):
     np.testing.assert_array_equal(scores[f"{split}/label/accuracy"], [1, 0])
     np.testing.assert_array_equal(scores[f"{split}/label/zero/accuracy"], [1, 0])
+
+
+def test_the_synergy_subset_is_judged_by_the_modalities_an_example_has():
+  right, wrong, absent = [0.0, 1.0], [1.0, 0.0], [np.nan, np.nan]
+  label = np.ones(6, int)
+  unimodal = np.array(
+    [
+      [wrong, wrong],
+      [wrong, absent],
+      [absent, right],
+      [right, wrong],
+      [absent, absent],
+      [right, right],
+    ]
+  )
+  fused = np.array([right, wrong, right, right, wrong, wrong])
+  found = classification.synergy_subset(fused, unimodal, label)
+  assert found["synergy_subset/size"] == 2  # the first two
+  assert found["synergy_subset/accuracy"] == 0.5
+  assert found["synergy_subset/flipped"] == 1
+  assert found["some_right/accuracy"] == 1  # the fourth
+  assert found["all_right/accuracy"] == 0.5  # the third and the last

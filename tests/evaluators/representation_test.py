@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from synjax import evaluators
+from synjax.data import pipeline
 from synjax.evaluators import representation, ridge_probe
 from tests import tiny
 
@@ -170,3 +171,61 @@ def test_runs_without_subsets_are_refused(dataset, method, modalities, message):
   changed = dataclasses.replace(dataset, modalities=modalities)
   with pytest.raises(ValueError, match=message):
     representation.test_subsets(tiny.get_config(method), changed, None)
+
+
+def lacking(dataset, **present):
+  """The dataset in which examples lack modalities: modality -> split -> bool[examples]."""
+  splits = {}
+  for name in ("val", "test", "probe"):
+    split = getattr(dataset, name)
+    known = {f"{m}_present": has[: split.num_examples] for m, has in present.items()}
+    splits[name] = dataclasses.replace(split, arrays=split.arrays | known)
+  return dataclasses.replace(dataset, **splits)
+
+
+def test_an_example_with_nothing_left_is_left_out_and_counted(dataset):
+  has_series = np.arange(96) % 5 != 0  # 8 of the 40 test examples lack it
+  changed = lacking(dataset, table=np.ones(96, bool), series=has_series)
+
+  def embed(split, modalities=()):
+    features = planted(split, modalities)
+    if modalities == ("series",):  # what an embedding of nothing is must not matter
+      features[:, ~has_series[: split.num_examples]] = np.nan
+    return features
+
+  config = tiny.get_config()
+  scores = representation.test_subsets(config, changed, types.SimpleNamespace(embed=embed))
+  for task in ("shared", "synergy"):
+    np.testing.assert_array_equal(scores[f"subset/series/{task}/left_out"], [8, 8])
+    assert f"subset/table/{task}/left_out" not in scores
+  # The score is that of a dataset of the examples that have it.
+  kept = {
+    name: np.flatnonzero(has_series[: getattr(dataset, name).num_examples])
+    for name in ("val", "test", "probe")
+  }
+  smaller = {
+    name: pipeline.Split(
+      {}, len(rows), {t: v[rows] for t, v in getattr(dataset, name).labels.items()}
+    )
+    for name, rows in kept.items()
+  }
+  alone = representation.test_subsets(
+    config,
+    dataclasses.replace(dataset, **smaller),
+    types.SimpleNamespace(
+      embed=lambda split, modalities=(): planted(
+        next(getattr(dataset, n) for n in kept if smaller[n] is split), modalities
+      )[:, next(rows for n, rows in kept.items() if smaller[n] is split)]
+    ),
+  )
+  for name in ("shared/macro_accuracy", "synergy/accuracy", "mean/macro_accuracy"):
+    np.testing.assert_array_equal(scores[f"subset/series/{name}"], alone[f"subset/series/{name}"])
+
+
+def test_a_subset_that_no_test_example_has_is_not_scored(dataset):
+  changed = lacking(dataset, table=np.ones(96, bool), series=np.arange(96) >= 40)
+  scores = representation.test(tiny.get_config(), changed, types.SimpleNamespace(embed=planted))
+  np.testing.assert_array_equal(scores["test/without_table/shared/left_out"], [40, 40])
+  assert np.isnan(scores["test/without_table/shared/macro_accuracy"]).all()
+  assert np.isnan(scores["test/without_table/mean/macro_accuracy"]).all()
+  np.testing.assert_array_equal(scores["test/shared/macro_accuracy"], [1, 1])
