@@ -54,15 +54,16 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
     print(sweeps.list_rows(groups, _WORKDIR.value))
     return 0
   journal = sweep.Journal(_WORKDIR.value, index, count)
-  journal.declare(rows)
-  end = sweep.run(
-    groups,
-    journal,
-    train.train_and_evaluate,
-    only=_ONLY.value,
-    rerun_ids=_RERUN.value,
-    keep_workdirs=_KEEP_WORKDIRS.value,
-  )
+  with journal.hold():
+    journal.declare(rows)
+    end = sweep.run(
+      groups,
+      journal,
+      train.train_and_evaluate,
+      only=_ONLY.value,
+      rerun_ids=_RERUN.value,
+      keep_workdirs=_KEEP_WORKDIRS.value,
+    )
   return end.failed
 
 

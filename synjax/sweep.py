@@ -5,6 +5,7 @@ rows of it, `group` puts rows together that share a program, `shard` takes a pro
 trains. Whatever is finished stands in the `Journal`.
 """
 
+import contextlib
 import copy
 import json
 import logging
@@ -22,6 +23,7 @@ from synjax import durations, stopping
 from synjax.results import config_hash, read_scores
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
+from synjax.workdir import lock
 from synjax.workdir.files import read_json_lines, to_json, write_atomically
 from synjax.workdir.identity import config_differences
 
@@ -238,6 +240,10 @@ class Journal:
     self.folder = pathlib.Path(folder).expanduser().absolute()
     self.folder.mkdir(parents=True, exist_ok=True)
     self._path = self.folder / (f"rows.{index}of{count}.jsonl" if count > 1 else "rows.jsonl")
+
+  def hold(self) -> contextlib.AbstractContextManager:
+    """Keeps other processes off this shard while it lasts; `lock.InUse` when one is there already."""
+    return lock.hold(self.folder / f".{self._path.stem}.lock", "a sweep")
 
   def declare(self, rows: Sequence[Row]) -> None:
     """Writes sweep.json: which rows, of all shards, the sweep has. Reports count against it."""

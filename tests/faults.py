@@ -1,9 +1,9 @@
-"""Kills, signals, full disks, damaged checkpoints, two at once: does a run still end bit for bit as it would?
+"""Kills, full disks, damaged checkpoints, two at once: does a run still end as undisturbed, bit for bit?
 
-Slow, run by hand from the root of a checkout: PYTHONPATH=. python tests/faults.py [--scale=2] [--seed=1]
+Slow, run by hand from the root of a checkout: python -m tests.faults [--scale=2] [--seed=1]
 Trains a small run of configs/arrays.py again and again, disturbs it at random moments, starts the same
 command until it ends, and compares scores, metrics.jsonl, embeddings.npz and the checksums of every array
-of the last checkpoint with those of an undisturbed run. The disk is a small tmpfs: mounting it needs root.
+of the last checkpoint with those of an undisturbed run. The disk is a small tmpfs; mounting needs root.
 """
 
 import argparse

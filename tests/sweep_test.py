@@ -3,7 +3,9 @@
 import json
 import logging
 import math
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -11,8 +13,9 @@ import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from synjax import sweep, sweep_file
+from synjax import stopping, sweep, sweep_file
 from synjax.report import sweeps
+from synjax.workdir import lock
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRACED = {"optim.lr", "data.strength", "method.penalty"}
@@ -269,6 +272,39 @@ def test_a_score_that_does_not_exist_is_null_in_the_journal_and_nan_when_read(tm
   with caplog.at_level(logging.INFO, "synjax"):
     sweep.run(sweep.group(rows), journal, train_nan, rerun_ids=[rows[0].id])
   assert "the same numbers again" in caplog.text
+
+
+def test_a_shard_has_one_process_at_a_time(tmp_path):
+  with sweep.Journal(tmp_path, 0, 2).hold():
+    refused = pytest.raises(lock.InUse, match=rf"a sweep is in progress: pid {os.getpid()} on")
+    with sweep.Journal(tmp_path, 1, 2).hold(), refused, sweep.Journal(tmp_path, 0, 2).hold():
+      pass
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_names_the_rows_and_is_no_failure_of_theirs(tmp_path):
+  groups = sweep.group(expand(strengths()), max_stack=9)
+  stopped = stopping.Stopped(signal.SIGTERM)
+  stopped.places.append("at step 3 of 10")  # as the run itself says
+  with pytest.raises(stopping.Stopped) as raised:
+    sweep.run(groups, sweep.Journal(tmp_path), Trainer({2: stopped}))
+  ids = [row.id for row in groups[1]]
+  assert str(raised.value) == (
+    f"stopped at step 3 of 10 of rows {', '.join(ids[:3])} and 6 more, group 2 of 2; the same command"
+    " continues"
+  )
+  assert len(lines(tmp_path)) == 9  # those of the first group, and none that failed
+  train = Trainer()
+  sweep.run(groups, sweep.Journal(tmp_path), train)
+  assert len(train.trained) == 9
+
+
+def test_a_group_in_progress_elsewhere_is_no_failure_of_its_rows(tmp_path):
+  groups = sweep.group(expand(strengths()), max_stack=9)
+  with pytest.raises(lock.InUse):
+    sweep.run(groups, sweep.Journal(tmp_path), Trainer({1: lock.InUse("a run is in progress")}))
+  assert not (tmp_path / "rows.jsonl").exists()
+  assert not list((tmp_path / "groups").glob("*.failed"))
 
 
 def test_a_damaged_line_elsewhere_is_said_and_its_row_runs_again(tmp_path, caplog):
