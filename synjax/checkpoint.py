@@ -8,12 +8,14 @@ the state. So whatever is restored is consistent by construction.
 import base64
 import contextlib
 import errno
+import functools
 import io
 import json
 import logging
 import os
 import pathlib
 import shutil
+import sys
 import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -184,11 +186,16 @@ class Checkpointer:
     for step in sorted(found, key=lambda step: (step in avoid, -step)):
       try:
         tree = self._read_twice(step, target)
+      except (Damaged, OSError) as error:
+        if self._has_moved_on(found):
+          return self.restore(target, avoid)
+        if isinstance(error, OSError):
+          raise
+        self._set_aside(step, str(error))
+      else:
         self._newest = step
         self._delete_after(step)
         return tree
-      except Damaged as error:
-        self._set_aside(step, str(error))
     aside = sorted(path.name for path in self.folder.glob("damaged-*"))
     if found or aside:
       raise ValueError(
@@ -196,6 +203,13 @@ class Checkpointer:
         " start again in another --workdir, or delete this folder to train from the beginning"
       )
     return None
+
+  def _has_moved_on(self, found: list[int]) -> bool:
+    """Says whether a run in progress has replaced the checkpoints that were found."""
+    if not self._read_only:
+      return False
+    self._manager.reload()
+    return self.steps() != found
 
   def _delete_after(self, step: int) -> None:
     """Deletes what would keep later steps from being saved."""
@@ -268,6 +282,7 @@ class Checkpointer:
 
   def _read(self, step: int, target: Any) -> Any:
     """Reads a checkpoint into the structure of `target`; None: as nested dicts."""
+    _hide_late_readers()
     tree_args = ocp.args.StandardRestore() if target is None else ocp.args.StandardRestore(target)
     items = {"tree": tree_args, "checksum": ocp.args.JsonRestore()}
     if (self.folder / str(step) / "unlogged").exists():
@@ -302,6 +317,18 @@ class Checkpointer:
     with self._explained():
       self._manager.wait_until_finished()
     self._manager.close()
+
+
+@functools.cache
+def _hide_late_readers() -> None:
+  """Hides what the other threads of a read that failed say, at any time later: their loop is closed."""
+  before = sys.unraisablehook
+
+  def hook(found):
+    if "Event loop is closed" not in str(found.exc_value):
+      before(found)
+
+  sys.unraisablehook = hook
 
 
 def _check_fits(tree: Any, target: Any) -> None:

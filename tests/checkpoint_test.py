@@ -4,6 +4,8 @@ import logging
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -155,6 +157,38 @@ def test_reading_only_moves_nothing(two_checkpoints, caplog):
   checkpointer.close()
   assert listing(two_checkpoints) == before
   assert "checkpoints/3: damaged checkpoint skipped; trying" in caplog.text
+
+
+def test_a_reader_follows_a_run_that_removes_what_it_was_about_to_read(
+  two_checkpoints, monkeypatch
+):
+  run = checkpoint.Checkpointer(two_checkpoints)
+  reader = checkpoint.Checkpointer(two_checkpoints, read_only=True)
+  read = reader._read
+
+  def read_late(step, target):
+    if run.steps()[-1] == 3:
+      for later in (4, 5):
+        run.save(later, tree(later))
+      run._manager.wait_until_finished()
+    return read(step, target)
+
+  monkeypatch.setattr(reader, "_read", read_late)
+  assert reader.restore(tree(0))["state"]["step"][0] == 5
+  run.close()
+  reader.close()
+
+
+def test_a_damaged_checkpoint_is_one_line_not_the_tracebacks_of_its_readers(two_checkpoints):
+  truncate(two_checkpoints / "checkpoints" / "3")
+  program = f"""
+import pathlib
+from synjax import checkpoint
+from tests.checkpoint_test import tree
+checkpoint.Checkpointer(pathlib.Path({str(two_checkpoints)!r})).restore(tree(0))
+"""
+  done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+  assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_arrays_beside_the_tree_come_back_exactly(tmp_path):
