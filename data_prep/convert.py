@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Sequence
 
-from data_prep import shards, source_files
+from data_prep import shards, source_files, stand_in
 from synjax.workdir.files import resolve
 
 
@@ -75,6 +75,7 @@ def convert(
     counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
     sys.stdout.write(f"{plan.name}/{plan.config}: {counts} examples, about {_size(plan.nbytes)}\n")
     sys.stdout.flush()
+    plan.metadata["fixture"] = stand_in.find_fixture(source_path, plan.metadata)
     shown = _show_warnings(plan, 0)
     folders.append(shards.write(plan, data_dir, overwrite=overwrite))
     _show_warnings(plan, shown)  # iterators may find more

@@ -56,7 +56,7 @@ class Plan:
   features: Mapping[str, object]
   splits: Mapping[str, Callable[[], Iterator[Mapping[str, object]]]]
   counts: Mapping[str, int]
-  metadata: Mapping[str, object]
+  metadata: dict[str, object]
   nbytes: int
   citation: str = ""
   description: str = ""

@@ -32,12 +32,6 @@ def trial_names(trials) -> list[str]:
   ]
 
 
-def steps(run, which: str) -> np.ndarray:
-  """Returns the step of each trial's "best" or "last" parameters, int[trials]."""
-  step = run.selection.step if which == "best" else run.devices.fetch(run.state.step)
-  return np.asarray(step).astype(int)
-
-
 def synergy_subset(run, members: Sequence, which: str) -> tuple[Scores, dict[str, Any]]:
   """Scores a run on the test examples that separately trained unimodal models get wrong.
 
@@ -145,7 +139,7 @@ def _describe_member(run, other, rows: np.ndarray, which: str) -> dict[str, Any]
   joint = len(other.method.members()) > 1
   alone = "of this model alone"
   rule = f"highest {other.select_metric} {'of the ensemble, one step for all models' if joint else alone}"
-  at, names = steps(other, which)[rows], trial_names(run.trials)
+  at, names = results.steps(other, which)[rows], trial_names(run.trials)
   hyper = {n: v for n, v in other.trials.hyper.items() if n not in run.dataset.traced}
   return {
     "workdir": str(other.workdir),
@@ -184,10 +178,11 @@ def build(
   named = lambda values: dict(zip(names, np.asarray(values).tolist(), strict=True))  # noqa: E731
   return {
     "which": which,
-    "steps": named(steps(run, which)),
+    "steps": named(results.steps(run, which)),
     "checkpoint": run.step,
     "config_hash": results.config_hash(_config(run)),
     "data_fingerprint": run.dataset.fingerprint,
+    "stand_in": run.dataset.stand_in or None,
     "code": code_version.describe(),
     "command": command,
     "chance": dict(evaluators.chance(run.config, run.dataset)),

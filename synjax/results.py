@@ -39,8 +39,8 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
   config = json.loads((path / "config.json").read_text())
   device = run.devices.devices[0]
   scores = {"best": run.test("best")}
-  best_is_last = bool(np.all(run.selection.step == run.step))
-  scores["last"] = scores["best"] if best_is_last else run.test("last")
+  best, last = steps(run, "best"), steps(run, "last")
+  scores["last"] = scores["best"] if np.array_equal(best, last) else run.test("last")
   metric, sign = selection.parse(run.select_metric)
   rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
   if metric == selection.LAST:
@@ -54,6 +54,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "hardware": f"{len(run.devices.devices)} x {device.device_kind} ({platform.machine()})",
     "dataset": run.dataset.name,
     "data_fingerprint": run.dataset.fingerprint,
+    "data": {"stand_in": bool(run.dataset.stand_in), "why": run.dataset.stand_in or None},
     "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
     "initialized_from": run.origin,
     "protocol": config["protocol"],
@@ -73,7 +74,8 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
         "seed": int(seed),
         "trial": {"seed": int(seed)}
         | {name: float(value[i]) for name, value in run.trials.hyper.items()},
-        "best_step": int(run.selection.step[i]),
+        "best_step": int(best[i]),
+        "last_step": int(last[i]),
         "best_value": sign * float(run.selection.value[i]),
         "stopped_early": not bool(run.selection.active[i]),
         **{
@@ -84,6 +86,12 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
       for i, seed in enumerate(run.seeds)
     ],
   }
+
+
+def steps(run, which: str) -> np.ndarray:
+  """Returns the step of each trial's "best" or "last" parameters, int[trials]."""
+  step = run.selection.step if which == "best" else run.devices.fetch(run.state.step)
+  return np.asarray(step).astype(int)
 
 
 def write(path: pathlib.Path, content: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 
 from configs import published
 from synjax import report
+from synjax.results import config_hash
 
 CHANCE = {"share": 0.1, "unique1": 0.1, "unique2": 0.1, "synergy": 0.5}
 TERMS = ("masked_aug1", "infonce_full")
@@ -215,6 +216,14 @@ def test_paper_row_is_beside_every_run_with_a_note_on_its_size(tmp_path):
 
 def test_run_of_the_published_size_is_called_so(tmp_path):
   alexnet = {"encoder": {"name": "alexnet"}}
+  model = {"modalities": {"image_1": alexnet, "image_2": alexnet}, "width": 512, "num_layers": 1}
+  method = {"name": "infmasking", "num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0}
+  recipe = {
+    "model": model,
+    "method": method | {"temperature": 0.1, "weights": []},
+    "optim": {"lr": 3e-4, "weight_decay": 1e-4},
+    "early_stop_patience": 10,
+  }
   workdirs = [
     make_workdir(
       tmp_path / str(seed),
@@ -222,7 +231,7 @@ def test_run_of_the_published_size_is_called_so(tmp_path):
       protocol="paper",
       batch_size=64,
       data={"name": "trifeature", "biased": False, "resolution": 224},
-      model={"modalities": {"image_1": alexnet, "image_2": alexnet}},
+      **recipe,
     )
     for seed in range(42, 47)
   ]
@@ -233,6 +242,85 @@ def test_run_of_the_published_size_is_called_so(tmp_path):
   assert "1: infmasking is of the published size and protocol." in text
   assert "the published synergy come from runs with data.biased = True" in text
   assert "1: infmasking is NOT" in table(*workdirs[:4])
+  fields = recipe | {"data": {"name": "trifeature", "biased": False, "resolution": 224}}
+  fields |= {"optim": {"lr": 1e-3, "weight_decay": 1e-4}}
+  # Not only sizes make another row.
+  assert "optim.lr 0.001 (published 0.0003)" in table(make_workdir(tmp_path / "lr", **fields))
+
+
+def mark(workdir, **fields):
+  file = workdir / "results.json"
+  file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+  return workdir
+
+
+def test_no_published_number_stands_beside_data_that_are_not_the_published(tmp_path):
+  why = "fixture of data_prep.fixtures trifeature"
+  fixture = mark(make_workdir(tmp_path / "a"), data={"stand_in": True, "why": why})
+  text = table(fixture)
+  assert "paper: " not in text and "99.9" not in text and "Paper rows" not in text
+  assert "Fixture, not the published data" in text and f"1: infmasking: {why}" in text
+  assert cells(text, "1: infmasking", "best")["synergy (chance 50.0)"].startswith("70.0")
+  both = table(fixture, make_workdir(tmp_path / "b", batch_size=16))
+  published_data, others = both.split("**Fixture, not the published data**")
+  assert "paper: infmasking" in published_data and "| 1: infmasking |" not in published_data
+  assert "| 1: infmasking |" in others and "paper: infmasking" not in others
+
+
+def test_best_and_last_are_one_row_where_they_are_one_checkpoint(tmp_path):
+  workdir = make_workdir(tmp_path / "a", (42, 43))
+  rows = json.loads((workdir / "results.json").read_text())["rows"]
+  for step, names in ((20, ["best = last"]), (30, ["best", "last"])):
+    made = [row | {"last_step": last} for row, last in zip(rows, (20, step), strict=True)]
+    text = table(mark(workdir, rows=made))
+    found = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| 1: inf")]
+    assert found[:-1] == names  # and the provenance
+
+
+def test_titles_have_the_hash_that_results_json_has(tmp_path):
+  a = mark(make_workdir(tmp_path / "a"), config_hash="0123456789ab")
+  b = mark(make_workdir(tmp_path / "b", (43,)), config_hash="ba9876543210")
+  assert "config 0123456789ab, ba9876543210, seeds 42, 43" in group_of(a, b).title
+  config = json.loads((a / "config.json").read_text())
+  assert config_hash(config) in group_of(mark(a, config_hash=None)).title  # of an older version
+
+
+def test_chance_is_of_every_run_in_the_column(tmp_path):
+  a = mark(make_workdir(tmp_path / "a"), chance={"share": 0.1})
+  b = mark(make_workdir(tmp_path / "b", batch_size=16), chance={"share": 0.25})
+  assert "share (chance 10.0 or 25.0)" in table(a, b, rows={})
+
+
+def test_scores_on_the_synergy_subset_reach_the_table(tmp_path):
+  workdir, seeds = make_workdir(tmp_path / "a", (42, 43, 44)), ("42", "43", "44")
+  rows = json.loads((workdir / "results.json").read_text())["rows"]
+  mark(workdir, config_hash="abc", rows=[row | {"last_step": 30} for row in rows])
+  by_seed = {
+    "accuracy": (0.5, 0.7, None), "size": (40, 60, 0), "chance": (0.5,) * 3, "flipped": (1, 1, None),
+    "permuted": (0.5, 0.4, None), "permuted_low": (0.3, 0.2, None), "permuted_high": (0.7, 0.6, None),
+  }  # fmt: skip
+  model = {"workdir": "e", "method": "ensemble", "config_hash": "e1", "selection": "joint"}
+  content = {
+    **{"which": "last", "checkpoint": 30, "config_hash": "abc", "data_fingerprint": "f00d"},
+    "steps": dict.fromkeys(seeds, 30),
+    "scores": {
+      f"test/label/synergy_subset/{name}": dict(zip(seeds, values, strict=True))
+      for name, values in by_seed.items()
+    },
+    "unimodal": {"x1": model | {"trials": {"42": {"step": 4}, "43": {"step": 6}}}},
+  }
+  (workdir / "evaluation.json").write_text(json.dumps(content))
+  text = table(workdir)
+  row = cells(text[text.index("Synergy subset") :], "1: infmasking", "last")
+  assert row["seeds"] == "2, empty for 1" and row["examples"] == "0 to 60"
+  assert row["accuracy"] == "60.0 ± 14.1"  # 50 and 70
+  assert row["permuted labels"] == "45.0 (25.0 to 65.0)"
+  assert (row["chance"], row["opposite vote"]) == ("50.0", "100.0 ± 0.0")
+  assert row["unimodal models"] == "x1: ensemble, config e1, step 4 to 6, joint"
+  # Scored before the run went on, or on other data: not of what results.json is about.
+  for change in ({"steps": dict.fromkeys(seeds, 10)}, {"data_fingerprint": "beef"}):
+    (workdir / "evaluation.json").write_text(json.dumps(content | change))
+    assert "Synergy subset" not in table(workdir)
 
 
 def test_method_and_dataset_without_published_numbers(tmp_path):

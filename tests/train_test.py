@@ -65,6 +65,9 @@ def test_results_say_what_was_run(straight):
   assert results["config"]["batch_size"] == 16
   assert results["rows"][0]["seed"] == 42
   assert {"jax", "flax", "numpy"} <= set(results["versions"])
+  assert results["data"] == {"stand_in": False, "why": None}
+  row = results["rows"][0]
+  assert (row["last_step"], row["best_step"] <= 20) == (20, True)
 
 
 class Interrupted(Exception):

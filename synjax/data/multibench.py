@@ -195,6 +195,7 @@ def load(config) -> pipeline.Dataset:
     num_classes=source.tasks[label].classes if label else 0,
     padding=padding,
     published_validation=True,
+    stand_in=shards.stand_in,
   )
 
 
@@ -332,6 +333,7 @@ def _facts(
     "num_examples": {name: split.num_examples for name, split in splits.items()},
     "shards": str(shards.folder),
     "source": _short(shards.metadata["source"]),
+    "published_data": f"NO: {shards.stand_in}" if shards.stand_in else "as far as is known",
     "conversion_warnings": len(shards.metadata["warnings"]),
     "validation": (
       "the test split, as published: selection sees it"

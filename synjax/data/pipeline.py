@@ -194,6 +194,8 @@ class Dataset:
     published_validation: whether the published probes have a validation split to choose costs on.
     class_names: task -> what its classes are called in the user's files: str, int or bool. Empty: their
       numbers.
+    stand_in: why these are not the data of that name that results were published for: a fixture, other
+      row counts, another resolution. "": they are, or nobody published any.
   """
 
   name: str
@@ -214,6 +216,7 @@ class Dataset:
   padding: Padding = Padding()
   published_validation: bool = False
   class_names: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+  stand_in: str = ""
 
   def __post_init__(self):
     """Raises ValueError for names of modalities that batches could not tell apart."""

@@ -61,6 +61,19 @@ class Shards:
       f" again, with --overwrite: {self._command}"
     )
 
+  @property
+  def stand_in(self) -> str:
+    """Why these are not the published data, by the converter's mark or the counts; "": unknown."""
+    fixture = self.metadata.get("fixture")
+    if fixture:
+      return str(fixture)[:200]
+    expected = self.metadata.get("expected_counts")
+    known = [self.metadata.get(name) for name in ("counts", "counts_before_drop")]
+    if not isinstance(expected, Mapping) or expected in known:
+      return ""
+    found = known[self.metadata.get("expected_counts_of") == "rows"]
+    return f"row counts {_counts(found)}, published {_counts(expected)}"
+
   def source(self, split: str, skip: Collection[str] = ()) -> Sequence[Mapping[str, object]]:
     """Returns the examples of a split by random access; features in `skip` are not decoded.
 
@@ -118,6 +131,12 @@ class _Records(Sequence):
       return self._source.__getitems__(rows)
     except Exception as error:  # ArrayRecord has no error of its own
       raise self._explain(error) from error
+
+
+def _counts(counts: object) -> str:
+  if not isinstance(counts, Mapping):
+    return "unknown"
+  return ", ".join(f"{str(split)[:20]} {count:,}" for split, count in counts.items())
 
 
 def _column(values: list) -> np.ndarray:

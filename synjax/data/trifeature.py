@@ -374,6 +374,21 @@ def load(
     fingerprint=_fingerprint(metadata["sha256"], splits),
     facts=_facts(splits, pair_sets, metadata, protocol),
     num_classes=TASKS[config.task],
+    stand_in=_stand_in(config, period),
+  )
+
+
+def _stand_in(config: object, texture_period: int) -> str:
+  """Says in what the images and the number of pairs differ from the published ones; "": in nothing."""
+  published = {
+    "resolution": (config.resolution, rendering.PUBLISHED_RESOLUTION),
+    "texture_period": (texture_period, rendering.PUBLISHED_PERIOD),
+    "num_pairs": (min(config.num_pairs, MAX_PAIRS), MAX_PAIRS),
+  }
+  return ", ".join(
+    f"{field} {found:,} (published {expected:,})"
+    for field, (found, expected) in published.items()
+    if found != expected
   )
 
 

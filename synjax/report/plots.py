@@ -37,7 +37,9 @@ def new_figure(group: Group, what: str, **size) -> Figure:
 
 def legend(figure: Figure, group: Group, **entries) -> None:
   """Puts one legend beside the axes, with what the bands mean; `entries` as of `Figure.legend`."""
-  band = f"mean ± std of {len(group.seeds)} seeds" if len(group.seeds) > 1 else "one seed"
+  # Of the seeds that have values: some runs of a group may not have begun.
+  seeds = {row["seed"] for run in group.runs for row in run.metrics} or set(group.seeds)
+  band = f"mean ± std of {len(seeds)} seeds" if len(seeds) > 1 else "one seed"
   style = {"fontsize": 8, "title_fontsize": 8, "frameon": False}
   figure.legend(title=band, loc="outside center right", **style, **entries)
 

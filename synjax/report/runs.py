@@ -3,13 +3,16 @@
 import dataclasses
 import glob
 import json
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import durations, results
+from synjax import durations, evaluation, results
 from synjax.metric_writer import read_metrics
 from synjax.results import config_hash
+
+logger = logging.getLogger("synjax")
 
 CHECKPOINTS = ("best", "last")
 RESULT_FIELDS = (
@@ -27,12 +30,20 @@ class Run:
     config: nested dict of plain values.
     results: content of results.json; None while the run is unfinished.
     metrics: rows of metrics.jsonl, possibly none.
+    evaluation: content of evaluation.json; None: `launch.evaluate` was not run, or on something else than
+      what results.json is about.
   """
 
   workdir: pathlib.Path
   config: Mapping[str, Any]
   results: Mapping[str, Any] | None
   metrics: Sequence[Mapping[str, Any]]
+  evaluation: Mapping[str, Any] | None = None
+
+  @property
+  def config_hash(self) -> str:
+    """The hash of the config, as results.json has it."""
+    return (self.results or {}).get("config_hash") or config_hash(self.config)
 
   @property
   def experiment(self) -> dict[str, Any]:
@@ -88,7 +99,31 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       f" protocol, method.name and data.name, found no {error};"
       " leave this folder out, or train into a new one"
     ) from error
-  return Run(path, config, found, _read_metrics(path / "metrics.jsonl"))
+  return Run(path, config, found, _read_metrics(path / "metrics.jsonl"), _evaluation(path, found))
+
+
+def _evaluation(path: pathlib.Path, found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+  """Reads evaluation.json where it is of the parameters that results.json is about."""
+  try:
+    content = evaluation.read(path)
+  except ValueError as error:
+    logger.warning("%s; left out of the report", error)
+    return None
+  if not content or not found:
+    return None
+  steps = sorted(row.get(f"{content['which']}_step", -1) for row in found["rows"])
+  same = [
+    content["config_hash"] == found.get("config_hash"),
+    content["data_fingerprint"] == found["data_fingerprint"],
+    sorted(content["steps"].values()) == steps,
+  ]
+  if all(same):
+    return content
+  logger.warning(
+    "%s: of other parameters than results.json (run launch.evaluate again); left out of the report",
+    path / evaluation.FILE,
+  )
+  return None
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -215,9 +250,27 @@ class Group:
     """Names the config in a plot."""
     return (
       f"{self.method} on {self.data}; protocol {self.config['protocol']}\n"
-      f"config {config_hash(self.runs[0].experiment)}, {'seeds' if len(self.seeds) > 1 else 'seed'}"
+      f"config {', '.join(self.config_hashes)}, {'seeds' if len(self.seeds) > 1 else 'seed'}"
       f" {', '.join(map(str, self.seeds))}"
     )
+
+  @property
+  def config_hashes(self) -> list[str]:
+    """The hashes of the runs' configs, as in their results.json; those of one config differ by seeds."""
+    return list(dict.fromkeys(run.config_hash for run in self.runs))
+
+  @property
+  def stand_in(self) -> str:
+    """Why the data are not those that results were published for; "": nothing says so."""
+    data = (self.runs[0].results or {}).get("data", {})
+    return (data.get("why") or "not the published data") if data.get("stand_in") else ""
+
+  @property
+  def checkpoints(self) -> dict[str, str]:
+    """What is scored -> what it is called: one entry where every seed's best step is its last."""
+    if all(row["best_step"] == row.get("last_step") for row in self.rows):
+      return {"best": "best = last"}
+    return {which: which for which in CHECKPOINTS}
 
   @property
   def select_metric(self) -> str:

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synjax.report.runs import CHECKPOINTS, Group, Run, group_runs
+from synjax.report.cells import NOT_AVAILABLE, format_error, format_score, format_table
+from synjax.report.runs import Group, Run, group_runs
+from synjax.report.synergy_table import synergy_table
 from synjax.workdir.identity import config_differences
 
 PROVENANCE = (
   *("run", "protocol", "seeds", "data", "steps", "selection rule", "hardware", "seconds", "code"),
 )
-NOT_AVAILABLE = "n/a"
 OTHER_METRICS = {
   "knn_macro_accuracy": "k-NN macro accuracy",
   "accuracy": "top-1 (chance: the largest class' share)",
@@ -34,6 +35,14 @@ ABOUT_ERRORS = (
   " trivial baseline. Mean ± std (ddof 1) over seeds; of one seed, the 95 % interval over test"
   " examples."
 )
+NOT_PUBLISHED = (
+  "**Fixture, not the published data** (or not of the published size): no published number stands beside"
+  " these, for it would be one of other data."
+)
+PUBLISHED_CHECKPOINT = (  # spec/infmasking.md 7
+  "Paper rows of infmasking and comm are of the epoch that was best on validation: compare them with"
+  " best, not with last."
+)
 MODALITIES = "data.modalities"
 
 
@@ -51,67 +60,19 @@ class Scored(NamedTuple):
   tasks: tuple[str, ...]
 
 
-def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  """Formats a Markdown table."""
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join(
-    "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
-  )
-
-
-def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[str]) -> str:
-  """Formats the mean over `names` of a score, in %.
-
-  Args:
-    rows: one a seed.
-    which: "best" or "last".
-    names: metrics with values in [0, 1], averaged within a seed.
-
-  Returns:
-    "mean ± std" over seeds, std with ddof 1; of one seed the std is "n/a" and the
-    95 % interval follows where `<name>_low` and `<name>_high` give it (an average of names has none).
-  """
-  return _format_values(rows, which, names, scale=100, digits=1)
-
-
-def format_error(rows: Sequence[Mapping[str, Any]], which: str, name: str) -> str:
-  """Formats a score of a regression.
-
-  Args:
-    rows: one a seed.
-    which: "best" or "last".
-    name: of the metric; the squared errors, "mse" and "mean_mse", are given in units of 1e-4 with
-      two digits behind the point (none from 1,000 on), all else as it is, with three.
-
-  Returns:
-    As `format_score`.
-  """
-  if not name.endswith("mse"):
-    return _format_values(rows, which, (name,), scale=1, digits=3)
-  largest = max((1e4 * row[which].get(name, 0) for row in rows), default=0)
-  return _format_values(rows, which, (name,), scale=1e4, digits=2 if largest < 1000 else 0)
-
-
-def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digits: int) -> str:
-  found = [[row[which].get(name, np.nan) for name in names] for row in rows]
-  values = scale * np.mean(found, axis=1)
-  if not np.isfinite(values).all():
-    return NOT_AVAILABLE
-  if len(values) > 1:
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
-  low, high = (scale * rows[0][which].get(f"{names[0]}_{end}", np.nan) for end in ("low", "high"))
-  known = len(names) == 1 and np.isfinite([low, high]).all()
-  suffix = f" (95 % {low:.{digits}f} to {high:.{digits}f})" if known else ""
-  return f"{values[0]:.{digits}f} ± {NOT_AVAILABLE}{suffix}"
-
-
 def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
   """Returns the columns of the table of accuracies, chance in every header."""
-  chance: dict[str, float] = {}
-  for group in groups:  # of tasks that runs differ in
-    for task, level in group.chance({}).items():
-      chance.setdefault(task, level)
-  percent = lambda tasks: f"(chance {100 * np.mean([chance[t] for t in tasks]):.1f})"  # noqa: E731
+  chances = [group.chance({}) for group in groups]
+  chance = dict.fromkeys(
+    task for found in chances for task in found
+  )  # of tasks that runs differ in
+
+  def percent(tasks: Sequence[str]) -> str:
+    """Chance of the tasks' mean: of every group that has them, for numbers of classes may differ."""
+    levels = [[found[t] for t in tasks] for found in chances if set(tasks) <= set(found)]
+    texts = [f"{100 * np.mean(own):.1f}" for own in levels]
+    return f"(chance {' or '.join(dict.fromkeys(texts))})" if texts else "(chance unknown)"
+
   alone = lambda task: Scored(f"{task} {percent((task,))}", (), (task,))  # noqa: E731
   published: dict[tuple[str, ...], list[str]] = {}
   for name, column in benchmark.columns.items() if benchmark else ():
@@ -137,12 +98,13 @@ def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
       format_score(group.rows, which, [f"test/{task}/macro_accuracy" for task in column.tasks])
       for column in columns
     ]
-    for which in CHECKPOINTS
+    for which in group.checkpoints
   ]
 
 
 def _start(group: Group, which: str) -> list[str]:
-  return [group.label, which, group.config["protocol"], str(len(group.rows)), group.data]
+  checkpoint = group.checkpoints[which]
+  return [group.label, checkpoint, group.config["protocol"], str(len(group.rows)), group.data]
 
 
 def _choices(names: Iterable[str], benchmark, groups: Sequence[Group]) -> list[tuple | None]:
@@ -184,7 +146,7 @@ def _error_rows(group: Group) -> list[list[str]]:
     _start(group, which)
     + [task, *(format_error(group.rows, which, f"test/{task}/{name}") for name in ERROR_METRICS)]
     for task in group.regressions
-    for which in CHECKPOINTS
+    for which in group.checkpoints
   ]
 
 
@@ -276,8 +238,8 @@ def _comparability(group: Group, benchmark) -> list[str]:
   ]
 
 
-def _tables(groups: Sequence[Group], benchmark) -> list[str]:
-  """Returns the accuracies and the errors of finished groups, each method's beside the paper's."""
+def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[str]:
+  """Returns the accuracies and the errors of finished groups, with `paper` the published too."""
   columns = _columns(groups, benchmark)
   start = ["run", "checkpoint", "protocol", "seeds", "data"]
   accuracies, errors = [], []
@@ -289,8 +251,8 @@ def _tables(groups: Sequence[Group], benchmark) -> list[str]:
       accuracies += _result_rows(group, columns)
     for group in numbers:
       errors += _error_rows(group)
-    accuracies += _paper_rows(method, benchmark, columns, classes) if classes else []
-    errors += _paper_error_rows(method, benchmark, numbers) if numbers else []
+    accuracies += _paper_rows(method, benchmark, columns, classes) if paper and classes else []
+    errors += _paper_error_rows(method, benchmark, numbers) if paper and numbers else []
   parts = []
   if accuracies:
     header = [*start, *(column.header for column in columns)]
@@ -306,15 +268,16 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
   notes = []
   for method in dict.fromkeys(group.method for group in groups):
     for group in groups:
-      if group.method == method and benchmark:
+      if group.method == method and benchmark and not group.stand_in:
         notes += _comparability(group, benchmark)
     if not benchmark or method not in benchmark.rows:
       notes.append(
         f"{method}: no published numbers for {groups[0].dataset} are known to this report."
       )
-  if benchmark:
-    notes.append(f"Paper rows: {benchmark.source}.")
-    measured = {task for group in groups for task in (*group.chance({}), *group.regressions)}
+  real = [group for group in groups if not group.stand_in]
+  if benchmark and real:
+    notes += [f"Paper rows: {benchmark.source}.", PUBLISHED_CHECKPOINT]
+    measured = {task for group in real for task in (*group.chance({}), *group.regressions)}
     notes += [
       f"{name}: {column.note}."
       for name, column in benchmark.columns.items()
@@ -330,9 +293,17 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
 
 def _dataset_section(groups: Sequence[Group], benchmark) -> str:
   """Returns results, provenance and notes of the finished groups of one dataset."""
+  real = [group for group in groups if not group.stand_in]
+  others = [group for group in groups if group.stand_in]
+  reasons = "\n".join(f"* {group.label}: {group.stand_in}" for group in others)
+  parts = _tables(real, benchmark, paper=True) if real else []
+  if others:
+    parts += [f"{NOT_PUBLISHED}\n\n{reasons}", *_tables(others, benchmark, paper=False)]
+  synergy = synergy_table(groups)
   return "\n\n".join(
     [
-      *_tables(groups, benchmark),
+      *parts,
+      *([synergy] if synergy else []),
       format_table(PROVENANCE, [_provenance_row(group) for group in groups]),
       "\n".join(f"* {note}" for note in _notes(groups, benchmark)),
     ]
@@ -382,7 +353,7 @@ def other_scores(group: Group) -> str:
   Returns:
     Markdown: a table of the tasks with classes, then one of the regressions; none that would be empty.
   """
-  known = group.rows[0][CHECKPOINTS[0]]
+  known = group.rows[0]["best"]
   missing = sorted({n.split("/")[1] for n in known if n.startswith("test/without_")})
   without = [name.replace("_", " ", 1) for name in missing]
   parts = []
@@ -395,20 +366,21 @@ def other_scores(group: Group) -> str:
     header = ["checkpoint", "regression", *ERROR_METRICS.values()]
     header += [f"MSE x 1e4 {name}" for name in without]
     rows = []
-    for which, task in itertools.product(CHECKPOINTS, group.regressions):
+    for which, task in itertools.product(group.checkpoints, group.regressions):
       names = [f"test/{task}/{metric}" for metric in ERROR_METRICS]
       names += [f"test/{subset}/{task}/mse" for subset in missing]
-      rows.append([which, task, *(format_error(group.rows, which, name) for name in names)])
+      called = group.checkpoints[which]
+      rows.append([called, task, *(format_error(group.rows, which, name) for name in names)])
     parts += ["Test split, regressions, mean ± std over seeds:", format_table(header, rows)]
   return "\n\n".join(parts)
 
 
 def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
-  for which in CHECKPOINTS:
+  for which, called in group.checkpoints.items():
     for task, level in group.chance({}).items():
       names = [f"test/{task}/{metric}" for metric in ("macro_accuracy", *OTHER_METRICS)]
       names += [f"test/{subset}/{task}/macro_accuracy" for subset in missing]
       cells = [format_score(group.rows, which, [name]) for name in names]
-      rows.append([which, task, f"{100 * level:.1f}", *cells])
+      rows.append([called, task, f"{100 * level:.1f}", *cells])
   return rows

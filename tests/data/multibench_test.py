@@ -416,6 +416,32 @@ def test_the_fingerprint_follows_what_decides_the_arrays(data_dir, tmp_path):
   assert len({first, *found}) == 1 + len(others)
 
 
+def test_fixtures_and_other_row_counts_are_marked_as_not_the_published_data(data_dir, tmp_path):
+  why = load(data_dir, "mosi").stand_in
+  assert (
+    why == "fixture of data_prep.fixtures mosi, signal mixed, seed 0 (mosi_data.pkl.manifest.json)"
+  )
+  assert load(data_dir, "vision_touch", "comm,cp2").stand_in.startswith("fixture of")
+  # The file of this one was written anew, so that it is no longer what the manifest lists.
+  assert load(data_dir, "mimic").stand_in.startswith(
+    "row counts train 32, validation 4, test 4, publ"
+  )
+  shutil.copytree(data_dir, tmp_path / "old")
+  file = tmp_path / "old/affect/mosi/1.0.0/metadata.json"
+  metadata = json.loads(file.read_text())
+  del metadata["fixture"]  # as shards of an older version
+  file.write_text(json.dumps(metadata))
+  old = load(tmp_path / "old", "mosi")
+  assert old.stand_in == (
+    "row counts train 24, validation 8, test 8, published train 1,284, validation 229, test 686"
+  )
+  assert "NO: row counts" in old.facts["published_data"]
+  assert old.fingerprint == load(data_dir, "mosi").fingerprint
+  counts = metadata["counts_before_drop"]
+  file.write_text(json.dumps(metadata | {"expected_counts": counts}))
+  assert load(tmp_path / "old", "mosi").stand_in == ""
+
+
 @pytest.mark.parametrize("changed", ["label", "value", "length"])
 def test_the_fingerprint_follows_what_is_stored_whatever_the_metadata_say(changed, monkeypatch):
   rng = np.random.default_rng(0)

@@ -191,6 +191,14 @@ def load(small, cache_dir):
   return load_with
 
 
+def test_other_images_and_numbers_of_pairs_are_not_the_published_data(load):
+  small = load("paper").stand_in
+  assert "resolution " in small and "(published 224)" in small and "num_pairs" not in small
+  assert "num_pairs 50 (published 10,000)" in load("paper", num_pairs=50).stand_in
+  full = types.SimpleNamespace(resolution=224, num_pairs=20_000)
+  assert trifeature._stand_in(full, trifeature.rendering.PUBLISHED_PERIOD) == ""
+
+
 def by_name(name):
   shape, texture, color = name.removesuffix(".png").split("_")[:3]
   return SHAPES.index(shape), TEXTURES.index(texture), COLORS.index(color)

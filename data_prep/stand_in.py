@@ -1,0 +1,40 @@
+"""Tells fixtures from the published files: what `data_prep.fixtures` wrote says so beside it."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+MANIFEST = "*.manifest.json"
+
+
+def find_fixture(source: pathlib.Path, metadata: Mapping) -> str | None:
+  """Says which fixture a source is, for the shards' metadata; None: it is none.
+
+  Args:
+    source: file or folder that was converted.
+    metadata: of its `shards.Plan`; a manifest counts when it lists the checksum of one of the "source"
+      files, or has no checksum of single files.
+  """
+  folders = (source, source.parent) if source.is_dir() else (source.parent,)
+  digests = {found.get("sha256") for found in metadata.get("source", {}).values()}
+  for path in sorted(path for folder in folders for path in folder.glob(MANIFEST)):
+    try:
+      manifest = json.loads(path.read_text())
+    except (OSError, ValueError):
+      continue
+    if isinstance(manifest, dict) and _describes(manifest, digests, metadata):
+      return (
+        f"fixture of data_prep.fixtures {manifest.get('dataset')}, signal {manifest.get('signal')}, seed"
+        f" {manifest.get('seed')} ({path.name})"
+      )
+  return None
+
+
+def _describes(manifest: Mapping, digests: set, metadata: Mapping) -> bool:
+  files = manifest.get("files")
+  listed = set(files.values()) if isinstance(files, dict) else set()
+  if not listed and not isinstance(files, int):  # one file
+    listed = {manifest.get("sha256")}
+  if listed:
+    return bool((listed - {None}) & digests)
+  return manifest.get("dataset") == metadata.get("dataset")

@@ -1,0 +1,62 @@
+"""Cells and rows of Markdown tables: what a score looks like, its spread or interval beside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+NOT_AVAILABLE = "n/a"
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  """Formats a Markdown table."""
+  lines = [header, ["---"] * len(header), *rows]
+  return "\n".join(
+    "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
+  )
+
+
+def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[str]) -> str:
+  """Formats the mean over `names` of a score, in %.
+
+  Args:
+    rows: one a seed.
+    which: "best" or "last".
+    names: metrics with values in [0, 1], averaged within a seed.
+
+  Returns:
+    "mean ± std" over seeds, std with ddof 1; of one seed the std is "n/a" and the
+    95 % interval follows where `<name>_low` and `<name>_high` give it (an average of names has none).
+  """
+  return _format_values(rows, which, names, scale=100, digits=1)
+
+
+def format_error(rows: Sequence[Mapping[str, Any]], which: str, name: str) -> str:
+  """Formats a score of a regression.
+
+  Args:
+    rows: one a seed.
+    which: "best" or "last".
+    name: of the metric; the squared errors, "mse" and "mean_mse", are given in units of 1e-4 with
+      two digits behind the point (none from 1,000 on), all else as it is, with three.
+
+  Returns:
+    As `format_score`.
+  """
+  if not name.endswith("mse"):
+    return _format_values(rows, which, (name,), scale=1, digits=3)
+  largest = max((1e4 * row[which].get(name, 0) for row in rows), default=0)
+  return _format_values(rows, which, (name,), scale=1e4, digits=2 if largest < 1000 else 0)
+
+
+def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digits: int) -> str:
+  found = [[row[which].get(name, np.nan) for name in names] for row in rows]
+  values = scale * np.mean(found, axis=1)
+  if not np.isfinite(values).all():
+    return NOT_AVAILABLE
+  if len(values) > 1:
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+  low, high = (scale * rows[0][which].get(f"{names[0]}_{end}", np.nan) for end in ("low", "high"))
+  known = len(names) == 1 and np.isfinite([low, high]).all()
+  suffix = f" (95 % {low:.{digits}f} to {high:.{digits}f})" if known else ""
+  return f"{values[0]:.{digits}f} ± {NOT_AVAILABLE}{suffix}"
