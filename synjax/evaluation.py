@@ -139,7 +139,7 @@ def _describe_member(run, other, rows: np.ndarray, which: str) -> dict[str, Any]
   joint = len(other.method.members()) > 1
   alone = "of this model alone"
   rule = f"highest {other.select_metric} {'of the ensemble, one step for all models' if joint else alone}"
-  at, names = results.steps(other, which)[rows], trial_names(run.trials)
+  at, names = results.steps_of(other, which)[rows], trial_names(run.trials)
   hyper = {n: v for n, v in other.trials.hyper.items() if n not in run.dataset.traced}
   return {
     "workdir": str(other.workdir),
@@ -178,7 +178,7 @@ def build(
   named = lambda values: dict(zip(names, np.asarray(values).tolist(), strict=True))  # noqa: E731
   return {
     "which": which,
-    "steps": named(results.steps(run, which)),
+    "steps": named(results.steps_of(run, which)),
     "checkpoint": run.step,
     "config_hash": results.config_hash(_config(run)),
     "data_fingerprint": run.dataset.fingerprint,

@@ -39,7 +39,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
   config = json.loads((path / "config.json").read_text())
   device = run.devices.devices[0]
   scores = {"best": run.test("best")}
-  best, last = steps(run, "best"), steps(run, "last")
+  best, last = steps_of(run, "best"), steps_of(run, "last")
   scores["last"] = scores["best"] if np.array_equal(best, last) else run.test("last")
   metric, sign = selection.parse(run.select_metric)
   rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
@@ -88,7 +88,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
   }
 
 
-def steps(run, which: str) -> np.ndarray:
+def steps_of(run, which: str) -> np.ndarray:
   """Returns the step of each trial's "best" or "last" parameters, int[trials]."""
   step = run.selection.step if which == "best" else run.devices.fetch(run.state.step)
   return np.asarray(step).astype(int)

@@ -55,9 +55,7 @@ def _row(group: Group, which: str, scored: Sequence[Mapping[str, Any]]) -> list[
   ]
   full = [trial for trial in trials if trial[which][f"{PREFIX}size"] > 0]
   sizes = sorted({int(trial[which][f"{PREFIX}size"]) for trial in trials})
-  seeds = str(len(full)) + (
-    f" (of {len(trials) - len(full)} it is empty)" if full != trials else ""
-  )
+  seeds = str(len(full)) + (f", empty for {len(trials) - len(full)}" if full != trials else "")
   score = lambda name: format_score(full, which, [f"{PREFIX}{name}"]) if full else NOT_AVAILABLE  # noqa: E731
   return [
     group.label,
