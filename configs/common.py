@@ -110,7 +110,12 @@ def method_config(name: str, **fields) -> ConfigDict:
   """
   comm = {"temperature": 0.1, "weights": ()}
   masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
-  supervised = {"unimodal_weight": 0.0, "detach_unimodal": False}
+  supervised = {
+    # Of the unimodal heads' cross-entropies; 1: published on real data (spec/synib.md 1.1), also for the
+    # baseline without a penalty (spec/synib_release.md 1.18). 0: what the heads say means nothing.
+    "unimodal_weight": 1.0,
+    "detach_unimodal": False,
+  }
   corruption = {
     "mask": "random",  # "random", "oracle", "learned", "full"
     "corrupt_probability": 0.5,  # "random" only
@@ -125,6 +130,11 @@ def method_config(name: str, **fields) -> ConfigDict:
     "mask_initial_logit": -1.0,
     "mask_schedule": "constant",  # or "cosine"
     "mask_clip": placeholder(float),
+    # Epochs of random masks, p = 1/2, before the learned ones: heads that know nothing flag nothing.
+    "mask_warmup_epochs": 1.0,
+    # A batch in which more than this share of the examples has nothing or everything flagged is masked at
+    # random, p = 1/2; 1: never (spec/synib.md 2.6).
+    "mask_collapse_share": 0.9,
   }
   penalty = {
     "penalty": 1.0,  # lambda

@@ -9,6 +9,8 @@ from configs.common import base_config, method_config
 from configs.multibench import add_padding, stored_config
 
 _FILES = ("mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch")
+# Learned masks had neither a warm-up nor a guard.
+_UNGUARDED = {"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0}
 
 
 def of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,4 +32,7 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
     stored = stored_config(method, dataset)
     add_padding(stored)
     defaults.data = stored.data
-  return json.loads(defaults.to_json_best_effort())
+  found = json.loads(defaults.to_json_best_effort())
+  if config["method"].get("mask") == "learned" or dataset.endswith("_xor"):
+    found["method"] |= {n: value for n, value in _UNGUARDED.items() if n in found["method"]}
+  return found

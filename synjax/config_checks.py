@@ -24,8 +24,9 @@ def check_config(config) -> None:
   method = methods.create(config, dataset)
   check_scoring(config, dataset, method)
   gaussianity_log.check(config, method)
-  seeds = trial.stack(config, traced_fields(config), None).seed
-  steps_per_epoch = make_order(config, dataset, seeds).steps_per_epoch
+  trials = trial.stack(config, traced_fields(config), None)
+  method.check_trials(trials.hyper)
+  steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
   durations = optim.Durations.from_config(config, steps_per_epoch)
   optim.create_optimizer(
     config.optim,

@@ -44,6 +44,7 @@ def make_train_step(
       index=parallel.positions(index.shape[0], axis),
       axis=axis,
       hyper=trial.hyper,
+      epoch=state.step / durations.steps_per_epoch,
     )
     raw = pipeline.cut(dataset.train.gather(arrays, jnp.maximum(index, 0)), length)
     raw |= {"index": index, "valid": index >= 0}

@@ -69,6 +69,7 @@ class Run:
     self.method = methods.create(config, self.dataset)
     self.select_metric = check_scoring(config, self.dataset, self.method)
     self.trials = trial.stack(config, traced_fields(config), trials)
+    self.method.check_trials(self.trials.hyper)
     self.seeds = self.trials.seed
     self.order = make_order(config, self.dataset, self.seeds)
     self.durations = optim.Durations.from_config(config, self.order.steps_per_epoch)
@@ -93,6 +94,7 @@ class Run:
     # XLA's temporary memory on a device, of the largest program so far; it comes on top of parameters,
     # optimizer and data. None: nothing compiled yet, or not known (pmap over several hosts).
     self.program_bytes: int | None = None
+    self.remarked: set[str] = set()  # warnings that were given already
     self._placed_trials = self.devices.place(self.trials)
     self.predictor = Predictor(
       self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
@@ -404,6 +406,7 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       run.clock.stop(run.step)
       means = step_metrics.average(metrics)
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
+      _remark(run, {name: value[active] for name, value in means.items()})
       loss = sum(value[active].mean() for name, value in means.items() if name.endswith("loss"))
       _log_progress(run, loss, time.monotonic() - started, first)
     if done or run.step % durations.eval == 0:
@@ -417,6 +420,14 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       return
     if not pending:  # all that was queued is done: what follows is steps again
       run.clock.restart(run.step)
+
+
+def _remark(run: Run, means: dict[str, np.ndarray]) -> None:
+  """Warns, once each, of what the method finds strange in the means [trials] of a log row."""
+  for remark in run.method.remarks(means, run.step / run.durations.steps_per_epoch):
+    if remark not in run.remarked:
+      logger.warning("step %d: %s", run.step, remark)
+      run.remarked.add(remark)
 
 
 def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ class Info:
     step: steps done before this one.
     progress: (epoch + 1) / epochs with the 0-based epoch of this step, in (0, 1]: schedules are
       functions of it.
+    epoch: epochs done before this step, float32: warm-ups, which do not depend on a run's length.
     key: key of this seed and step; draw through `keys`.
     index: int[batch], positions in the global batch.
     axis: name of the device axis, or None where the function sees the global batch.
@@ -33,6 +34,7 @@ class Info:
   index: jax.Array
   axis: str | None = flax.struct.field(pytree_node=False, default=None)
   hyper: Mapping[str, jax.Array] = flax.struct.field(default_factory=dict)
+  epoch: jax.Array | float = 0.0
 
   def keys(self, stream: str) -> jax.Array:
     """Returns one key an example, [batch], for the named draw."""
@@ -151,6 +153,13 @@ class Method:
   def embed(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
     """Returns frozen representations [batch, dim] of the modalities present in `batch`."""
     raise NotImplementedError
+
+  def check_trials(self, hyper: Mapping[str, Any]) -> None:
+    """Raises ValueError when traced fields, dotted config field -> [trials], do not fit the config."""
+
+  def remarks(self, means: Mapping[str, Any], epoch: float) -> tuple[str, ...]:
+    """Returns what of a log row, metric -> [trials], a user must hear of; said once each."""
+    return ()
 
   def embed_masked(
     self, params: Any, model_state: Any, batch: Batch, info: Info

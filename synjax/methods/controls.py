@@ -53,6 +53,10 @@ class MaskedAugmentation(SynIB):
 
   traced = ("unimodal_weight", "corrupt_probability")
 
+  def asks_heads(self):
+    """Returns the setting that relies on the unimodal heads: the mask; there is no reference."""
+    return "mask=learned" if self.config.method.mask == "learned" else None
+
   def __init__(self, config, dataset):
     super().__init__(config, dataset)
     if config.method.site != "input":
@@ -60,15 +64,15 @@ class MaskedAugmentation(SynIB):
 
   def draw(self, name, params, model_state, batch, x, shape, info, real=None):
     """As SynIB's, with the oracle's complement."""
-    corrupt, share = super().draw(name, params, model_state, batch, x, shape, info, real)
-    return (~corrupt if self.config.method.mask == "oracle" else corrupt), share
+    corrupt, found = super().draw(name, params, model_state, batch, x, shape, info, real)
+    return (~corrupt if self.config.method.mask == "oracle" else corrupt), found
 
   def loss(self, params, model_state, batch, info, phase="all"):
     """Computes the cross-entropies of the union of intact and masked copies."""
     batch = batch["clean"]
     features, valid, model_state = self.encode(params, model_state, batch, info)
     model_state = self.update_moments(model_state, batch, features, valid, info)
-    replaced, corrupt, _ = self.corrupt(params, model_state, batch, features, valid, info)
+    replaced, corrupt, found = self.corrupt(params, model_state, batch, features, valid, info)
     corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
     chosen = list(range(len(features)))
     _, logits = self.fuse_passes(params, features, corrupted, corrupt, valid, chosen, info)
@@ -79,4 +83,5 @@ class MaskedAugmentation(SynIB):
     intact = self.unimodal_losses(params, features, valid, batch, info)
     masked = self.unimodal_losses(params, corrupted, valid, batch, info)
     terms |= {n: ((copies - 1) * intact[n] + masked[n]) / copies for n in intact}
-    return Out(terms, model_state, metrics={"accuracy": accuracy(logits[0], batch, info)})
+    metrics = {"accuracy": accuracy(logits[0], batch, info), **found}
+    return Out(terms, model_state, metrics=metrics)

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from synjax import fields, losses, masking, parallel
 from synjax.methods.base import Info, Out
@@ -15,6 +16,9 @@ FAMILIES = ("categorical", "gaussian_logits", "dirichlet")
 REFERENCES = ("uniform", "unimodal")
 HARD_KEY_BIAS = -1e9  # logit of a token that attention must not see; finite, so that no NaN arises
 SOFT_KEY_FLOOR = 1e-6
+# Of random masks in place of learned ones, and the share of examples from which on a warning is due.
+FALLBACK_PROBABILITY = 0.5
+MANY = 0.9
 
 
 class SynIB(Supervised):
@@ -35,7 +39,8 @@ class SynIB(Supervised):
   of the intact modalities' heads, as a constant); `anchor`: "intact", or "corrupted" (the released
   code's pairing); `direction`; `family`: "categorical", "gaussian_logits" or "dirichlet" (the released
   code's forms); `kl_updates_encoders`; `num_corrupted`: modalities corrupted a step, drawn afresh, the
-  sum rescaled by M / this; None: all; `mask_*`: the inner loop, see `masking.learn_corrupt`.
+  sum rescaled by M / this; None: all; `mask_*`: the inner loop, see `masking.learn_corrupt`, and when
+  its masks are replaced by random ones, see `guarded`.
   """
 
   traced = ("unimodal_weight", "penalty", "corrupt_probability")
@@ -45,6 +50,8 @@ class SynIB(Supervised):
     method = config.method
     self.check_range("penalty", 0)
     self.check_range("corrupt_probability", 0, 1)
+    self.check_range("mask_warmup_epochs", 0)
+    self.check_range("mask_collapse_share", 0, 1)
     fills = (*masking.FILLS, *(("attention",) if method.site == "token" else ()))
     known = {"mask": MASKS, "site": SITES, "fill": fills, "family": FAMILIES}
     known |= {"reference": REFERENCES, "anchor": ("intact", "corrupted")}
@@ -68,6 +75,24 @@ class SynIB(Supervised):
     if count is not None and not 1 <= count <= len(dataset.modalities):
       raise ValueError(
         f"config.method.num_corrupted: expected 1 to {len(dataset.modalities)}, found {count}"
+      )
+
+  def asks_heads(self) -> str | None:
+    """Returns the setting that relies on what the unimodal heads predict; None: nothing does."""
+    method = self.config.method
+    if method.mask == "learned":
+      return "mask=learned"
+    unimodal = method.reference == "unimodal" and method.family == "categorical"
+    return "reference=unimodal" if unimodal else None
+
+  def check_trials(self, hyper):
+    """Raises ValueError where something relies on unimodal heads that nothing trains."""
+    setting, weights = self.asks_heads(), hyper["method.unimodal_weight"]
+    if setting and not self.config.initialize_from and not np.all(weights > 0):
+      raise ValueError(
+        f"config.method.unimodal_weight: {setting} asks the unimodal heads, which are not trained at 0:"
+        " expected more than 0 (published: 1), found 0; or start from trained heads by"
+        " config.initialize_from"
       )
 
   @property
@@ -100,16 +125,15 @@ class SynIB(Supervised):
 
     Returns:
       (replaced: modality -> corrupted input or feature, [batch, ...]; corrupt: modality -> bool, True =
-      replaced; flagged: modality -> share of coordinates a learned mask found important).
+      replaced; metrics of learned masks, see `guarded`).
     """
     values, real = self.corruptible(batch, features, valid)
     no_filler = batch["valid"] if self.config.keep_partial_batch else None
-    replaced, corrupt, flagged = {}, {}, {}
+    replaced, corrupt, metrics = {}, {}, {}
     for name, x in values.items():
       shape, own = x.shape[:2] if self.config.method.site == "token" else x.shape, real.get(name)
-      corrupt[name], share = self.draw(name, params, model_state, batch, x, shape, info, own)
-      if share is not None:
-        flagged[name] = share
+      corrupt[name], found = self.draw(name, params, model_state, batch, x, shape, info, own)
+      metrics |= {f"{metric}/{name}": value for metric, value in found.items()}
       corrupt[name] = fields.both(own, corrupt[name])
       if self.config.method.fill == "attention":
         replaced[name] = x
@@ -120,7 +144,7 @@ class SynIB(Supervised):
           self.config.method.fill, name, model_state, x, keys, order_key, taken
         )
         replaced[name] = masking.gate(x, eps, corrupt[name])
-    return replaced, corrupt, flagged
+    return replaced, corrupt, metrics
 
   def replacement(self, fill, name, model_state, x, keys, order_key=None, taken=None):
     """Draws what corrupted entries of a modality become, by the named fill."""
@@ -135,17 +159,18 @@ class SynIB(Supervised):
     )
 
   def draw(self, name, params, model_state, batch, x, shape, info, real=None):
-    """Draws bool `shape`, True = replaced, and for a learned mask the share flagged as important."""
+    """Draws bool `shape`, True = replaced; returns it with the metrics of a learned mask."""
     kind = self.config.method.mask
     if kind == "full":
-      return jnp.ones(shape, bool), None
+      return jnp.ones(shape, bool), {}
     if kind == "oracle":
-      return jnp.broadcast_to(jnp.asarray(self.dataset.informative[name]), shape), None
+      return jnp.broadcast_to(jnp.asarray(self.dataset.informative[name]), shape), {}
     if kind == "learned":
-      return self.learn(name, params, model_state, batch, x, shape, info, real)
+      corrupt, flagged = self.learn(name, params, model_state, batch, x, shape, info, real)
+      return self.guarded(name, corrupt, flagged, batch, info, real)
     keys = info.keys(f"corrupt/{name}")
     random = masking.sample_corrupt(keys, shape[1:], info.hyper["method.corrupt_probability"])
-    return random, None
+    return random, {}
 
   def learn(self, name, params, model_state, batch, x, shape, info, real=None):
     """Learns which coordinates the modality's own prediction lives on; corrupts the others."""
@@ -180,6 +205,39 @@ class SynIB(Supervised):
       valid=fields.both(batch["valid"], real),
     )
 
+  def guarded(self, name, corrupt, flagged, batch, info, real=None):
+    """Replaces learned masks that mean nothing by random ones (spec/synib.md 2.6).
+
+    That is in the first `mask_warmup_epochs`, when the heads know nothing, and in a batch in which more
+    than `mask_collapse_share` of the examples have nothing or everything of this modality flagged.
+
+    Returns:
+      (bool, True = replaced; `flagged_share` of the coordinates, which the learned masks leave alone, and
+      `collapsed_share` of the examples, both before anything is replaced).
+    """
+    method = self.config.method
+    collapsed = is_uniform(corrupt, real).astype(jnp.float32)
+    share = parallel.valid_mean(collapsed, having(name, batch), info.axis)
+    metrics = {"flagged_share": flagged, "collapsed_share": share}
+    if method.mask_warmup_epochs == 0 and method.mask_collapse_share == 1:
+      return corrupt, metrics
+    keys = info.keys(f"corrupt/{name}")
+    random = masking.sample_corrupt(keys, corrupt.shape[1:], FALLBACK_PROBABILITY)
+    meaningless = (info.epoch < method.mask_warmup_epochs) | (share > method.mask_collapse_share)
+    return jnp.where(meaningless, random, corrupt), metrics
+
+  def remarks(self, means, epoch):
+    """Warns of learned masks that flag nothing or everything."""
+    if epoch <= self.config.method.mask_warmup_epochs:
+      return ()
+    return tuple(
+      f"config.method.mask=learned flags nothing or everything of {name!r} in most examples: without"
+      " mask_collapse_share the mask is none, with it random. Its head may predict nothing yet, or"
+      " mask_sparsity is too high (nothing) or too low (everything), or mask_steps x mask_lr too small"
+      for name in self.dataset.modalities
+      if np.any(means.get(f"collapsed_share/{name}", 0.0) > MANY)
+    )
+
   def chosen(self, info: Info):
     """Returns which modality each counterfactual pass corrupts, int[passes], and the rescaling."""
     total, count = len(self.dataset.modalities), self.config.method.num_corrupted
@@ -193,7 +251,7 @@ class SynIB(Supervised):
     batch = batch["clean"]
     features, valid, model_state = self.encode(params, model_state, batch, info)
     model_state = self.update_moments(model_state, batch, features, valid, info)
-    replaced, corrupt, flagged = self.corrupt(params, model_state, batch, features, valid, info)
+    replaced, corrupt, found = self.corrupt(params, model_state, batch, features, valid, info)
     if self.config.method.site == "input":
       corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
     else:
@@ -215,8 +273,7 @@ class SynIB(Supervised):
     _, real = self.corruptible(batch, features, valid)
     for name, c in corrupt.items():
       metrics[f"corrupt_share/{name}"] = mean(share_of(c, real.get(name)), having(name, batch))
-    metrics |= {f"flagged_share/{m}": share for m, share in flagged.items()}
-    return Out(terms, model_state, metrics=metrics)
+    return Out(terms, model_state, metrics=metrics | found)
 
   def having_chosen(self, modality, batch):
     """Returns which real examples have the modality of this number, an int or traced; bool[batch]."""
@@ -312,3 +369,16 @@ def share_of(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
   if real is None:
     return share
   return share / jnp.maximum(real.reshape(len(real), -1).astype(jnp.float32).mean(axis=1), 1e-6)
+
+
+def is_uniform(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
+  """Returns which examples have all or none of their real entries replaced, bool[batch].
+
+  Args:
+    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
+    real: bool over leading axes of it; None: everything is real.
+  """
+  axes = tuple(range(1, corrupt.ndim))
+  real = jnp.ones(corrupt.shape, bool) if real is None else real
+  real = real.reshape(real.shape + (1,) * (corrupt.ndim - real.ndim))
+  return ~corrupt.any(axes) | (corrupt | ~real).all(axes)

@@ -311,6 +311,7 @@ def test_shares_count_what_is_real():
   for name in ("table", "series"):  # of the real tokens all are replaced
     np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 1, rtol=1e-6)
   method.config.method.update({"mask": "learned", "mask_sparsity": -10.0, "mask_steps": 25})
+  method.config.method.update({"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0})
   out = method.loss(params, model_state, {"clean": lacking(raw)}, info)
   for name in ("table", "series"):  # flagging pays: everything real is flagged, nothing is replaced
     np.testing.assert_allclose(out.metrics[f"flagged_share/{name}"], 1)
