@@ -65,6 +65,8 @@ def initialize(state: TrainState, config, trials: Trial, dataset) -> tuple[Train
     )
   own, other = _parts(state.params), _parts(chosen["params"])
   taken = _common(own, other, dataset.modalities, workdir)
+  if source["data"].get("task") != config.data.get("task"):  # their heads answer another question
+    taken = [part for part in taken if not part.startswith("unimodal_heads_")]
   params = _replace(state.params, chosen["params"], taken, rows, workdir)
   statistics = {
     name: _replace(tree, (chosen.get("model_state") or {}).get(name, {}), taken, rows, workdir)

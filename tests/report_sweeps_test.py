@@ -83,6 +83,10 @@ def test_the_table_averages_seeds_and_shows_reference_values(tmp_path):
   assert rows[0] == ["a", "0.0", "best", "3", "84.0 ± 5.3", "3.06", "-"]
   assert rows[1] == ["a", "0.0", "last", "3", "42.0 ± 2.6", "1.53", "-"]
   assert rows[2] == ["a", "1.0", "best", "3", "74.0 ± 5.3", "3.06", "75.0"]
+  assert rows[3][2] == "last" and rows[3][-1] == "-"  # the reference is of one of the two
+  reference = [DESCRIPTION["reference"][0] | {"which": "last"}]
+  again = sweeps.write_sweep_report(path.parent, DESCRIPTION | {"reference": reference})
+  assert [row[-1] for row in cells(again)[4:6]] == ["-", "75.0"]
   assert len(rows) == 8
   text = path.read_text()
   assert "12 of 12 rows done." in text

@@ -142,6 +142,21 @@ def test_the_strength_of_generated_data_must_match_too(tmp_path):
     train.Run(config("synib", **fields), tmp_path / "b", [{"seed": 3, "data.strength": 0.5}])
 
 
+def test_unimodal_heads_of_another_task_stay_behind(source, tmp_path):
+  """As on Trifeature, whose tasks share one fingerprint and, three of them, the number of classes."""
+  data = source[0]
+
+  def config(task, **fields):
+    made = get("ensemble", data, **fields)
+    made.data.task = task
+    return made
+
+  train.train_and_evaluate(config("share"), str(tmp_path / "a"))
+  for task, kept in (("share", []), ("unique1", ["unimodal_heads_sensor", "unimodal_heads_table"])):
+    run = train.Run(config(task, initialize_from=str(tmp_path / "a")), tmp_path / "b")
+    assert run.origin["at_random"] == kept
+
+
 def test_a_run_that_was_never_evaluated_selected_nothing(source, tmp_path, monkeypatch):
   data = source[0]
   run = train.Run(get("comm", data), tmp_path / "a").restore()

@@ -57,7 +57,8 @@ def plot_curve(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
     style = {"color": LINE_COLORS[i % 6], "linestyle": LINE_STYLES[i % 4], "linewidth": 1.5}
     axes.plot(x, mean, label=str(line), marker=MARKERS[i % 6], markersize=4, **style)
     axes.fill_between(x, mean - error, mean + error, color=style["color"], alpha=0.2, linewidth=0)
-    known = [(v, sweep.reference({plot["line"]: line, plot["x"]: v}, metric)) for v in x]
+    fields = [{plot["line"]: line, plot["x"]: v} for v in x]
+    known = [(f[plot["x"]], sweep.reference(f, metric, which)) for f in fields]
     known = [(v, value) for v, value in known if value is not None]
     if known:
       hollow = {"facecolors": "none", "edgecolors": style["color"], "linewidth": 1.2, "zorder": 3}
@@ -119,7 +120,7 @@ def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
       if s.n:
         axes.text(x, 1, sweep.text(s.mean), ha="center", va="bottom", fontsize=7, color="white")
     for x, name in zip(place, names, strict=True):
-      value = sweep.reference({field: name}, metric)
+      value = sweep.reference({field: name}, metric, which)
       if value is not None:
         style = {"marker": "D", "s": 28, "facecolors": "white", "edgecolors": "black", "zorder": 4}
         axes.scatter([x], [value], label=label, **style)

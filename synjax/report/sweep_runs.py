@@ -183,10 +183,12 @@ class Sweep:
       for key, s in cells.items()
     }
 
-  def reference(self, overrides: Mapping[str, Any], metric: str) -> float | None:
-    """Returns the reference value for a run with these fields, times `scale`."""
+  def reference(self, overrides: Mapping[str, Any], metric: str, which: str) -> float | None:
+    """Returns the reference value for a run with these fields at this checkpoint, times `scale`."""
     for reference in self.description.get("reference", ()):
-      if metric in reference["values"] and reference["where"].items() <= overrides.items():
+      if reference.get("which", "best") != which or metric not in reference["values"]:
+        continue
+      if reference["where"].items() <= overrides.items():
         return self.scale * reference["values"][metric]
     return None
 

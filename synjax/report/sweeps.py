@@ -7,7 +7,8 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
      "percent": True,                                 # metrics are fractions, shown in %; default
      "table": ["arm", "data.strength"],               # fields of a table row, runs that differ in others
                                                       # are averaged; default: all but the seed
-     "reference": [{"where": {"arm": "oracle"}, "values": {"test/accuracy": 0.99}, "source": "..."}],
+     "reference": [{"where": {"arm": "oracle"}, "values": {"test/accuracy": 0.99}, "source": "...",
+                    "which": "last"}],                # checkpoint it is of; default: "best"
      "plots": [{"name": "curve", "kind": "curve", "x": "data.strength", "line": "arm",
                 "metric": "test/accuracy", "chance": 0.5},
                {"name": "simplex", "kind": "simplex", "fields": [three mixture fields], "panel": "arm",
@@ -120,10 +121,15 @@ def _table_fields(sweep: Sweep) -> list[str]:
   return [name for name in names if not decided(name)]
 
 
+def _scores(sweep: Sweep) -> list[str]:
+  """Returns every metric that was measured, without the ends of intervals."""
+  return [name for name in sweep.metrics() if not name.endswith(("_low", "_high"))]
+
+
 def _table(sweep: Sweep) -> str:
   """Returns the table and what has to be known to read it."""
   fields = _table_fields(sweep)
-  metrics = list(sweep.description.get("metrics", {})) or sweep.metrics()
+  metrics = list(sweep.description.get("metrics", {})) or _scores(sweep)
   pool = "table" in sweep.description
   scores = {
     (metric, which): sweep.cells(fields, metric, which, pool=pool)
@@ -136,15 +142,16 @@ def _table(sweep: Sweep) -> str:
     planned[key] = planned.get(key, 0) + 1
   keys = list(dict.fromkeys(tuple(field_of(e, name) for name in fields) for e in sweep.done))
   known = {
-    (key, metric): sweep.reference(dict(zip(fields, key, strict=True)), metric)
+    (key, metric, which): sweep.reference(dict(zip(fields, key, strict=True)), metric, which)
     for key in keys
     for metric in metrics
+    for which in CHECKPOINTS
   }
   costs = {
     cost: sweep.cells(fields, cost, "last", pool=pool)
     for cost in sweep.description.get("costs", ())
   }
-  shown = [m for m in metrics if any(known[key, m] is not None for key in keys)]
+  shown = {metric for (_, metric, _), value in known.items() if value is not None}
   header = [*fields, "checkpoint", "n"]
   for metric in metrics:
     header += [f"{sweep.label(metric)}, mean ± std", "s.e."]
@@ -157,12 +164,9 @@ def _table(sweep: Sweep) -> str:
       runs, total = max(s.n for s in found), planned.get(key)
       line = [*map(_cell, key), which, f"{runs} of {total}" if total not in (None, runs) else runs]
       for metric, s in zip(metrics, found, strict=True):
+        value = known[key, metric, which]
         line += [f"{sweep.text(s.mean)} ± {sweep.text(s.std)}", sweep.text(s.error, 2)]
-        line += (
-          ["-" if known[key, metric] is None else sweep.text(known[key, metric])]
-          if metric in shown
-          else []
-        )
+        line += ["-" if value is None else sweep.text(value)] if metric in shown else []
       lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = [
     "Mean, standard deviation (ddof 1) and standard error over the n runs of a row"
