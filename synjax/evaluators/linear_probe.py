@@ -10,6 +10,7 @@ it. The classifier is `synjax.evaluators.logistic_regression`. Two protocols:
                                                or 40 % of train        or all of train
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import numpy as np
 
 from synjax import metrics
 from synjax.evaluators import logistic_regression
+
+logger = logging.getLogger("synjax")
 
 SEARCHES = ("coarse", "fine")
 METRICS = (  # of `evaluate`
@@ -165,7 +168,8 @@ def evaluate(
   Returns:
     `macro_accuracy` (the published "acc1"), its 95 % interval `macro_accuracy_low` and
     `macro_accuracy_high`, `accuracy`, `top5_accuracy`, `auroc` (NaN if the test split has one class
-    only), fractions; and the chosen `cost`.
+    only), fractions; the chosen `cost`; and `converged`, 1 or 0: whether the solver reached its
+    tolerance (under `paper` it may not: the published one stops after 100 iterations).
 
   Raises:
     ValueError: a split does not fit (it is named), or `protocol` or `search` is unknown.
@@ -190,15 +194,24 @@ def evaluate(
     features, labels, num_classes=num_classes, penalty=PENALTIES[protocol]
   )
   # The squared penalty has one minimum, whatever the start; the published path starts from 0.
-  warm = protocol == "clean"
+  warm, fitted = protocol == "clean", {}
 
   def score(cost):
-    predictions = problem.predict(cost, valid=fit_on, warm=warm)
-    return metrics.macro_accuracy(predictions[score_on], labels[score_on])
+    fitted[cost] = problem.fit(cost, valid=fit_on, warm=warm)
+    return metrics.macro_accuracy(fitted[cost].predictions[score_on], labels[score_on])
 
   cost = search_cost(score, search=search).cost
-  logits = problem.fit(cost, valid=final, warm=warm).logits(test.features)
-  return {**_scores(logits, test.labels), "cost": cost}
+  # Where nothing is fitted on more, the classifier that was chosen is the one that is scored.
+  refit = not np.array_equal(final, fit_on)
+  chosen = problem.fit(cost, valid=final, warm=warm) if refit else fitted[cost]
+  if protocol == "clean" and not chosen.converged:
+    logger.warning(
+      "linear probe: C = %g: not converged after %d iterations; its scores may change with the solver",
+      cost,
+      chosen.num_iterations,
+    )
+  scores = _scores(chosen.logits(test.features), test.labels)
+  return {**scores, "cost": cost, "converged": float(chosen.converged)}
 
 
 def evaluate_tasks(

@@ -16,6 +16,9 @@ import scipy.linalg
 _matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
+_MAX_ITERATIONS = {"norm": 100, "squared": 1000}
+
+
 class LinearClassifier(NamedTuple):
   """A fitted linear classifier.
 
@@ -24,12 +27,16 @@ class LinearClassifier(NamedTuple):
     bias: b, `[classes]`.
     loss: value of the objective, penalty included, nats.
     num_iterations: L-BFGS iterations made.
+    converged: whether the solver's tolerance was reached, and not its limit of iterations.
+    predictions: predicted classes of all examples of the problem, valid or not, `[examples]`.
   """
 
   weight: np.ndarray
   bias: np.ndarray
   loss: float
   num_iterations: int
+  converged: bool
+  predictions: np.ndarray
 
   def logits(self, features: np.ndarray) -> np.ndarray:
     """Returns `features @ weight.T + bias`, `[examples, classes]`, for `[examples, dim]`."""
@@ -44,7 +51,7 @@ def fit(
   num_classes: int,
   penalty: str = "squared",
   valid: np.ndarray | None = None,
-  max_iterations: int = 100,
+  max_iterations: int | None = None,
 ) -> LinearClassifier:
   """Fits multinomial logistic regression by full-batch L-BFGS from W = 0, b = 0.
 
@@ -56,6 +63,8 @@ def fit(
   * `norm`: `mean CE + |W| / (2 C)`, the Frobenius norm NOT squared, as published. Its gradient at
     W = 0 is taken as 0; with a small C the line search then finds no descent and stays at 0.
 
+  `squared` ends when neither the expected nor, three times in a row, the actual decrease is more than
+  2 float32 roundings of the objective itself, so that it does not matter how small that is.
   `norm` follows the published solver step by step, since that stops before the minimum: memory of
   100, unit trial step, strong Wolfe line search with c1 = 1e-4 and c2 = 0.9, tolerance 1e-7 on the
   gradient and 1e-9 on changes. `squared` has one minimum and takes a shorter way there: the
@@ -71,7 +80,8 @@ def fit(
     num_classes: number of classes, at least 2.
     penalty: `squared` or `norm`.
     valid: bool `[examples]`, True = fit on this example; None = all.
-    max_iterations: limit of L-BFGS iterations.
+    max_iterations: limit of L-BFGS iterations; None: 100 for `norm`, as published, and 1,000 for
+      `squared`, whose minimum lies far out where classes are separable and C is large.
 
   Returns:
     The classifier, as NumPy arrays.
@@ -111,11 +121,12 @@ class Problem:
     curvature = np.ones(dim + 1, features.dtype)
     extended = np.ones((examples, dim + 1), features.dtype)
     if penalty == "squared":
-      self._mean = features.mean(0)
-      features = features - self._mean
-      covariance = features.T @ features / examples
-      curvature[:-1], self._basis = scipy.linalg.eigh(covariance, driver="evd")
-      np.matmul(features, self._basis, out=extended[:, :-1])
+      # In float64: small axes of features far from 0 would be rounding, and large weights reach them.
+      wide = features.astype(np.float64)
+      self._mean = wide.mean(0)
+      wide -= self._mean
+      curvature[:-1], self._basis = scipy.linalg.eigh(wide.T @ wide / examples, driver="evd")
+      extended[:, :-1] = wide @ self._basis
     else:
       extended[:, :-1] = features
     # The bias is the weight of a constant feature.
@@ -132,21 +143,21 @@ class Problem:
       **options: `valid` and `max_iterations` as for the function `fit`; `warm` = start from the
         last fit of this problem instead of 0, faster with the squared penalty.
     """
-    theta, _, loss, iterations = self._solve(cost, **options)
+    theta, margins, loss, iterations, converged = self._solve(cost, **options)
     theta = np.asarray(theta)
     weight, bias = theta[:, :-1], theta[:, -1]
     if self._basis is not None:
       weight = weight @ self._basis.T
       bias = bias - weight @ self._mean
-    return LinearClassifier(weight, bias, float(loss), int(iterations))
+    weight, bias = weight.astype(theta.dtype), bias.astype(theta.dtype)
+    predictions = np.asarray(margins).argmax(0)
+    return LinearClassifier(
+      weight, bias, float(loss), int(iterations), bool(converged), predictions
+    )
 
-  def predict(self, cost: float, **options) -> np.ndarray:
-    """Fits like `fit`; returns the predicted classes `[examples]` of all examples, valid or not."""
-    _, margins, _, _ = self._solve(cost, **options)
-    return np.asarray(margins).argmax(0)
-
-  def _solve(self, cost, valid=None, warm=False, max_iterations=100) -> tuple[jax.Array, ...]:
-    """Theta, margins, loss, number of iterations; the first two start the next warm fit."""
+  def _solve(self, cost, valid=None, warm=False, max_iterations=None) -> tuple[jax.Array, ...]:
+    """Theta, margins, loss, iterations, converged; the first two start the next warm fit."""
+    max_iterations = max_iterations or _MAX_ITERATIONS[self._penalty]
     if not cost > 0:
       raise ValueError(f"the cost C of a linear probe must be positive, got {cost}.")
     valid = np.ones(len(self._labels), bool) if valid is None else np.asarray(valid, bool)
@@ -253,8 +264,21 @@ class _Objective(NamedTuple):
     logits = _matmul(theta, self.features.T)
     return logits - jnp.where(self.onehot, logits, 0).sum(0)
 
+  def losses(self, margins) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropies `[examples]`, and the other classes' probabilities `[classes, examples]`.
+
+    A cross-entropy near 0 keeps its relative accuracy, as log1p of the others' share; as the logarithm
+    of a number near 1 it would be rounding, which at a large C is more than the whole objective.
+    """
+    highest = margins.max(0)  # at least 0, the label's own
+    others = jnp.where(self.onehot, 0, jnp.exp(margins - highest))
+    excess = jnp.expm1(-highest) + others.sum(0)
+    return highest + jnp.log1p(excess), others / (1 + excess)
+
   def gradient(self, theta, margins) -> jax.Array:
-    error = (jax.nn.softmax(margins, axis=0) - self.onehot) * (self.valid / self.count)
+    _, others = self.losses(margins)
+    # The label's own p - 1 is minus the sum of the others: no difference of numbers near 1.
+    error = jnp.where(self.onehot, -others.sum(0), others) * (self.valid / self.count)
     weight = self.penalized(theta)
     _, slope = self.penalty(_products(weight)[0, 0])
     return _matmul(error, self.features) + 2 * slope * weight
@@ -269,12 +293,9 @@ class _Objective(NamedTuple):
     squares = products[0, 0], 2 * products[0, 1], products[1, 1]
 
     def value_and_slope(t):
-      moved = margins + t * change
-      highest = moved.max(0)
-      exp = jnp.exp(moved - highest)
-      total = exp.sum(0)
-      loss = self.mean(jnp.log(total) + highest)
-      slope = self.mean((exp * change).sum(0) / total)
+      losses, others = self.losses(margins + t * change)
+      loss = self.mean(losses)
+      slope = self.mean((others * change).sum(0))
       penalty, by_square = self.penalty(squares[0] + t * (squares[1] + t * squares[2]))
       return loss + penalty, slope + by_square * (squares[1] + 2 * t * squares[2])
 
@@ -294,14 +315,16 @@ class _State(NamedTuple):
   scale: jax.Array  # of the first estimate of the inverse Hessian
   iterations: jax.Array
   evaluations: jax.Array
+  stalls: jax.Array  # iterations in a row that changed next to nothing
   done: jax.Array
+  converged: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "penalty", "max_iterations"))
 def _minimize(
   features, labels, valid, curvature, cost, theta, margins, *, num_classes, penalty, max_iterations
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-  """Returns theta, the margins and the objective there, and the number of iterations."""
+) -> tuple[jax.Array, ...]:
+  """Returns theta, the margins and the objective there, iterations, and whether it converged."""
   dtype = features.dtype
   valid = valid.astype(dtype)
   count = valid.sum()
@@ -312,30 +335,34 @@ def _minimize(
     hessian = (curvature / num_classes + strength).at[-1].set(1 / num_classes)
     eps = float(jnp.finfo(dtype).eps)
     preconditioner = 1 / (hessian + 10 * eps * curvature.max())
-    history, limits = 10, (0.0, 10 * eps, 25 * max_iterations)
+    history, limits = 20, (0.0, 2 * eps, 25 * max_iterations)
   else:
     strength, preconditioner = 0.5 / cost, jnp.ones((), dtype)
     history, limits = 100, (1e-7, 1e-9, max_iterations * 5 // 4)
   objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
   weight = objective.penalized(theta)
-  value = objective.mean(jax.nn.logsumexp(margins, axis=0))
+  value = objective.mean(objective.losses(margins)[0])
   value += objective.penalty(_products(weight)[0, 0])[0]
   pairs = jnp.zeros((history, theta.size), dtype)
   state = _State(
     theta, margins, value, jnp.zeros_like(theta), jnp.zeros_like(theta), pairs, pairs,
-    scale=jnp.ones((), dtype), iterations=0, evaluations=1, done=False,
+    scale=jnp.ones((), dtype), iterations=0, evaluations=1, stalls=0, done=False, converged=False,
   )  # fmt: skip
   state = jax.lax.while_loop(
     lambda state: ~state.done & (state.iterations < max_iterations),
     functools.partial(_iterate, objective, preconditioner, limits),
     state,
   )
-  return state.theta, state.margins, state.value, state.iterations
+  return state.theta, state.margins, state.value, state.iterations, state.converged
 
 
 def _iterate(objective, preconditioner, limits, state) -> _State:
   """One L-BFGS iteration: gradient, memory, direction, line search."""
   gradient_tolerance, tolerance, max_evaluations = limits
+  # `squared`: relative to the objective, which is arbitrarily small where classes are separable.
+  of_value, of_step = tolerance, tolerance
+  if objective.squared:
+    of_value, of_step = tolerance * state.value, tolerance * jnp.abs(state.theta).max()
   gradient = objective.gradient(state.theta, state.margins)
   state = _remember(state, gradient, preconditioner)
   direction = _direction(state, preconditioner)
@@ -345,9 +372,11 @@ def _iterate(objective, preconditioner, limits, state) -> _State:
   first = jnp.ones_like(slope)
   if not objective.squared:
     first = jnp.where(state.iterations == 0, jnp.minimum(1, 1 / jnp.abs(gradient).sum()), first)
-  t, value, trials = _line_search(value_and_slope, state.value, slope, first, tolerance / largest)
-  converged = (steepest <= gradient_tolerance) | (slope > -tolerance)
-  stalled = (t * largest <= tolerance) | (jnp.abs(value - state.value) < tolerance)
+  t, value, trials = _line_search(value_and_slope, state.value, slope, first, of_step / largest)
+  converged = (steepest <= gradient_tolerance) | (slope > -of_value)
+  stalled = (t * largest <= of_step) | (jnp.abs(value - state.value) < of_value)
+  stalls = jnp.where(stalled, state.stalls + 1, 0)
+  stalled = stalls >= (3 if objective.squared else 1)  # one short step is no end
   t = jnp.where(converged, 0, t)
   evaluations = state.evaluations + trials
   return state._replace(
@@ -357,7 +386,9 @@ def _iterate(objective, preconditioner, limits, state) -> _State:
     step=t * direction,
     iterations=state.iterations + 1,
     evaluations=evaluations,
+    stalls=stalls,
     done=converged | stalled | (evaluations >= max_evaluations),
+    converged=converged | stalled,
   )
 
 

@@ -265,3 +265,24 @@ def test_task_errors_say_what_is_wrong():
     linear_probe.evaluate_tasks(train, test, num_classes={"a": 2, "b": 2})
   with pytest.raises(ValueError, match="'train': 2, 'test': 1"):
     linear_probe.evaluate_tasks(train, test, num_classes={"a": 2})
+
+
+def test_the_classifier_that_is_scored_is_the_one_that_was_chosen(monkeypatch):
+  """With a validation split and `clean`, no further fit follows the search (a warm one may differ)."""
+  random = np.random.RandomState(0)
+  splits = [
+    linear_probe.Split(random.randn(40, 8).astype(np.float32), np.arange(40) % 2) for _ in range(3)
+  ]
+  fits, fit = [], logistic_regression.Problem.fit
+
+  def counted(problem, cost, **options):
+    fits.append((float(cost), fit(problem, cost, **options)))
+    return fits[-1][1]
+
+  monkeypatch.setattr(logistic_regression.Problem, "fit", counted)
+  scores = linear_probe.evaluate(*splits, num_classes=2, search="coarse")
+  assert len(fits) == 7 and scores["converged"] == 1
+  (chosen,) = [found for cost, found in fits if cost == scores["cost"]]
+  assert scores["accuracy"] == np.mean(
+    chosen.logits(splits[1].features).argmax(1) == splits[1].labels
+  )

@@ -162,7 +162,7 @@ def test_predictions_are_of_all_examples():
   )
   valid = np.arange(len(labels)) < 60
   expected = problem.fit(1.0, valid=valid).logits(features).argmax(1)
-  np.testing.assert_array_equal(problem.predict(1.0, valid=valid), expected)
+  np.testing.assert_array_equal(problem.fit(1.0, valid=valid).predictions, expected)
   assert np.mean(expected[~valid] == labels[~valid]) > 0.4
 
 
@@ -204,3 +204,47 @@ def test_errors_say_what_is_wrong(change, message):
   } | change
   with pytest.raises(ValueError, match=message):
     logistic_regression.fit(**arguments)
+
+
+ALL_COSTS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
+
+
+def _many_classes(size, dim, spread):
+  """Training and 2,000 test examples of ten classes; separable where `dim` is large."""
+  random = np.random.RandomState(0)
+  centers = 0.6 * random.randn(10, dim)
+  train, test = np.arange(size) % 10, np.arange(2000) % 10
+  features = [centers[y] + spread * random.randn(len(y), dim) for y in (train, test)]
+  return features[0].astype(np.float32), train, features[1].astype(np.float32), test
+
+
+@pytest.mark.parametrize("size, dim", [(600, 256), (600, 20)])
+def test_accuracy_is_that_of_a_converged_scikit_learn_at_every_cost(size, dim):
+  """On separable (256) and other (20) data, in float32, from 0 and from the cost before."""
+  features, labels, others, truth = _many_classes(size, dim, 2.0)
+  warm = logistic_regression.Problem(features, labels, num_classes=10, penalty="squared")
+  reference = sklearn.linear_model.LogisticRegression(tol=1e-12, max_iter=20_000, warm_start=True)
+  for cost in ALL_COSTS:
+    reference.set_params(C=cost).fit(features.astype(float), labels)
+    expected = np.mean(reference.predict(others) == truth)
+    cold = logistic_regression.fit(features, labels, cost=cost, num_classes=10)
+    for found in (cold, warm.fit(cost, warm=True)):
+      assert found.converged
+      accuracy = np.mean(found.logits(others).argmax(1) == truth)
+      assert abs(accuracy - expected) <= 0.002, (cost, accuracy, expected)
+
+
+def test_a_fit_that_met_its_limit_says_so():
+  features, labels, _, _ = _many_classes(60, 40, 2.0)
+  short = logistic_regression.fit(features, labels, cost=1e6, num_classes=10, max_iterations=5)
+  assert not short.converged and short.num_iterations == 5
+
+
+def test_cross_entropies_near_0_keep_their_relative_accuracy(x64):
+  margins = np.array([[0.0, 0.0, 3.0], [-20.0, -40.0, 0.0], [-21.0, -80.0, -5.0]])
+  onehot = np.array([[1, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
+  arguments = [None, onehot, np.ones(3), 3, True, 0.0]
+  exact = scipy.special.logsumexp(margins, axis=0)
+  exact[:2] = np.exp(margins[1:, :2]).sum(0)  # log(1 + x) = x to 1e-9
+  found, _ = logistic_regression._Objective(*arguments).losses(margins.astype(np.float32))
+  np.testing.assert_allclose(found, exact, rtol=1e-6)
