@@ -34,7 +34,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
 
   Returns:
     The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,
-    see `StepClock` and `Run.program_bytes`; None where unknown), and `rows`, one a seed.
+    see `StepClock` and `Stepper.program_bytes`; None where unknown), and `rows`, one a seed.
   """
   config = json.loads((path / "config.json").read_text())
   device = run.devices.devices[0]
@@ -68,7 +68,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "seconds": round(seconds, 1),
     "steps_timed": steps,
     "seconds_per_step": run.clock.seconds_per_step,
-    "program_bytes": run.program_bytes,
+    "program_bytes": run.stepper.program_bytes,
     "rows": [
       {
         "seed": int(seed),

@@ -66,10 +66,6 @@ def update(
     The new selection. Seeds that have stopped do not change any more.
   """
   improved = selection.active & (value > selection.value)
-
-  def choose(new, old):
-    return np.where(improved.reshape(-1, *[1] * (np.ndim(new) - 1)), new, old)
-
   since = np.where(improved, 0, selection.evaluations_since + selection.active).astype(np.int32)
   stopped = since >= patience if patience is not None else np.zeros_like(improved)
   return Selection(
@@ -77,8 +73,15 @@ def update(
     step=np.where(improved, step, selection.step).astype(np.int32),
     evaluations_since=since,
     active=selection.active & ~stopped,
-    params=jax.tree.map(choose, params, selection.params),
-    model_state=jax.tree.map(choose, model_state, selection.model_state),
+    params=choose(improved, params, selection.params),
+    model_state=choose(improved, model_state, selection.model_state),
+  )
+
+
+def choose(which: np.ndarray, new: Any, old: Any) -> Any:
+  """Returns the new leaves [seeds, ...] of the seeds where `which` bool[seeds] is True, else the old."""
+  return jax.tree.map(
+    lambda n, o: np.where(which.reshape(-1, *[1] * (np.ndim(n) - 1)), n, o), new, old
   )
 
 

@@ -61,12 +61,14 @@ def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def average(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Averages [trials, steps] over the steps on which a metric was computed."""
+  """Averages [trials, steps] over the steps on which a metric was computed; NaN for a trial without."""
   means = {}
   for name, value in metrics.items():
     ran = _phase_active(metrics, name) > 0
     if name.startswith("ntk/"):
       ran &= np.isfinite(value)
     if ran.any():
-      means[name] = np.where(ran, value, 0).sum(axis=1) / np.maximum(ran.sum(axis=1), 1)
+      count = ran.sum(axis=1)
+      mean = np.where(ran, value, 0).sum(axis=1) / np.maximum(count, 1)
+      means[name] = np.where(count > 0, mean, np.nan)
   return means

@@ -35,9 +35,10 @@ from synjax.data import pipeline, stream
 from synjax.evaluators import ntk
 from synjax.metric_writer import MetricWriter
 from synjax.predict import Frozen, Predictor
-from synjax.step import make_train_step, make_train_steps
+from synjax.step import make_train_step
 from synjax.step_clock import StepClock
-from synjax.train_state import create_train_state
+from synjax.stepper import Stepper
+from synjax.train_state import TrainState, create_train_state
 from synjax.workdir import code_version, files, identity, lock
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
@@ -90,16 +91,23 @@ class Run:
       self.durations,
       diagnose if config.ntk_diagnostics else None,
     )
-    self._train_step, self._programs, self.clock = step, {}, StepClock()
-    # XLA's temporary memory on a device, of the largest program so far; it comes on top of parameters,
-    # optimizer and data. None: nothing compiled yet, or not known (pmap over several hosts).
-    self.program_bytes: int | None = None
+    self.clock = StepClock()
     self.remarked: set[str] = set()  # warnings that were given already
-    self._placed_trials = self.devices.place(self.trials)
     self.predictor = Predictor(
-      self.method, self.dataset, self.devices, config.eval_batch_size, self._placed_trials
+      self.method,
+      self.dataset,
+      self.devices,
+      config.eval_batch_size,
+      self.devices.place(self.trials),
     )
-    self.arrays = self.predictor.arrays(self.dataset.train)
+    self.stepper = Stepper(
+      step,
+      self.dataset,
+      self.devices,
+      self.steps_per_call,
+      self.trials,
+      self.predictor.arrays(self.dataset.train),
+    )
     self.feed: stream.Feed | None = None
     state = jax.device_get(
       create_train_state(self.method, create_optimizer, self.trials, self._example())
@@ -110,7 +118,13 @@ class Run:
       state, self.origin = warm_start.initialize(state, config, self.trials, self.dataset)
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     self._initial = {"state": state, "selection": chosen}  # host arrays
-    self.selection, self.step, self.state = chosen, 0, self.devices.place(state)
+    self.selection, self.step = chosen, 0
+    self.stepper.place(state)
+
+  @property
+  def state(self) -> TrainState:
+    """Returns the state of all trials on the devices, leaves [trials, ...]."""
+    return self.stepper.state
 
   def restore(self, *, read_only: bool = False) -> "Run":
     """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself.
@@ -123,8 +137,7 @@ class Run:
     restored = self.checkpointer.restore(self._initial, avoid=avoid)
     if restored is not None:
       self.selection, self.step = restored["selection"], int(restored["state"].step.max())
-      self.state = None  # both at once may be too large for the device
-      self.state = self.devices.place(restored["state"])
+      self.stepper.place(restored["state"])
       logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
     if self.gaussianity is not None and not read_only:
@@ -150,10 +163,10 @@ class Run:
     keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
     return pipeline.make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
 
-  def _fed(self, num_steps: int) -> dict[str, Any]:
+  def _fed(self, num_steps: int) -> Sequence[Mapping[str, jax.Array]]:
     """Returns the next batches of a streamed training split; nothing for one on the devices."""
     if self.dataset.train.rows is None:
-      return {}
+      return [{}] * len(self.seeds)
     if self.feed is None:  # not before the first step: a run that is only scored reads none
       self.feed = stream.Feed(
         self.dataset.train,
@@ -166,45 +179,20 @@ class Run:
       )
     return self.feed.take(num_steps, self.steps_per_call)
 
-  def _compile(self, length: int | None, args):
-    """Returns the compiled steps for sequences padded to `length` and arguments like `args`."""
-    steps = make_train_steps(self._train_step, self.steps_per_call, length)
-    program = self.devices.compile(steps, donate=(0,))
-    if self.devices.mode == "pmap" and jax.process_count() > 1:
-      return program  # what `lower` makes of it would want the arguments of all processes
-    # Ahead of time, so that the memory it needs is known without compiling twice.
-    program = program.lower(*args).compile()
-    memory = program.memory_analysis()
-    if memory is not None:
-      self.program_bytes = max(self.program_bytes or 0, int(memory.temp_size_in_bytes))
-    return program
-
   def advance(self) -> dict[str, jax.Array]:
-    """Does one compiled call's steps; returns their metrics, still on the devices."""
+    """Does one call's steps of every trial; returns their metrics, still on the devices."""
     epochs = self.method.epoch_end is not None
     stop = self.durations.next_stop(self.step, self.steps_per_call, every_epoch=epochs)
     index = self.order.take(self.step, self.steps_per_call)
     # Steps whose batches are padded to another length are another program, and another call.
-    lengths = self.dataset.padding.lengths(self.dataset.train, index)
-    same = next((i for i, n in enumerate(lengths) if n != lengths[0]), len(lengths))
-    stop = min(stop, self.step + same)
-    args = (
-      self.state,
-      *self.arrays,
-      self._fed(stop - self.step),
-      self.devices.split(index, batch_axis=2),
-      self._placed_trials,
-      self.devices.place(self.selection.active),
-      self.devices.place(np.int32(stop - self.step)),
+    num_steps = min(stop - self.step, self.stepper.same_shape(index))
+    metrics, compiled = self.stepper.advance(
+      index, self._fed(num_steps), self.selection.active, num_steps
     )
-    first_call = lengths[0] not in self._programs
-    if first_call:
-      self._programs[lengths[0]] = self._compile(lengths[0], args)
-    self.state, metrics = self._programs[lengths[0]](*args)
-    self.step = stop
-    if first_call:  # compiling and loading are no part of a step's time
+    self.step += num_steps
+    if compiled:  # compiling and loading are no part of a step's time
       jax.block_until_ready(metrics)
-      self.clock.restart(stop)
+      self.clock.restart(self.step)
     return metrics
 
   def frozen(self, which: str) -> Frozen:
@@ -216,12 +204,12 @@ class Run:
     due = self.step % self.durations.steps_per_epoch == 0 and self.step < self.durations.total
     if self.method.epoch_end is None or not due:
       return
-    state = self.method.epoch_end(
-      self.step // self.durations.steps_per_epoch,
-      self.devices.fetch(self.state),
-      self.frozen("last"),
+    state = self.devices.fetch(self.state)
+    new = self.method.epoch_end(
+      self.step // self.durations.steps_per_epoch, state, self.frozen("last")
     )
-    self.state = self.devices.place(state)
+    # A seed that has stopped is as it would be alone, where the run has ended.
+    self.stepper.place(selection.choose(self.selection.active, new, state))
 
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
@@ -407,7 +395,9 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       means = step_metrics.average(metrics)
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
       _remark(run, {name: value[active] for name, value in means.items()})
-      loss = sum(value[active].mean() for name, value in means.items() if name.endswith("loss"))
+      loss = sum(
+        np.nanmean(value[active]) for name, value in means.items() if name.endswith("loss")
+      )
       _log_progress(run, loss, time.monotonic() - started, first)
     if done or run.step % durations.eval == 0:
       scores = run.evaluate()

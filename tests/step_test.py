@@ -1,5 +1,7 @@
 """What few methods use of a step: phases, per-loss gradients, transforms with signals, epoch ends."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +129,8 @@ def test_an_epoch_end_changes_the_state_between_epochs_and_resume_stays_exact(
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b / 2), after, before)
     run.save()
     run.checkpointer.close()
+    for name in ("config.json", "run.json"):  # whose workdir it is
+      shutil.copy(tmp_path / "straight" / name, tmp_path / "stopped" / name)
     train.train_and_evaluate(config, str(tmp_path / "stopped"))
     runs = [train.Run(config, tmp_path / name).restore() for name in ("straight", "stopped")]
     states = [run.devices.fetch(run.state) for run in runs]

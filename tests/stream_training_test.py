@@ -135,7 +135,7 @@ def test_buckets_change_the_shape_of_a_batch_and_no_number(data_dir, tmp_path):
   losses, _, found, bucketed = take_steps(
     make_config(data_dir, **fields, **buckets), tmp_path / "b"
   )
-  assert set(run._programs) == {None} and set(bucketed._programs) == {25, 50}
+  assert set(run.stepper.programs) == {None} and set(bucketed.stepper.programs) == {25, 50}
   np.testing.assert_allclose(losses, expected, rtol=1e-4)
   np.testing.assert_allclose(found, embeddings, rtol=1e-4, atol=1e-5)
 
@@ -146,7 +146,7 @@ def test_padding_that_is_not_marked_is_read_like_data(data_dir, tmp_path, fixed)
     config = make_config(data_dir, **PLAIN)
     config.data.padding, config.data.resident_gb = "batch_max", gb
     losses, _, embeddings, run = take_steps(config, tmp_path / str(gb), 1)
-    (length,) = run._programs
+    (length,) = run.stepper.programs
     index = run.order.take(0, 1)
     assert length == run.dataset.train.lengths[index].max()
     assert abs(losses[0, 0] - fixed[0][0, 0]) > 1e-4

@@ -148,6 +148,17 @@ class Padding:
     """Says whether models are told which steps are padding."""
     return self.mode != "batch_max"
 
+  def groups(self, num_trials: int) -> list[slice]:
+    """Returns which trials share a call of the compiled step: all, or each alone.
+
+    Where a batch decides its length, trials in one call would be padded to the longest of their batches:
+    padding that is not marked is data, and draws have the padded shape, so that a trial's numbers would
+    depend on the others.
+    """
+    if self.mode == "fixed":
+      return [slice(0, num_trials)]
+    return [slice(i, i + 1) for i in range(num_trials)]
+
   def length(self, longest: int) -> int | None:
     """Returns the length for a batch whose longest sequence has `longest` steps; None: as stored."""
     if self.mode == "fixed":
@@ -159,7 +170,7 @@ class Padding:
   def lengths(self, split: Split, index: np.ndarray) -> list[int | None]:
     """Returns the length of every batch of `index` int[..., batches, batch]; -1 is filler.
 
-    Leading axes are trials, which are trained together: the longest of their batches counts.
+    Leading axes are trials of one group (`groups`).
     """
     if split.lengths is None or self.mode == "fixed":
       return [None] * index.shape[-2]

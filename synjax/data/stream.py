@@ -25,8 +25,12 @@ class _Steps:
   def __len__(self) -> int:
     return self._num_steps
 
-  def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+  def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray], ...]:
     index = self._order.take(int(step), 1)
+    return tuple(self._read(index[group]) for group in self._padding.groups(len(index)))
+
+  def _read(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    """Reads the batches of a group of trials, leaves [trials, batch, ...]."""
     (length,) = self._padding.lengths(self._split, index)
     own = np.maximum(index[:, 0, self._positions], 0)
     batch = self._split.rows.read(own.reshape(-1), length)
@@ -70,12 +74,21 @@ class Feed:
     self._devices = devices
     self.seconds_waiting = 0.0
 
-  def take(self, num_steps: int, steps_per_call: int) -> dict:
-    """Places the next `num_steps` batches, leaves [trials, steps_per_call, batch, ...]."""
+  def take(self, num_steps: int, steps_per_call: int) -> list[dict]:
+    """Places the next `num_steps` batches.
+
+    Returns:
+      For every group of trials (`Padding.groups`) leaves [trials, steps_per_call, batch, ...].
+    """
     start = time.monotonic()
     read = [next(self._batches) for _ in range(num_steps)]
     self.seconds_waiting += time.monotonic() - start
     # Not used by the program, which has one shape for every number of steps.
     read += [read[-1]] * (steps_per_call - num_steps)
-    stacked = {name: np.stack([batch[name] for batch in read], axis=1) for name in read[0]}
-    return self._devices.assemble(stacked, batch_axis=2)
+    return [
+      self._devices.assemble(
+        {name: np.stack([batch[name] for batch in steps], axis=1) for name in steps[0]},
+        batch_axis=2,
+      )
+      for steps in zip(*read, strict=True)
+    ]

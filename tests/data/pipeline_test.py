@@ -90,13 +90,23 @@ def test_the_longest_sequence_of_a_batch_decides_its_length(padding, expected):
   assert padding.lengths(SPLIT, index) == expected
 
 
-def test_the_longest_sequence_of_all_trials_counts_and_filler_does_not():
+def test_the_longest_sequence_of_a_group_of_trials_counts_and_filler_does_not():
   padding = pipeline.Padding("batch_max")
   index = np.array([[[1, 4], [1, -1], [-1, -1]], [[0, 1], [4, 1], [-1, -1]]])
   found = padding.lengths(SPLIT, index)
   # Steps: trials hold lengths {1, 2} and {3, 1}; {1, filler} and {2, 1}; filler alone.
   assert found == [3, 2, 1]
   assert all(type(length) is int for length in found)
+
+
+def test_trials_share_a_call_only_where_no_batch_decides_its_length():
+  assert pipeline.Padding("fixed").groups(3) == [slice(0, 3)]
+  for padding in pipeline.Padding("batch_max"), pipeline.Padding("bucket", (2, 9)):
+    groups = padding.groups(3)
+    assert [list(range(3))[group] for group in groups] == [[0], [1], [2]]
+    index = np.array([[[0, 1], [2, 1]], [[5, 1], [0, 1]], [[1, 1], [1, 4]]])
+    alone = [padding.lengths(SPLIT, trial[None]) for trial in index]
+    assert [padding.lengths(SPLIT, index[group]) for group in groups] == alone
 
 
 def test_a_split_without_padding_has_no_lengths():

@@ -89,7 +89,7 @@ def test_the_batches_are_those_of_the_order_from_any_step_on(first, keep_partial
   feed = make_feed(make_split(), order, range(first, 14))
   step = first
   for count in (4, 1, 3):  # over the end of an epoch
-    found = feed.take(count, 4)
+    (found,) = feed.take(count, 4)
     index = expected_batches(step, count, order.steps_per_epoch)
     assert found["text"].shape == (2, 4, BATCH, 9, 1)
     real = index >= 0
@@ -104,14 +104,14 @@ def test_the_batches_are_those_of_the_order_from_any_step_on(first, keep_partial
 
 def test_filler_is_some_example_that_exists():
   order = make_order(keep_partial=True)
-  found = make_feed(make_split(), order, range(3, 4)).take(1, 1)
+  (found,) = make_feed(make_split(), order, range(3, 4)).take(1, 1)
   assert (order.take(3, 1)[:, 0, 1:] == -1).all()
   np.testing.assert_array_equal(found["label"][:, 0, 1:], 100)
 
 
 def test_any_number_of_threads_gives_the_same_batches():
   one, five = (
-    make_feed(make_split(), make_order(), range(0, 12), threads=threads).take(12, 12)
+    make_feed(make_split(), make_order(), range(0, 12), threads=threads).take(12, 12)[0]
     for threads in (1, 5)
   )
   assert set(one) == set(five)
@@ -135,7 +135,7 @@ def test_hosts_read_disjoint_shares_that_cover_the_epoch(num_hosts):
   shares = []
   for host in range(num_hosts):
     split = make_split()
-    found = make_feed(split, order, range(0, 4), devices=Host(host, num_hosts)).take(4, 4)
+    (found,) = make_feed(split, order, range(0, 4), devices=Host(host, num_hosts)).take(4, 4)
     assert found["label"].shape == (2, 4, BATCH // num_hosts)
     assert all(len(rows) == 2 * BATCH // num_hosts for rows in split.rows.read_rows)
     shares.append(found["label"] - 100)
@@ -154,19 +154,21 @@ def test_hosts_read_disjoint_shares_that_cover_the_epoch(num_hosts):
 @pytest.mark.parametrize(
   "padding", [pipeline.Padding("batch_max"), pipeline.Padding("bucket", (7, 8, 9))]
 )
-def test_each_step_is_padded_as_far_as_its_longest_sequence_asks(padding):
+def test_each_trial_is_padded_as_far_as_its_own_longest_sequence_asks(padding):
   order = make_order()
   feed = make_feed(make_split(), order, range(0, 9), padding)
   index = order.take(0, 9)
   found_lengths = set()
   for step in range(9):
-    longest = LENGTHS[index[:, step]].max()  # of both trials, which are trained together
-    if padding.mode == "bucket":
-      longest = min(bound for bound in padding.bounds if bound >= longest)
     found = feed.take(1, 2)
-    assert found["text"].shape == (2, 2, BATCH, longest, 1)
-    found_lengths.add(int(longest))
-  assert len(found_lengths) > 1
+    for trial, batch in enumerate(found):
+      longest = LENGTHS[index[trial, step]].max()
+      if padding.mode == "bucket":
+        longest = min(bound for bound in padding.bounds if bound >= longest)
+      assert batch["text"].shape == (1, 2, BATCH, longest, 1)
+      np.testing.assert_array_equal(batch["label"][0, 0], 100 + index[trial, step])
+    found_lengths.add(tuple(batch["text"].shape[3] for batch in found))
+  assert any(a != b for a, b in found_lengths)
 
 
 def test_hosts_agree_on_the_length_of_a_batch_whose_parts_they_hold():
@@ -175,7 +177,7 @@ def test_hosts_agree_on_the_length_of_a_batch_whose_parts_they_hold():
     for h in range(4)
   ]
   for _ in range(6):
-    assert len({feed.take(1, 1)["text"].shape for feed in feeds}) == 1
+    assert len({tuple(batch["text"].shape for batch in feed.take(1, 1)) for feed in feeds}) == 1
 
 
 def test_an_example_that_cannot_be_read_stops_the_run_with_its_reason():
