@@ -5,7 +5,6 @@ must not be torn apart is wrapped in `deferred`, and a loop in it asks `due` aft
 hosts of one run stop after the same step: one that gets a signal tells the others, see `share`.
 """
 
-import _thread
 import contextlib
 import os
 import select
@@ -64,7 +63,7 @@ class _Hosts:
         keys = [f"{_KEY}/{i}" for i in range(self._count)]
         self._agreed = 1 + max(int(self._client.blocking_key_value_get(k, 60_000)) for k in keys)
       if _state.number is None:
-        _thread.interrupt_main(number)  # as if this host had got it too
+        _interrupt(number)  # as if this host had got it too
 
   def _heard(self) -> int | None:
     try:
@@ -84,6 +83,9 @@ class _State:
     self.catching = False  # `Stopped` would be caught
     self.deferred = 0
     self.reached = False  # `due` has said so
+    self.repeats = (
+      0  # deliveries of the first signal that are still to come, see `_repeat_swallowed`
+    )
     self.hosts: _Hosts | None = None
 
 
@@ -104,6 +106,29 @@ def install() -> None:
   for number in SIGNALS:
     signal.signal(number, _handle)
   threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+  _repeat_swallowed()
+
+
+def _repeat_swallowed() -> None:
+  """Delivers a signal again whose `Stopped` nobody could catch: in a callback of garbage collection."""
+  before = sys.unraisablehook
+
+  def again():
+    _state.repeats += 1
+    _interrupt(_state.number)
+
+  def hook(found):
+    if isinstance(found.exc_value, Stopped):
+      threading.Timer(0.05, again).start()  # not from here, where it would be swallowed, too
+    else:
+      before(found)
+
+  sys.unraisablehook = hook
+
+
+def _interrupt(number: int) -> None:
+  """Delivers a signal to the main thread, whatever it waits for."""
+  signal.pthread_kill(threading.main_thread().ident, number)
 
 
 def _handle(number: int, _) -> None:
@@ -126,6 +151,9 @@ def _watch(reading: int) -> None:
       continue
     number = os.read(reading, 1)[0]
     if number not in SIGNALS:
+      continue
+    if _state.repeats:
+      _state.repeats -= 1
       continue
     if first is None:
       first = time.monotonic()

@@ -190,7 +190,7 @@ class Faults:
     """Scores the newest checkpoint while the run goes on."""
     workdir = self.workdir()
     process = self.train(workdir)
-    while not steps(workdir) and process.log.exists():
+    while not steps(workdir):
       time.sleep(0.02)
     scoring = self.start("launch.evaluate", f"--workdir={workdir}")
     if scoring.wait() != 0:

@@ -111,6 +111,12 @@ def shielded():
   from synjax import stopping
   with stopping.deferred():
     main()
+class Slow:
+  def __del__(self):  # nothing that is raised here goes anywhere
+    main()
+def swallowed():
+  Slow()
+  time.sleep(60)
 app.run(globals()[sys.argv.pop()])
 """
 
@@ -122,7 +128,8 @@ def start(*arguments):
 
 
 def test_a_command_ends_with_one_line_and_the_status_of_the_signal():
-  commands = {number: start("-c", PROGRAM, "main") for number in stopping.SIGNALS}
+  numbers = {"main": signal.SIGTERM, "swallowed": signal.SIGINT}
+  commands = {number: start("-c", PROGRAM, name) for name, number in numbers.items()}
   shielded = start("-c", PROGRAM, "shielded")
   young = start("-m", "launch.train")
   time.sleep(0.5)  # it is importing jax
