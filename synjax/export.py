@@ -1,17 +1,13 @@
 """embeddings.npz: the representations of a run, for plots and for other tools."""
 
-import functools
 import os
 import pathlib
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from synjax import parallel
 from synjax.data import pipeline
-from synjax.methods.base import Info
 
 MASKED_EXAMPLES = 64  # of the test split: enough for a picture, small on disk
 
@@ -25,7 +21,8 @@ def write_embeddings(
   `<split>/<task>` [examples], classes as they are called in the user's files. Where examples were read,
   `<split>/index` int[examples] are their rows in the file `<split>/file`, and `<split>/ids` [examples]
   the user's names of them. Where the method masks, `test/masked` float32[seeds, num_views, m, dim] with
-  `test/masked_index` int[m], the rows of `test/embeddings` they belong to.
+  `test/masked_index` int[m], the rows of `test/embeddings` they belong to: both are of the same inputs,
+  cut and cropped alike.
 
   Args:
     path: workdir.
@@ -45,10 +42,10 @@ def write_embeddings(
       classes = run.dataset.class_names.get(task)
       arrays[f"{name}/{task}"] = labels if classes is None else np.array(classes)[labels]
     arrays |= {f"{name}/{field}": value for field, value in _origin(split).items()}
-  shown = np.arange(min(MASKED_EXAMPLES, run.dataset.test.num_examples))
-  masked = _masked(run, frozen, shown)
+  shown = min(MASKED_EXAMPLES, run.dataset.test.num_examples)
+  masked = frozen.embed_masked(run.dataset.test, shown)
   if masked is not None:
-    arrays |= {"test/masked": masked, "test/masked_index": shown}
+    arrays |= {"test/masked": masked, "test/masked_index": np.arange(shown)}
   file = path / "embeddings.npz"
   if not parallel.is_first_host():  # all hosts compute, one writes
     return file
@@ -64,21 +61,3 @@ def _origin(split: pipeline.Split) -> dict[str, np.ndarray]:
     return {}
   known = {"file": np.array(split.origin.file), "index": split.origin.index}
   return known if split.origin.ids is None else known | {"ids": split.origin.ids}
-
-
-def _masked(run, frozen, index: np.ndarray) -> np.ndarray | None:
-  """Embeds masked views of test examples, [seeds, num_views, examples, dim]."""
-  params, model_state = run.devices.fetch((frozen.params, frozen.model_state))
-  raw = run.dataset.test.read(index)
-  index = jnp.asarray(index, jnp.int32)
-
-  def embed(params, model_state, seed):
-    keys = functools.partial(parallel.example_keys, jax.random.key(seed), index=index)
-    batch = pipeline.make_views(raw, run.dataset.transforms, ("clean",), keys, run.dataset.padding)[
-      "clean"
-    ]
-    info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(seed), index=index)
-    return run.method.embed_masked(params, model_state, batch, info)
-
-  masked = jax.jit(jax.vmap(embed))(params, model_state, jnp.asarray(run.seeds))
-  return None if masked is None else np.asarray(masked)

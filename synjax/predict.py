@@ -6,11 +6,12 @@ from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from synjax import fields, parallel
 from synjax.data import pipeline
-from synjax.methods.base import Method
+from synjax.methods.base import Info, Method
 from synjax.trial import Trial
 
 _STREAMED_BATCHES = 8  # read and evaluated in one call
@@ -42,7 +43,7 @@ class Predictor:
     trials: Trial,
   ):
     """Prepares evaluation in batches of `batch` examples; `trials` has leaves [trials]."""
-    self._method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
+    self.method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
     self._trials = trials
     self._programs, self._placed, self._generated = _ByIdentity(), _ByIdentity(), _ByIdentity()
 
@@ -72,21 +73,25 @@ class Predictor:
     model_state: Any,
     split: pipeline.Split,
     modalities: tuple[str, ...] = (),
+    num_examples: int | None = None,
   ) -> np.ndarray:
-    """Computes an output of the method, or a field of the batch, for every example of a split.
+    """Computes an output of the method, or a field of the batch, for the examples of a split.
 
     Args:
-      output: "embed", "logits", "unimodal_logits", "label" or "source".
+      output: "embed", "embed_masked", "logits", "unimodal_logits", "label" or "source".
       params: on the devices, leaves [trials, ...].
       model_state: likewise.
       split: one of the dataset's.
       modalities: those to use; (): all.
+      num_examples: how many, from the first on, in the batches that all of them are in; None: all.
 
     Returns:
       [trials, num_examples, ...], on the host.
     """
     modalities = modalities or self._dataset.modalities
+    num_examples = split.num_examples if num_examples is None else num_examples
     order = pipeline.evaluation_order(split.num_examples, self._batch)
+    order = order[: -(-num_examples // self._batch)]
     values = None
     for length, chunk in self._chunks(split, order):
       program = self._programs.get(
@@ -99,6 +104,7 @@ class Predictor:
         program(
           params,
           model_state,
+          self._trials,
           *self.arrays(split),
           self._read(split, index, length),
           self._devices.split(index, batch_axis=1),
@@ -107,7 +113,7 @@ class Predictor:
       if values is None:
         values = np.empty((len(found), *order.shape, *found.shape[3:]), found.dtype)
       values[:, chunk] = found
-    return values.reshape(len(values), -1, *values.shape[3:])[:, : split.num_examples]
+    return values.reshape(len(values), -1, *values.shape[3:])[:, :num_examples]
 
   def _chunks(self, split, order) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yields (length of the padded sequences, batches int[...]) that one call evaluates.
@@ -138,26 +144,33 @@ class Predictor:
     transforms = {name: self._dataset.transforms[name] for name in modalities}
     padding = self._dataset.padding
 
-    def evaluate(raw, rows, params, model_state):
+    def evaluate(raw, rows, params, model_state, trial):
       if output in ("label", "source"):
         return raw[output]
       keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
       views = pipeline.make_views(pipeline.cut(raw, length), transforms, ("clean",), keys, padding)
       batch = fields.of_modalities(views["clean"], modalities)
-      return getattr(self._method, output)(params, model_state, batch)
+      if output == "embed_masked":
+        info = Info(
+          step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(trial.seed), index=rows
+        )
+        return jnp.moveaxis(self.method.embed_masked(params, model_state, batch, info), 0, 1)
+      return getattr(self.method, output)(params, model_state, batch)
 
-    def program(params, model_state, shared, own, fed, index, axis):
-      def one_trial(params, model_state, own):
+    def program(params, model_state, trials, shared, own, fed, index, axis):
+      def one_trial(params, model_state, trial, own):
         def one_batch(inputs):
           fed, rows = inputs
           raw = split.gather({**shared, **own, **fed}, rows)
-          return evaluate(raw, rows, params, model_state)
+          return evaluate(raw, rows, params, model_state, trial)
 
         if len(index) == 1:
           return one_batch(jax.tree.map(lambda x: x[0], (fed, index)))[None]
         return jax.lax.map(one_batch, (fed, index))
 
-      values = parallel.over_trials(one_trial, in_axes=(0, 0, 0))(params, model_state, own)
+      values = parallel.over_trials(one_trial, in_axes=(0, 0, 0, 0))(
+        params, model_state, trials, own
+      )
       return parallel.all_gather(values, axis, batch_axis=2)
 
     return self._devices.compile(program)
@@ -180,6 +193,19 @@ class Frozen:
   def embed(self, split: pipeline.Split, modalities: tuple[str, ...] = ()) -> np.ndarray:
     """Returns representations float32[trials, examples, dim]; modalities may be left out."""
     return self.predictor.apply("embed", self.params, self.model_state, split, modalities)
+
+  def embed_masked(self, split: pipeline.Split, num_examples: int) -> np.ndarray | None:
+    """Returns masked views of the first examples, of the very inputs that `embed` sees.
+
+    Returns:
+      float32[trials, num_views, num_examples, dim]; None: the method masks none.
+    """
+    if not self.predictor.method.masks_views:
+      return None
+    found = self.predictor.apply(
+      "embed_masked", self.params, self.model_state, split, num_examples=num_examples
+    )
+    return np.moveaxis(found, 2, 1)
 
   def logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns class scores float32[trials, examples, classes]."""

@@ -1,20 +1,17 @@
 """A trial's numbers do not depend on its neighbours in a stack: every family of configs."""
 
 import functools
-import importlib
 
 import jax
 import numpy as np
 import pytest
 
-from configs import mosi, trifeature, xor
-from data_prep import convert, fixtures
 from synjax import step_metrics, train
 from synjax.methods import CoMM
-from tests import configs_test, tiny
+from tests import families, tiny
+from tests.families import STEPS
 
 SEEDS = (42, 43)
-STEPS = 2
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,55 +24,8 @@ def compile_quickly():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   root = tmp_path_factory.mktemp("data")
-  fixtures.make_fixture("mosi", root, num_examples=24, cases=("length_one", "full_length"))
-  convert.convert("mosi", root, root / "shards")
-  rng = np.random.default_rng(0)
-  for split, count in (("train", 16), ("validation", 16), ("test", 16)):
-    np.savez(
-      root / f"{split}.npz",
-      words=rng.normal(size=(count, 9, 3)),
-      words_length=np.where(np.arange(count) < 12, 4, 9),
-      table=rng.normal(size=(count, 4)),
-      label=np.arange(count) % 2,
-    )
+  families.make_data(root)
   return root
-
-
-def arrays(folder, **fields):
-  config = importlib.import_module("configs.arrays").get_config(f"infmasking,{folder}")
-  config.model.modalities.words.encoder.update({"num_layers": 1, "hidden": 8, "dropout": 0.1})
-  return shrink(config, **{"method.num_views": 2, **fields})
-
-
-def multibench(folder, **fields):
-  config = mosi.get_config("supervised")
-  for modality in config.model.modalities.values():
-    modality.encoder.update({"num_layers": 1, "hidden": 16, "num_heads": 2, "dropout": 0.1})
-  fields = {"data.data_dir": str(folder / "shards"), "protocol": "paper", **fields}
-  return shrink(config, **fields)
-
-
-def images(folder, **fields):
-  config = configs_test.shrink(trifeature.get_config("comm,small"), folder / "trifeature")
-  return shrink(config, **fields)
-
-
-def generated(folder, **fields):
-  del folder
-  config = xor.get_config("synib,spurious")
-  config.data.update({"num_train": 40, "num_val": 20, "num_test": 20})
-  return shrink(config, **fields)
-
-
-def shrink(config, **fields):
-  config.model.update({"width": 16, "num_heads": 2, "head_hidden": 8, "head_features": 4})
-  # Parameters without gradient, such as biases of keys, would follow rounding under Adam.
-  config.update({"batch_size": 2, "eval_batch_size": 2, "num_devices": 1, "steps_per_call": 1})
-  config.optim.eps = 1e-3
-  for name in ("total", "log", "eval", "checkpoint"):
-    config[f"{name}_epochs"], config[f"{name}_steps"] = None, STEPS
-  config.update_from_flattened_dict(fields)
-  return config
 
 
 def take_steps(config, workdir, seeds):
@@ -100,12 +50,12 @@ BUCKETS = {"data.padding": "bucket", "data.buckets": (5, 9)}
 @pytest.mark.parametrize(
   ("family", "fields", "exact"),
   [
-    (arrays, {}, False),
-    (arrays, BUCKETS, True),
-    (arrays, {"data.padding": "batch_max"}, True),
-    (multibench, {"data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2}, True),
-    (images, {"batch_size": 8}, False),  # the head normalises over the batch
-    (generated, {}, False),
+    (families.arrays, {}, False),
+    (families.arrays, BUCKETS, True),
+    (families.arrays, {"data.padding": "batch_max"}, True),
+    (families.multibench, {"data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2}, True),
+    (families.images, {"batch_size": 8}, False),  # the head normalises over the batch
+    (families.generated, {}, False),
   ],
 )
 def test_a_trial_alone_and_among_others_is_the_same(folder, tmp_path, family, fields, exact):
