@@ -9,14 +9,14 @@ rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only make
 from absl import flags
 
 from launch import app, config_flag
-from synjax import sweep, sweep_file, train
+from synjax import sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
 from synjax.report import sweeps
 
 _CONFIG = config_flag.ConfigFlag()
 _SWEEP = flags.DEFINE_string("sweep", None, "Sweep file, in configs/sweeps; FILE or FILE:ARGUMENT.")
 _WORKDIR = app.define_path("workdir", "Output folder of the sweep.")
 _SHARD = flags.DEFINE_string("shard", "0/1", "i/n: this process trains share i of n, from 0.")
-_ONLY = flags.DEFINE_enum("only", "all", list(sweep.ONLY), "Which of the unfinished rows to train.")
+_ONLY = flags.DEFINE_enum("only", "all", list(sweep_run.ONLY), "Which of the rows to train.")
 _RERUN = flags.DEFINE_list("rerun", [], "Ids of rows to train again, and no others.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the rows and stop.")
 _REPORT_ONLY = flags.DEFINE_bool("report_only", False, "Write table and plots and stop.")
@@ -46,17 +46,17 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
     sweep_file.config_maker(_CONFIG.filename, _CONFIG.overrides),
     overrides,
     traced=train.traced_fields,
-    check=train.check_config,
+    inspect=sweep_inputs.Inputs(),
   )
   index, count = sweep.parse_shard(_SHARD.value)
   groups = sweep.shard(sweep.group(rows, _MAX_STACK.value), index, count)
   if _DRY_RUN.value:
     print(sweeps.list_rows(groups, _WORKDIR.value))
     return 0
-  journal = sweep.Journal(_WORKDIR.value, index, count)
+  journal = sweep_journal.Journal(_WORKDIR.value, index, count)
   with journal.hold():
     journal.declare(rows)
-    end = sweep.run(
+    end = sweep_run.run(
       groups,
       journal,
       train.train_and_evaluate,

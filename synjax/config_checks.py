@@ -14,13 +14,17 @@ def traced_fields(config) -> tuple[str, ...]:
   return (*optim.TRACED, *method, *data.traced_fields(config))
 
 
-def check_config(config) -> None:
+def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   """Checks the values of a config without training: what `Run` checks before it builds the networks.
+
+  Args:
+    config: of a run.
+    dataset: what `data.load` gives for it; None: it is loaded.
 
   Raises:
     ValueError: a field is wrong, or does not fit the dataset or the method.
   """
-  dataset = data.load(config)
+  dataset = dataset or data.load(config)
   method = methods.create(config, dataset)
   check_scoring(config, dataset, method)
   gaussianity_log.check(config, method)

@@ -1,7 +1,6 @@
 """results.json: what a finished run measured, and everything needed to know what was measured."""
 
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 import platform
@@ -15,7 +14,6 @@ from synjax.workdir import code_version
 from synjax.workdir.files import number, numbers, to_json, write_atomically
 
 COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
-PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -50,7 +48,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "config_hash": config_hash(config),
     "code": code_version.describe(),
     "sources": code_version.sources(),
-    "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    "versions": code_version.packages(),
     "hardware": f"{len(run.devices.devices)} x {device.device_kind} ({platform.machine()})",
     "dataset": run.dataset.name,
     "data_fingerprint": run.dataset.fingerprint,

@@ -89,6 +89,16 @@ def initialize(state: TrainState, config, trials: Trial, dataset) -> tuple[Train
   return state.replace(params=params, model_state=statistics), origin
 
 
+def hash_source(workdir: str) -> str:
+  """Returns 8 hex digits that identify the parameters that runs would start from: those of every trial.
+
+  Raises:
+    ValueError: no run there, or no checkpoint that can be read.
+  """
+  _, chosen = checkpoint.read_selected(workdir, FIELD)
+  return _checksum(chosen["params"], _parts(chosen["params"]))
+
+
 def recorded(workdir: pathlib.Path) -> dict | None:
   """Returns what a run in progress recorded of its start; None where nothing is recorded."""
   if not (workdir / identity.RUN).exists():

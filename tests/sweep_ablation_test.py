@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs import mimic, mosi, trifeature
 from configs.sweeps import loss_terms, mask_ratio, num_views
-from synjax import step_clock, sweep, train
+from synjax import step_clock, sweep, sweep_inputs, sweep_journal, sweep_run, train
 from synjax.metric_writer import read_metrics
 from synjax.report import gaussianity_runs, sweep_plots, sweep_runs, sweeps
 from synjax.sweep_file import Hyper
@@ -24,9 +24,9 @@ def tiny_dataset():
     yield
 
 
-def expand(module, make_config, check=lambda config: None):
+def expand(module, make_config, inspect=lambda config: {}):
   overrides = module.get_hyper(Hyper)
-  return sweep.expand(make_config, overrides, traced=train.traced_fields, check=check)
+  return sweep.expand(make_config, overrides, traced=train.traced_fields, inspect=inspect)
 
 
 def make_tiny(argument):
@@ -47,7 +47,7 @@ def test_each_value_is_a_row_and_seeds_of_it_share_a_program(module, field, valu
     config.num_seeds = 2
     return config
 
-  rows = expand(module, two_seeds, train.check_config)
+  rows = expand(module, two_seeds, sweep_inputs.Inputs())
   assert [row.config["method"][field] for row in rows] == [v for v in values for _ in range(2)]
   assert [row.config["seed"] for row in rows] == [42, 43] * len(values)
   assert [len(group) for group in sweep.group(rows)] == [2] * len(values)
@@ -86,7 +86,7 @@ def test_loss_terms_fit_the_modalities_and_the_configs_own_weights(make, own):
 
 def test_the_rows_of_loss_terms_pass_the_methods_own_checks():
   masked = {"gaussianity_masks": 8}
-  rows = expand(loss_terms, lambda _: tiny.get_config(**masked), train.check_config)
+  rows = expand(loss_terms, lambda _: tiny.get_config(**masked), sweep_inputs.Inputs())
   assert len(rows) == 5
 
 
@@ -239,9 +239,9 @@ def test_a_sweep_over_k_trains_and_journals_time_and_memory(tmp_path):
     return tiny.get_config(**steps, steps_per_call=2, **fields)
 
   rows = sweep.expand(short, Hyper.sweep("method.num_views", (1,)), traced=train.traced_fields)
-  journal = sweep.Journal(tmp_path)
+  journal = sweep_journal.Journal(tmp_path)
   journal.declare(rows)
-  assert sweep.run(sweep.group(rows), journal, train.train_and_evaluate).failed == 0
+  assert sweep_run.run(sweep.group(rows), journal, train.train_and_evaluate).failed == 0
   one = json.loads((tmp_path / "rows.jsonl").read_text())
   assert one["chance"] == {"shared": 0.5, "synergy": 0.5}
   eight = train.Run(short(None, **{"method.num_views": 8}), tmp_path / "eight").restore()
@@ -264,10 +264,10 @@ def test_gaussianity_of_a_run_is_logged_and_resumes(tmp_path, monkeypatch):
   train.train_and_evaluate(config, str(tmp_path / "straight"))
   save = train.Run.save
 
-  def interrupt(run):  # after the row of step 8, with a checkpoint of step 6
+  def interrupt(run, *unlogged):  # after the row of step 8, with a checkpoint of step 6
     if run.step == 8:
       raise Interrupted
-    save(run)
+    save(run, *unlogged)
 
   monkeypatch.setattr(train.Run, "save", interrupt)
   with pytest.raises(Interrupted):

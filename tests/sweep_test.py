@@ -8,12 +8,13 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from synjax import stopping, sweep, sweep_file
+from synjax import stopping, sweep, sweep_file, sweep_journal, sweep_run
 from synjax.report import sweeps
 from synjax.workdir import lock
 
@@ -167,13 +168,14 @@ def test_good_values_of_every_type_are_taken():
   assert expand([{"early_stop": None}])[0].config["early_stop"] is None
 
 
-def test_what_the_library_refuses_is_named_with_row_and_id():
+def test_what_the_library_refuses_is_named_with_row_and_seed():
   def check(config):
     if config.data.strength > 1:
       raise ValueError(f"data.strength: expected at most 1, found {config.data.strength}")
+    return {}
 
-  with pytest.raises(ValueError, match=r"row 2 \(data.strength=2.0\), id [0-9a-f]{12}: data.stren"):
-    expand([{}, {"data.strength": 2.0}], check=check)
+  with pytest.raises(ValueError, match=r"row 2 \(data.strength=2.0\), seed \d+: data.stren"):
+    expand([{}, {"data.strength": 2.0}], inspect=check)
   with pytest.raises(ValueError, match="at least one row"):
     expand([])
 
@@ -184,8 +186,9 @@ def test_rows_of_one_program_are_grouped_in_equal_stacks():
   assert [len(group) for group in groups] == [9, 9]
   assert [row.id for group in groups for row in group] == [row.id for row in rows]
   assert [len(group) for group in sweep.group(rows, max_stack=4)] == [3] * 6
-  assert sweep.group_id(groups[0]) != sweep.group_id(groups[1])
-  assert sweep.group_id(groups[0]) == sweep.group_id(sweep.group(expand(strengths()))[0])
+  name = lambda rows: sweep.group_id(rows[0].program, [row.trial for row in rows])  # noqa: E731
+  assert name(groups[0]) != name(groups[1])
+  assert name(groups[0]) == name(sweep.group(expand(strengths()))[0])
   with pytest.raises(ValueError, match="max_stack"):
     sweep.group(rows, 0)
 
@@ -209,8 +212,8 @@ def test_a_shard_is_read_or_refused():
 
 def test_every_row_is_trained_once_and_journaled(tmp_path):
   groups, train = sweep.group(expand(strengths())), Trainer()
-  journal = sweep.Journal(tmp_path)
-  end = sweep.run(groups, journal, train)
+  journal = sweep_journal.Journal(tmp_path)
+  end = sweep_run.run(groups, journal, train)
   assert (end.done, end.failed, end.total) == (18, 0, 18)
   entry = journal.read()[groups[1][4].id]
   assert entry["best"] == {"test/accuracy": measure(groups[1][4].static, groups[1][4].trial)}
@@ -219,7 +222,7 @@ def test_every_row_is_trained_once_and_journaled(tmp_path):
   assert (entry["code"], entry["stack"], entry["status"]) == ("abc", 9, "done")
   assert not list((tmp_path / "groups").iterdir())
   again = Trainer()
-  assert sweep.run(groups, sweep.Journal(tmp_path), again).total == 0
+  assert sweep_run.run(groups, sweep_journal.Journal(tmp_path), again).total == 0
   assert not again.calls
 
 
@@ -227,10 +230,10 @@ def test_a_kill_loses_no_finished_row_and_the_rest_continues_in_its_workdir(tmp_
   groups = sweep.group(expand(strengths()), max_stack=3)
   killed = Trainer({3: KeyboardInterrupt()})
   with pytest.raises(KeyboardInterrupt):
-    sweep.run(groups, sweep.Journal(tmp_path), killed)
+    sweep_run.run(groups, sweep_journal.Journal(tmp_path), killed)
   assert len(lines(tmp_path)) == 6
   train = Trainer()
-  sweep.run(groups, sweep.Journal(tmp_path), train)
+  sweep_run.run(groups, sweep_journal.Journal(tmp_path), train)
   assert len(train.trained) == 12
   assert train.calls[0][1:] == killed.calls[2][1:]  # the same workdir and trials: it can resume
   assert {entry["id"] for entry in lines(tmp_path)} == {row.id for g in groups for row in g}
@@ -239,20 +242,20 @@ def test_a_kill_loses_no_finished_row_and_the_rest_continues_in_its_workdir(tmp_
 @pytest.mark.parametrize("keep", [5, -1])
 def test_a_torn_last_line_is_skipped_and_mended(tmp_path, keep):
   groups = sweep.group(expand(strengths()), max_stack=9)
-  sweep.run(groups[:1], sweep.Journal(tmp_path), Trainer())
+  sweep_run.run(groups[:1], sweep_journal.Journal(tmp_path), Trainer())
   path = tmp_path / "rows.jsonl"
   whole = path.read_bytes().splitlines(keepends=True)
   path.write_bytes(b"".join(whole[:-1]) + whole[-1][:keep])  # -1: only the line's end is missing
   train = Trainer()
-  sweep.run(groups, sweep.Journal(tmp_path), train)
+  sweep_run.run(groups, sweep_journal.Journal(tmp_path), train)
   assert len(train.trained) == (10 if keep == 5 else 9)
   assert len(lines(tmp_path)) == 18
-  assert len(sweep.Journal(tmp_path).read()) == 18
+  assert len(sweep_journal.Journal(tmp_path).read()) == 18
 
 
 def test_a_score_that_does_not_exist_is_null_in_the_journal_and_nan_when_read(tmp_path, caplog):
   rows = expand([{"seed": 1}])
-  journal = sweep.Journal(tmp_path)
+  journal = sweep_journal.Journal(tmp_path)
   train = Trainer()
 
   def train_nan(*args):
@@ -260,7 +263,7 @@ def test_a_score_that_does_not_exist_is_null_in_the_journal_and_nan_when_read(tm
     result["rows"][0] |= {"best": {"test/auroc": math.nan}, "best_value": -math.inf}
     return result
 
-  sweep.run(sweep.group(rows), journal, train_nan)
+  sweep_run.run(sweep.group(rows), journal, train_nan)
 
   def refuse(word):
     raise AssertionError(f"not JSON: {word}")
@@ -270,14 +273,18 @@ def test_a_score_that_does_not_exist_is_null_in_the_journal_and_nan_when_read(tm
   entry = journal.read()[rows[0].id]
   assert math.isnan(entry["best"]["test/auroc"]) and math.isnan(entry["best_value"])
   with caplog.at_level(logging.INFO, "synjax"):
-    sweep.run(sweep.group(rows), journal, train_nan, rerun_ids=[rows[0].id])
+    sweep_run.run(sweep.group(rows), journal, train_nan, rerun_ids=[rows[0].id])
   assert "the same numbers again" in caplog.text
 
 
 def test_a_shard_has_one_process_at_a_time(tmp_path):
-  with sweep.Journal(tmp_path, 0, 2).hold():
+  with sweep_journal.Journal(tmp_path, 0, 2).hold():
     refused = pytest.raises(lock.InUse, match=rf"a sweep is in progress: pid {os.getpid()} on")
-    with sweep.Journal(tmp_path, 1, 2).hold(), refused, sweep.Journal(tmp_path, 0, 2).hold():
+    with (
+      sweep_journal.Journal(tmp_path, 1, 2).hold(),
+      refused,
+      sweep_journal.Journal(tmp_path, 0, 2).hold(),
+    ):
       pass
   assert list(tmp_path.iterdir()) == []
 
@@ -287,7 +294,7 @@ def test_a_stop_names_the_rows_and_is_no_failure_of_theirs(tmp_path):
   stopped = stopping.Stopped(signal.SIGTERM)
   stopped.places.append("at step 3 of 10")  # as the run itself says
   with pytest.raises(stopping.Stopped) as raised:
-    sweep.run(groups, sweep.Journal(tmp_path), Trainer({2: stopped}))
+    sweep_run.run(groups, sweep_journal.Journal(tmp_path), Trainer({2: stopped}))
   ids = [row.id for row in groups[1]]
   assert str(raised.value) == (
     f"stopped at step 3 of 10 of rows {', '.join(ids[:3])} and 6 more, group 2 of 2; the same command"
@@ -295,42 +302,46 @@ def test_a_stop_names_the_rows_and_is_no_failure_of_theirs(tmp_path):
   )
   assert len(lines(tmp_path)) == 9  # those of the first group, and none that failed
   train = Trainer()
-  sweep.run(groups, sweep.Journal(tmp_path), train)
+  sweep_run.run(groups, sweep_journal.Journal(tmp_path), train)
   assert len(train.trained) == 9
 
 
 def test_a_group_in_progress_elsewhere_is_no_failure_of_its_rows(tmp_path):
   groups = sweep.group(expand(strengths()), max_stack=9)
   with pytest.raises(lock.InUse):
-    sweep.run(groups, sweep.Journal(tmp_path), Trainer({1: lock.InUse("a run is in progress")}))
+    sweep_run.run(
+      groups, sweep_journal.Journal(tmp_path), Trainer({1: lock.InUse("a run is in progress")})
+    )
   assert not (tmp_path / "rows.jsonl").exists()
   assert not list((tmp_path / "groups").glob("*.failed"))
 
 
 def test_a_damaged_line_elsewhere_is_said_and_its_row_runs_again(tmp_path, caplog):
   groups = sweep.group(expand(strengths()))
-  sweep.run(groups, sweep.Journal(tmp_path), Trainer())
+  sweep_run.run(groups, sweep_journal.Journal(tmp_path), Trainer())
   path = tmp_path / "rows.jsonl"
   path.write_text(path.read_text().replace('"id"', "id", 1))
   train = Trainer()
   with caplog.at_level("WARNING", "synjax"):
-    sweep.run(groups, sweep.Journal(tmp_path), train)
+    sweep_run.run(groups, sweep_journal.Journal(tmp_path), train)
   assert len(train.trained) == 1
   assert "rows.jsonl, line 1: damaged" in caplog.text
 
 
 def test_failures_do_not_stop_the_sweep_and_are_retried(tmp_path):
   groups = sweep.group(expand(strengths()), max_stack=3)
-  journal = sweep.Journal(tmp_path)
-  end = sweep.run(groups, journal, Trainer({2: RuntimeError("out of memory"), 4: OSError("disk")}))
+  journal = sweep_journal.Journal(tmp_path)
+  end = sweep_run.run(
+    groups, journal, Trainer({2: RuntimeError("out of memory"), 4: OSError("disk")})
+  )
   assert (end.done, end.failed) == (12, 6)
   entry = journal.read()[groups[1][0].id]
   assert (entry["status"], entry["error"]) == ("failed", "out of memory")
   nothing = Trainer()
-  sweep.run(groups, journal, nothing, only="missing")
+  sweep_run.run(groups, journal, nothing, only="missing")
   assert not nothing.calls
   retry = Trainer()
-  end = sweep.run(groups, journal, retry, only="failed")
+  end = sweep_run.run(groups, journal, retry, only="failed")
   assert (end.done, len(retry.calls)) == (6, 2)
   assert all(entry["status"] == "done" for entry in journal.read().values())
   assert not list((tmp_path / "groups").iterdir())
@@ -338,27 +349,29 @@ def test_failures_do_not_stop_the_sweep_and_are_retried(tmp_path):
 
 def test_only_failed_leaves_missing_rows_alone(tmp_path):
   groups = sweep.group(expand(strengths()), max_stack=3)
-  journal = sweep.Journal(tmp_path)
-  sweep.run(groups[:2], journal, Trainer({1: ValueError("no")}))
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups[:2], journal, Trainer({1: ValueError("no")}))
   train = Trainer()
-  assert sweep.run(groups, journal, train, only="failed").total == 3
+  assert sweep_run.run(groups, journal, train, only="failed").total == 3
   with pytest.raises(ValueError, match="--only"):
-    sweep.run(groups, journal, train, only="most")
+    sweep_run.run(groups, journal, train, only="most")
 
 
 def test_one_diverged_row_costs_the_others_of_its_stack_one_retry(tmp_path):
   groups = sweep.group(expand(strengths(arms=["supervised"])))
-  journal = sweep.Journal(tmp_path)
+  journal = sweep_journal.Journal(tmp_path)
   bad = lambda config, trial: trial["data.strength"] == 1 and trial["seed"] == 1  # noqa: E731
-  assert sweep.run(groups, journal, Trainer(bad=bad)).failed == 9
+  assert sweep_run.run(groups, journal, Trainer(bad=bad)).failed == 9
   assert list((tmp_path / "groups").glob("*.failed"))
-  end = sweep.run(groups, journal, Trainer(bad=bad))
+  end = sweep_run.run(groups, journal, Trainer(bad=bad))
   assert (end.done, end.failed) == (8, 1)
 
 
 def test_errors_of_the_program_itself_pass_through(tmp_path):
   with pytest.raises(TypeError):
-    sweep.run(sweep.group(expand(strengths())), sweep.Journal(tmp_path), Trainer({1: TypeError()}))
+    sweep_run.run(
+      sweep.group(expand(strengths())), sweep_journal.Journal(tmp_path), Trainer({1: TypeError()})
+    )
 
 
 def test_a_trainer_that_returns_other_rows_is_not_believed(tmp_path):
@@ -366,56 +379,132 @@ def test_a_trainer_that_returns_other_rows_is_not_believed(tmp_path):
     return {"rows": Trainer()(config, tmp_path / "w", trials)["rows"][::-1]}
 
   groups = sweep.group(expand(strengths(values=[0.0], arms=["synib"])))
-  journal = sweep.Journal(tmp_path)
-  assert sweep.run(groups, journal, train).failed == 3
+  journal = sweep_journal.Journal(tmp_path)
+  assert sweep_run.run(groups, journal, train).failed == 3
   assert "expected result rows of the trials' seeds [0, 1, 2]" in next(
     entry["error"] for entry in journal.read().values()
   )
 
 
-def test_one_row_is_run_again_alone_and_compared(tmp_path, caplog):
+def test_a_row_is_run_again_in_the_stack_it_was_trained_in_and_compared(tmp_path, caplog):
   groups = sweep.group(expand(strengths()))
-  journal = sweep.Journal(tmp_path)
-  sweep.run(groups, journal, Trainer())
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups, journal, Trainer())
   row, train = groups[0][4], Trainer()
   with caplog.at_level("INFO", "synjax"):
-    sweep.run(groups, journal, train, rerun_ids=[row.id])
-  assert [trials for _, _, trials in train.calls] == [[dict(row.trial)]]
+    sweep_run.run(groups, journal, train, rerun_ids=[row.id])
+  assert [trials for _, _, trials in train.calls] == [[dict(r.trial) for r in groups[0]]]
+  lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+  assert len(lines) == 19 and json.loads(lines[-1])["id"] == row.id  # of the stack, it alone
   assert f"row {row.id}: the same numbers again" in caplog.text
   changed = lambda *args: {  # noqa: E731
     "rows": [{**r, "best": {"test/accuracy": -1}} for r in Trainer()(*args)["rows"]]
   }
   with caplog.at_level("INFO", "synjax"):
-    sweep.run(groups, journal, changed, rerun_ids=[row.id])
+    sweep_run.run(groups, journal, changed, rerun_ids=[row.id])
   assert "best.test/accuracy: 1.51 -> -1" in caplog.text
   with pytest.raises(ValueError, match="--rerun.*nonsense"):
-    sweep.run(groups, journal, train, rerun_ids=["nonsense"])
+    sweep_run.run(groups, journal, train, rerun_ids=["nonsense"])
+
+
+def test_what_is_done_stays_done_whatever_fails_later(tmp_path):
+  groups = sweep.group(expand(strengths()))
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups, journal, Trainer())
+  row, before = groups[0][4], journal.read()
+  sweep_run.run(groups, journal, Trainer({1: OSError("disk")}), rerun_ids=[row.id])
+  other = sweep_journal.Journal(tmp_path, 1, 2)
+  other.append([{"id": row.id, "time": 4e9, "status": "failed", "error": "late"}])
+  after = journal.read()
+  assert after[row.id]["best"] == before[row.id]["best"] and after[row.id]["status"] == "done"
+  assert [entry["error"] for entry in after[row.id]["failures"]] == ["disk", "late"]
+  assert sweep_run.run(groups, journal, Trainer()).total == 0
+
+
+def test_a_row_is_its_config_and_what_it_reads_not_where_that_lies(tmp_path):
+  def reading(fingerprint):
+    return expand(strengths(), inspect=lambda config: {"data": fingerprint})
+
+  old, new = reading("before"), reading("after")
+  assert not {row.id for row in old} & {row.id for row in new}
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(sweep.group(old), journal, Trainer())
+  assert sweep_run.run(sweep.group(old), journal, Trainer()).total == 0
+  assert sweep_run.run(sweep.group(new), journal, Trainer()).done == 18
+  assert len(journal.read()) == 36  # nothing is lost, nothing is mistaken
+
+  config = {"data": {"data_dir": "/a", "size": 3}, "initialize_from": "/b", "lr": 1.0}
+  moved = {"data": {"data_dir": "/c", "size": 3}, "initialize_from": "/d", "lr": 1.0}
+  reads = {"data": "x", "initialize_from": "y"}
+  assert sweep.row_id(config, reads) == sweep.row_id(moved, reads)
+  assert sweep.row_id(config, reads) != sweep.row_id(config, reads | {"initialize_from": "z"})
+  assert sweep.row_id(config, reads) != sweep.row_id(config | {"lr": 2.0}, reads)
+
+
+def test_data_replaced_while_a_sweep_runs_are_noticed(tmp_path):
+  rows = expand(strengths(), inspect=lambda config: {"data": "before"})
+  train = lambda *args: Trainer()(*args) | {"data_fingerprint": "after"}  # noqa: E731
+  journal = sweep_journal.Journal(tmp_path)
+  assert sweep_run.run(sweep.group(rows), journal, train).done == 0
+  assert "before, found after" in next(iter(journal.read().values()))["error"]
+
+
+def test_a_rows_time_is_its_share_of_the_stacks_and_its_code_stands_beside_it(tmp_path):
+  groups = sweep.group(expand(strengths()))
+
+  def slow(*args):
+    time.sleep(0.2)
+    return Trainer()(*args) | {"selection": "highest val/accuracy"}
+
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups, journal, slow)
+  for entry in journal.read().values():
+    assert entry["stack_seconds"] >= 0.2
+    assert entry["seconds"] == pytest.approx(entry["stack_seconds"] / 9, abs=1e-3)
+    assert entry["selection"] == "highest val/accuracy"
+    assert entry["sources"] and entry["versions"]["jax"]
+
+
+@pytest.mark.parametrize("field", ["sources", "data"])
+def test_a_table_never_averages_two_code_versions_or_two_states_of_the_data(tmp_path, field):
+  journal = sweep_journal.Journal(tmp_path)
+  rows = expand(strengths())
+  sweep_run.run(sweep.group(rows), journal, Trainer())
+  journal.declare(rows)
+  sweeps.write_sweep_report(tmp_path, {})
+  entry = dict(journal.read()[rows[0].id], time=4e9)
+  entry |= {"sources": "old"} if field == "sources" else {"reads": {"data": "old"}}
+  journal.append([entry])
+  with pytest.raises(ValueError, match="one code version" if field == "sources" else "same data"):
+    sweeps.write_sweep_report(tmp_path, {})
 
 
 def test_a_rerun_starts_afresh_in_a_kept_workdir(tmp_path):
   groups = sweep.group(expand([{}]))
-  journal = sweep.Journal(tmp_path)
-  sweep.run(groups, journal, Trainer(), keep_workdirs=True)
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups, journal, Trainer(), keep_workdirs=True)
   (workdir,) = (tmp_path / "groups").iterdir()
   (workdir / "results.json").write_text("{}")
-  sweep.run(groups, journal, Trainer(), rerun_ids=[groups[0][0].id], keep_workdirs=True)
+  sweep_run.run(groups, journal, Trainer(), rerun_ids=[groups[0][0].id], keep_workdirs=True)
   assert not (workdir / "results.json").exists()
 
 
 def test_shards_write_beside_each_other_and_read_all(tmp_path):
   groups = sweep.group(expand(strengths()), max_stack=3)
   for i in range(2):
-    sweep.run(sweep.shard(groups, i, 2), sweep.Journal(tmp_path, i, 2), Trainer())
+    sweep_run.run(sweep.shard(groups, i, 2), sweep_journal.Journal(tmp_path, i, 2), Trainer())
   files = sorted(path.name for path in tmp_path.glob("*.jsonl"))
   assert files == ["rows.0of2.jsonl", "rows.1of2.jsonl"]
   train = Trainer()
-  assert sweep.run(groups, sweep.Journal(tmp_path), train).total == 0  # another number of shards
+  assert (
+    sweep_run.run(groups, sweep_journal.Journal(tmp_path), train).total == 0
+  )  # another number of shards
 
 
 def test_progress_and_listing(tmp_path, caplog):
   groups = sweep.group(expand(strengths()))
   with caplog.at_level("INFO", "synjax"):
-    sweep.run(groups, sweep.Journal(tmp_path), Trainer({2: ValueError("no")}))
+    sweep_run.run(groups, sweep_journal.Journal(tmp_path), Trainer({2: ValueError("no")}))
   assert "group 2 of 2, 9 of 18 rows done, 9 failed, 0 s left" in caplog.text
   table = sweeps.list_rows(groups, tmp_path).splitlines()
   assert len(table) == 20
@@ -470,10 +559,10 @@ COMMAND = """
 import sys
 sys.path.insert(0, {root!r})
 from absl import flags
-from synjax import train
+from synjax import sweep_inputs, train
 from tests import sweep_test
 train.traced_fields = lambda config: sweep_test.TRACED
-train.check_config = lambda config: None
+sweep_inputs.Inputs.__call__ = lambda self, config: dict()
 train.train_and_evaluate = lambda c, w, trials: sweep_test.Trainer()(c, w, trials)
 from launch import app, sweep
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs.sweeps import pid_point, pid_simplex, spurious_xor
-from synjax import sweep, sweep_file, train
+from synjax import sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
 from synjax.report import sweeps
 
 TINY = {
@@ -32,14 +32,16 @@ def make_tiny(make_config):
 
 
 def run(rows, folder):
-  journal = sweep.Journal(folder)
+  journal = sweep_journal.Journal(folder)
   journal.declare(rows)
-  return sweep.run(sweep.group(rows), journal, train.train_and_evaluate)
+  return sweep_run.run(sweep.group(rows), journal, train.train_and_evaluate)
 
 
 def expand(overrides, shrink=make_tiny):
   make_config = shrink(sweep_file.config_maker("configs/xor.py", {}))
-  return sweep.expand(make_config, overrides, traced=train.traced_fields, check=train.check_config)
+  return sweep.expand(
+    make_config, overrides, traced=train.traced_fields, inspect=sweep_inputs.Inputs()
+  )
 
 
 @pytest.mark.parametrize("module", [spurious_xor, pid_point])

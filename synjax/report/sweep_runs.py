@@ -10,7 +10,7 @@ import numpy as np
 
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
-from synjax.sweep import read_journal
+from synjax.sweep_journal import read_journal
 
 KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
 PLOT_KEYS = {
@@ -140,6 +140,7 @@ class Sweep:
       ValueError: runs to be averaged differ in more than the seed, and `pool` is False.
     """
     values: dict[tuple, list[float]] = {}
+    averaged: dict[tuple, list[Mapping[str, Any]]] = {}
     first: dict[tuple, Mapping[str, Any]] = {}
     for entry in self.done:
       matches = all(field_of(entry, name) == value for name, value in (where or {}).items())
@@ -148,6 +149,7 @@ class Sweep:
         continue
       key = tuple(field_of(entry, name) for name in fields)
       values.setdefault(key, []).append(value)
+      averaged.setdefault(key, []).append(entry)
       varied = {k: v for k, v in entry["overrides"].items() if k not in SEED_FIELDS}
       known = first.setdefault(key, varied)
       if not pool and known != varied:
@@ -157,6 +159,8 @@ class Sweep:
           f" seeds only, found some that differ in {', '.join(differing)}; name the field, or choose"
           ' its value with "where"'
         )
+    for entries in averaged.values():
+      _require_alike(entries, same_data=not pool)
     return {key: score(found) for key, found in values.items()}
 
   def intervals(
@@ -191,6 +195,29 @@ class Sweep:
       if reference["where"].items() <= overrides.items():
         return self.scale * reference["values"][metric]
     return None
+
+
+def _require_alike(entries: Sequence[Mapping[str, Any]], *, same_data: bool) -> None:
+  """Refuses an average over rows of two code versions, or of two states of the data, and names them."""
+  by_code: dict[str, list[Mapping[str, Any]]] = {}
+  for entry in entries:
+    by_code.setdefault(entry.get("sources", entry.get("code", "unknown")), []).append(entry)
+  if len(by_code) > 1:
+    found = "; ".join(
+      f"code {rows[0].get('code', 'unknown')} (rows {', '.join(row['id'] for row in rows)})"
+      for rows in by_code.values()
+    )
+    raise ValueError(
+      f"report of the sweep: expected rows of one code version in an average, found {found}. Train the"
+      " old ones again with --only=outdated, or use another --workdir"
+    )
+  data = {entry.get("reads", {}).get("data"): entry["id"] for entry in entries}
+  if same_data and len(data) > 1:
+    found = ", ".join(f"{fingerprint} (row {name})" for fingerprint, name in data.items())
+    raise ValueError(
+      "report of the sweep: expected rows on the same data in an average, found the fingerprints"
+      f" {found}; use another --workdir, or name the field in which their data differ"
+    )
 
 
 def field_of(entry: Mapping[str, Any], name: str) -> Any:

@@ -36,8 +36,9 @@ from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
 from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Sweep, field_of, score
 from synjax.report.tables import NOT_AVAILABLE, format_table
-from synjax.sweep import Row, group_id, read_journal
+from synjax.sweep import Row, group_id
 from synjax.sweep_file import describe
+from synjax.sweep_journal import MISSING, read_journal
 from synjax.workdir.files import write_atomically
 
 
@@ -91,7 +92,8 @@ def _overrides_text(overrides: Mapping[str, Any]) -> str:
 def _csv(sweep: Sweep) -> str:
   """Returns one line a declared row: overrides, status, and every metric as measured."""
   names = list(dict.fromkeys(name for row in sweep.declared.values() for name in row))
-  facts = ("seconds", "stack", *COSTS, "group", "code", "best_step", "best_value", "error")
+  times = ("seconds", "stack_seconds", "stack", *COSTS)
+  facts = (*times, "group", "code", "best_step", "best_value", "error")
   metrics = [(which, name) for which in CHECKPOINTS for name in sweep.metrics()]
   entries = {entry["id"]: entry for entry in sweep.entries}
   file = io.StringIO()
@@ -202,8 +204,10 @@ def list_rows(groups: Sequence[list[Row]], folder: str | pathlib.Path) -> str:
   return format_table(
     ["id", "status", "group", "overrides"],
     [
-      [row.id, entries.get(row.id, {"status": "missing"})["status"], name, describe(row.overrides)]
-      for name, rows in ((group_id(rows), rows) for rows in groups)
+      [row.id, entries.get(row.id, MISSING)["status"], name, describe(row.overrides)]
+      for name, rows in (
+        (group_id(rows[0].program, [row.trial for row in rows]), rows) for rows in groups
+      )
       for row in rows
     ],
   )

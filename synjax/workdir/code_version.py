@@ -12,6 +12,7 @@ _PROJECT = "synjax"
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # What is code in a checkout; of the rest (runs, environments, notes) nothing changes a number.
 _CODE = (_PROJECT, "configs", "launch", "data_prep", "pyproject.toml")
+_PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 _MAKES_NO_NUMBER = "report"  # subpackage that only reads what others measured
 
 
@@ -25,6 +26,11 @@ def describe() -> str:
 def sources() -> str:
   """Returns 12 hex characters: a hash of the package's modules that make numbers, all but reports."""
   return hash_sources(_PACKAGE)
+
+
+def packages() -> dict[str, str]:
+  """Returns the installed versions of what makes numbers."""
+  return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def hash_sources(package: pathlib.Path) -> str:

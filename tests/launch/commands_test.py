@@ -98,7 +98,7 @@ def test_another_config_in_the_same_workdir_stops_and_shows_the_field(finished):
     (["--config.optim.lrr=1"], 2, "lrr"),
     (["--config.method.mask_ratio=1.0"], 1, "mask_ratio: expected in [0, 1)"),
     (["--config.method.num_views=0"], 1, "num_views: expected K >= 1"),
-    (["--workdir=/proc/none"], 1, "--workdir: cannot write to /proc/none"),
+    (["--workdir=/proc/none"], 1, "/proc/none: cannot write there"),
   ],
 )
 def test_bad_input_gives_one_clear_message(finished, tmp_path, arguments, status, message):
