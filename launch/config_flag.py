@@ -62,6 +62,11 @@ class ConfigFlag:
     return given
 
   @property
+  def untouched(self) -> ConfigDict:
+    """What the config file returns, before the command line sets anything."""
+    return sweep_file.config_maker(self.filename, {})(None)
+
+  @property
   def value(self) -> ConfigDict:
     """The config; a duration that is given in one unit is unset in the other.
 

@@ -47,6 +47,7 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
     overrides,
     traced=train.traced_fields,
     inspect=sweep_inputs.Inputs(),
+    untouched=sweep_file.config_maker(_CONFIG.filename, {}),
   )
   index, count = sweep.parse_shard(_SHARD.value)
   groups = sweep.shard(sweep.group(rows, _MAX_STACK.value), index, count)

@@ -8,7 +8,7 @@ from absl import flags
 
 from configs import defaults, published
 from launch import app, config_flag
-from synjax import parallel, report, train
+from synjax import ignored_fields, parallel, report, train
 
 _CONFIG = config_flag.ConfigFlag()
 _WORKDIR = app.define_path("workdir", "Output folder; an unfinished run in it is continued.")
@@ -25,6 +25,7 @@ def main() -> None:
   if _PROCESSES.value != 1:
     parallel.initialize_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   config = _CONFIG.value
+  ignored_fields.refuse(config, _CONFIG.untouched)
   train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config))
   if parallel.is_first_host():
     path = report.write_report([_WORKDIR.value], None, published.ROWS)

@@ -6,6 +6,7 @@ rows of it, `group` puts rows together that share a program, `shard` takes a pro
 """
 
 import copy
+import functools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from synjax import durations
+from synjax import durations, ignored_fields
 from synjax.results import config_hash
 from synjax.sweep_file import describe, list_fields, set_field
 from synjax.trial import read_field
@@ -54,6 +55,7 @@ def expand(
   *,
   traced: Callable[[ConfigDict], Iterable[str]],
   inspect: Callable[[ConfigDict], Mapping[str, str]] = lambda config: {},
+  untouched: Callable[[str | None], ConfigDict] | None = None,
 ) -> list[Row]:
   """Turns overrides into rows and refuses what could not run, before anything does.
 
@@ -66,6 +68,8 @@ def expand(
     traced: from a config to its fields that may differ inside one program.
     inspect: returns the hashes of what a config's run reads; raises ValueError when the values of the
       config make no sense.
+    untouched: `make_config` without the command line's values: fields that differ from it and cannot
+      matter are refused; None: nothing of the kind is.
 
   Returns:
     The rows, in the order given.
@@ -80,6 +84,7 @@ def expand(
       "sweep: expected at least one row, found none; see get_hyper in the sweep file"
     )
   overrides = [_resolve(make_config, given) for given in overrides]
+  inspect = functools.partial(_inspect_row, inspect, untouched)
   rows: list[Row] = []
   numbers: dict[str, int] = {}
   statics: dict[str, ConfigDict] = {}
@@ -138,7 +143,7 @@ def _expand_row(make_config, given, where, traced, inspect) -> list[Row]:
   for seed in range(full.seed, full.seed + num_seeds):
     full.seed = seed
     try:
-      reads = dict(inspect(full))
+      reads = dict(inspect(full, given))
     except ValueError as error:
       raise ValueError(f"{where}, seed {seed}: {error}") from error
     config, trial = _plain(full), {"seed": seed, **hyper}
@@ -150,6 +155,12 @@ def _expand_row(make_config, given, where, traced, inspect) -> list[Row]:
     )
   static.lock()
   return rows
+
+
+def _inspect_row(inspect, untouched, config: ConfigDict, given) -> Mapping[str, str]:
+  if untouched is not None:
+    ignored_fields.refuse(config, untouched(given.get("config")))
+  return inspect(config)
 
 
 def _plain(config: ConfigDict) -> dict[str, Any]:

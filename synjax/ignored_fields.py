@@ -1,0 +1,196 @@
+"""Fields that cannot matter beside others: set, they make another run of the same numbers."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from synjax import methods
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+  """When some fields matter.
+
+  Attributes:
+    fields: dotted names, or of a section whose fields they all are.
+    matters: from a config to whether they can.
+    reason: why not, else.
+  """
+
+  fields: tuple[str, ...]
+  matters: Callable[[ConfigDict], bool]
+  reason: str
+
+
+def _learns_from_labels(config) -> bool:
+  return issubclass(methods.find(config), methods.supervised.Supervised)
+
+
+def _fuses(config) -> bool:
+  """Says whether the method has a fusion: all but the models of one modality each."""
+  return not issubclass(methods.find(config), methods.supervised.Ensemble)
+
+
+def _fuses_tokens(config) -> bool:
+  trunk = config.model.trunk.name
+  return _fuses(config) and (not _learns_from_labels(config) or trunk == "transformer")
+
+
+def _penalises(config) -> bool:
+  return config.method.name != "masked_augmentation"
+
+
+def _is_categorical(config) -> bool:
+  return _penalises(config) and config.method.get("family") in (None, "categorical")
+
+
+def _padding(config) -> str | None:
+  published = "batch_max" if config.protocol == "paper" else "fixed"
+  return config.data.padding or published
+
+
+_LEARNED = tuple(
+  f"method.mask_{name}"
+  for name in (
+    *("steps", "lr", "sparsity", "temperature", "initial_logit", "schedule", "clip"),
+    *("warmup_epochs", "collapse_share"),
+  )
+)
+RULES = (
+  Rule(
+    ("method.penalty", "method.reference", "method.direction", "method.family", "method.anchor"),
+    _penalises,
+    "masked_augmentation has no penalty",
+  ),
+  Rule(("method.num_corrupted",), _penalises, "masked_augmentation has a copy for every modality"),
+  Rule(
+    ("method.reference", "method.direction"),
+    _is_categorical,
+    "only method.family=categorical has a reference",
+  ),
+  Rule(
+    ("method.anchor",),
+    lambda config: _is_categorical(config) and config.method.reference == "unimodal",
+    "only method.reference=unimodal asks a modality's head",
+  ),
+  Rule(
+    ("method.corrupt_probability",),
+    lambda config: config.method.mask == "random",
+    "only method.mask=random draws by it",
+  ),
+  Rule(
+    _LEARNED, lambda config: config.method.mask == "learned", "only method.mask=learned learns one"
+  ),
+  Rule(
+    ("method.noise_scale",),
+    lambda config: config.method.fill == "ema",
+    "only method.fill=ema scales its noise",
+  ),
+  Rule(
+    ("model.single_logit", "model.unimodal_hidden", "model.normalize_features", "model.trunk"),
+    _learns_from_labels,
+    "only methods that learn from labels have a classifier",
+  ),
+  Rule(
+    ("model.trunk.hidden", "model.trunk.dropout"),
+    lambda config: _fuses(config) and config.model.trunk.name == "mlp",
+    "only the mlp trunk of a method that fuses has them",
+  ),
+  Rule(
+    ("model.head_hidden", "model.head_features"),
+    lambda config: not _learns_from_labels(config),
+    "only methods that learn without labels have a projection head",
+  ),
+  Rule(
+    ("model.num_heads", "model.num_layers", "model.pool", "model.implementation"),
+    _fuses_tokens,
+    "there is no fusion transformer",
+  ),
+  Rule(
+    ("optim.warmup_epochs", "optim.lr_min"),
+    lambda config: config.optim.schedule == "warmup_cosine",
+    "only optim.schedule=warmup_cosine reads them",
+  ),
+  Rule(
+    ("probe",),
+    lambda config: "representation" in config.evaluators,
+    "config.evaluators has no representation to probe",
+  ),
+  Rule(
+    ("evaluate_train",),
+    lambda config: "classification" in config.evaluators,
+    "config.evaluators has no classification to score",
+  ),
+  Rule(
+    ("early_stop_patience",),
+    lambda config: config.select_metric != "last",
+    "select_metric=last improves with every step, so that nothing stops early",
+  ),
+  Rule(
+    ("initialize_from_other_data",),
+    lambda config: bool(config.initialize_from),
+    "initialize_from names no run",
+  ),
+  Rule(
+    ("data.buckets",),
+    lambda config: _padding(config) == "bucket",
+    "only data.padding=bucket has buckets",
+  ),
+  Rule(
+    ("data.views",),
+    lambda config: methods.find(config).views != ("clean",),
+    "the method trains on inputs as they are, and not on views",
+  ),
+  Rule(
+    ("data.icd9_group",),
+    lambda config: not config.data.tasks or "icd9" in config.data.tasks,
+    "data.tasks has no icd9",
+  ),
+)
+
+
+def reason(config: ConfigDict, field: str) -> str | None:
+  """Returns why a field of a config cannot matter beside its others; None: it can.
+
+  Raises:
+    ValueError: unknown method.
+  """
+  for rule in RULES:
+    named = any(field == name or field.startswith(f"{name}.") for name in rule.fields)
+    if named and not rule.matters(config):
+      return rule.reason
+  return None
+
+
+def refuse(config: ConfigDict, untouched: ConfigDict) -> None:
+  """Refuses fields that were set although they cannot matter.
+
+  Args:
+    config: the config of a run.
+    untouched: what its config file returns, before anything was set. What the file itself sets, for when
+      it matters, is nobody's mistake.
+
+  Raises:
+    ValueError: naming the first such field, and why it cannot matter.
+  """
+  before = _flat(untouched)
+  for field, value in _flat(config).items():
+    if field in before and value != before[field]:
+      why = reason(config, field)
+      if why is not None:
+        raise ValueError(
+          f"config.{field}: {why}: expected {before[field]!r}, as in the config file, found {value!r},"
+          " which would change nothing; do not set it"
+        )
+
+
+def _flat(section: ConfigDict, prefix: str = "") -> dict[str, Any]:
+  found = {}
+  for name, value in section.items():
+    if isinstance(value, ConfigDict):
+      found |= _flat(value, f"{prefix}{name}.")
+    else:
+      found[f"{prefix}{name}"] = value
+  return found
