@@ -1,6 +1,8 @@
 """SIGTERM and SIGINT: what is saved, what is said, with which exit status."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import stopping, train
+from synjax import report, stopping, train
+from synjax.workdir import lock
 from tests import tiny
 
 # Calls end at 6, 12, 15 and 20, log rows and validations are at 12, 15, 20 and at 12, 20.
@@ -56,7 +59,7 @@ def assert_same(a, b):
 def straight(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("straight")
   results = train_tiny(workdir)
-  return final_state(workdir), results, (workdir / "metrics.jsonl").read_text()
+  return final_state(workdir), results, (workdir / "metrics.jsonl").read_text(), workdir
 
 
 def signal_in(monkeypatch, method, number):
@@ -99,6 +102,31 @@ def test_a_run_stopped_again_and_again_ends_bit_for_bit_as_one_that_was_not(
   assert results["rows"] == straight[1]["rows"]
   assert (tmp_path / "metrics.jsonl").read_text() == straight[2]
   assert_same(final_state(tmp_path), straight[0])
+
+
+@pytest.mark.parametrize("kept", [0, 200])
+def test_cut_results_of_a_finished_run_are_scored_and_written_again(straight, tmp_path, kept):
+  workdir = tmp_path / "run"
+  shutil.copytree(straight[3], workdir)
+  whole = (workdir / "results.json").read_text()
+  (workdir / "results.json").write_text(whole[:kept])
+  with pytest.raises(
+    ValueError, match=r"results\.json: expected .*run launch.train on this workdir"
+  ):
+    report.read_run(workdir)
+  results = train_tiny(workdir)
+  assert results["rows"] == straight[1]["rows"]
+  assert json.loads((workdir / "results.json").read_text())["rows"] == straight[1]["rows"]
+  assert (workdir / "metrics.jsonl").read_text() == straight[2]
+
+
+def test_a_second_process_is_refused_before_anything_is_loaded(tmp_path):
+  with lock.hold(tmp_path / lock.FILE):
+    started = time.monotonic()
+    with pytest.raises(lock.InUse, match=rf"a run is in progress: pid {os.getpid()} on host"):
+      train_tiny(tmp_path)
+    assert time.monotonic() - started < 1
+  assert list(tmp_path.iterdir()) == []
 
 
 PROGRAM = """
