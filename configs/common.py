@@ -1,5 +1,8 @@
 """Fields that every experiment has, with their defaults and meaning. Imports no model code."""
 
+import difflib
+from collections.abc import Collection
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -105,8 +108,10 @@ def base_config() -> ConfigDict:
 def method_config(name: str, **fields) -> ConfigDict:
   """Returns `config.method`: the defaults of a method with some fields replaced.
 
+  Fields of other methods are left out, so that a dataset's file names those of all its methods.
+
   Raises:
-    ValueError: unknown method.
+    ValueError: unknown method, or a field that no method has.
   """
   comm = {"temperature": 0.1, "weights": ()}
   masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
@@ -156,10 +161,19 @@ def method_config(name: str, **fields) -> ConfigDict:
     "confidence_penalty": supervised | {"penalty": 1.0},
     "masked_augmentation": synib | {"site": "input"},
   }
-  if name not in defaults:
-    raise ValueError(f"method: expected one of {sorted(defaults)}, found {name!r}")
+  _require("method", name, defaults)
+  every = {field for method in defaults.values() for field in method}
+  for field in fields:  # of another method: left out; of none: misspelt
+    _require("config.method", field, every)
   known = {key: value for key, value in fields.items() if key in defaults[name]}
   return ConfigDict({"name": name, **defaults[name], **known})
+
+
+def _require(what: str, found: str, known: Collection[str]) -> None:
+  if found not in known:
+    near = difflib.get_close_matches(found, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"{what}: expected one of {', '.join(sorted(known))}, found {found!r}{hint}")
 
 
 def learns_from_labels(name: str) -> bool:
@@ -175,6 +189,5 @@ def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:
   """
   method, _, preset = argument.partition(",")
   preset = preset or presets[0]
-  if preset not in presets:
-    raise ValueError(f"--config: expected a preset of {presets} after the comma, found {preset!r}")
+  _require("--config: the preset after the comma", preset, presets)
   return method, preset

@@ -111,5 +111,5 @@ def _set_encoders(config: ConfigDict, count: int, widths: tuple[int, ...]) -> No
 def _set_method(config: ConfigDict, **fields) -> None:
   """Replaces those fields that the method has; the published masks are learned from the first step on."""
   for name, value in {"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0, **fields}.items():
-    if name in config.method:
+    if name in method_config(config.method.name, **{name: value}):  # refuses what no method has
       config.method[name] = value

@@ -46,7 +46,10 @@ def run(main: Callable[[], None]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   try:
-    return flags.FLAGS(config_flag.without_unset(_at_home(argv)))
+    argv = _at_home(argv)
+    if "config" in flags.FLAGS:
+      config_flag.check(argv)
+    return flags.FLAGS(config_flag.without_unset(argv))
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     return _stop(f"{str(error).strip()}\n  (run with --helpfull for all flags)", 2)
 

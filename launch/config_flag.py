@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, config_flags
 from synjax import durations, sweep_file
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
+_UNKNOWN = object()
 _FIELD = re.compile(r"--?(no)?config\.(?P<field>[^=]+)(=(?P<value>.*))?", re.DOTALL)
 
 
@@ -35,6 +36,58 @@ def _unset_fields(arguments: Sequence[str]) -> list[str]:
 def without_unset(arguments: Sequence[str]) -> list[str]:
   """Returns the arguments that ml_collections can read: it knows no way to write None."""
   return [argument for argument in arguments if not _unset_field(argument)]
+
+
+def check(arguments: Sequence[str]) -> None:
+  """Checks --config=FILE:ARGUMENT and the fields set beside it, before absl words it its own way.
+
+  Args:
+    arguments: of the command line.
+
+  Raises:
+    ValueError: one line: what the file refuses, an argument that is missing, an unknown field (with the
+      nearest), a section set as if it were a field, or a value of another type.
+  """
+  name = next((a.partition("=")[2] for a in arguments if re.match("--?config=", a)), None)
+  if name is None:
+    return
+  path, colon, _ = name.partition(":")
+  try:
+    config = sweep_file.config_maker(name, {})(None)
+  except TypeError as error:
+    if colon or "argument" not in str(error):
+      raise
+    raise ValueError(
+      f"--config={name}: expected an argument after the file, found none; type --config={path}:METHOD"
+    ) from error
+  for argument in arguments:
+    match = _FIELD.fullmatch(argument)
+    if match is not None:
+      _check_field(config, match["field"], match["value"], name)
+
+
+def _check_field(config: ConfigDict, field: str, text: str | None, name: str) -> None:
+  """Refuses a field that the config lacks, a section, and a number that is none."""
+  value = config
+  for part in field.split("."):
+    value = value.get(part, _UNKNOWN) if isinstance(value, ConfigDict) else _UNKNOWN
+  if value is _UNKNOWN:
+    sweep_file.set_field(config, field, None, f"--config.{field}")  # says so, with what is near
+  if isinstance(value, ConfigDict):
+    inside = ", ".join(f"--config.{field}.{part}" for part in list(value)[:3])
+    choose = f"; a method is chosen by --config={name.partition(':')[0]}:METHOD"
+    raise ValueError(
+      f"--config.{field}: expected a field, found a section; type one of its fields, such as {inside}"
+      + choose * (field == "method")
+    )
+  if type(value) in (int, float) and text not in (None, "None", "none", ""):
+    try:
+      type(value)(text)
+    except ValueError:
+      kind = {int: "a whole number", float: "a number"}[type(value)]
+      raise ValueError(
+        f"--config.{field}: expected {kind}, found {text!r}; type --config.{field}={value}"
+      ) from None
 
 
 class ConfigFlag:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from configs.common import method_config
 from launch import config_flag
 from synjax import sweep_file
 from tests import tiny
@@ -75,3 +76,40 @@ def test_the_command_line_is_read_as_it_is_meant(home):
   assert both.stderr.startswith(
     "error: --config: expected one of total_epochs and total_steps, found"
   )
+
+
+@pytest.mark.parametrize(
+  ("arguments", "said"),
+  [
+    (["trifeature.py:infmasking,small", "--config.optim.learning_rate=1"], "optim.lr"),
+    (["trifeature.py:infmasking,small", "--config.method=comm"], "trifeature.py:METHOD"),
+    (["trifeature.py:infmasking,small", "--config.optim=3"], "--config.optim.lr"),
+    (["trifeature.py:infmasking,small", "--config.optim.lr=abc"], "expected a number, found 'abc'"),
+    (["trifeature.py:infmasking,small", "--config.batch_size=x"], "a whole number, found 'x'"),
+    (["trifeature.py:infmaskin"], "did you mean infmasking"),
+    (["trifeature.py:infmasking,smal"], "did you mean small"),
+    (["xor.py:synib,spuriouss"], "spurious"),
+    (["mosi.py:comm,9"], "9"),
+    (["arrays.py"], "arrays.py:METHOD"),
+    (["arrays.py:comm,/no/such/folder"], "/no/such/folder"),
+    (["no_such_file.py:comm"], "no_such_file.py"),
+  ],
+)
+def test_what_is_wrong_with_the_config_is_one_line_that_says_what_to_type(arguments, said):
+  with pytest.raises(ValueError) as error:
+    config_flag.check([f"--config=configs/{arguments[0]}", *arguments[1:]])
+  assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_config_that_is_right_is_left_alone():
+  config_flag.check(
+    ["--config=configs/trifeature.py:comm,small", "--config.optim.lr=1", "--flag=x"]
+  )
+  config_flag.check(["--config=configs/xor.py:supervised,spurious", "--config.eval_steps=none"])
+  config_flag.check(["--other=3"])
+
+
+def test_a_misspelt_field_of_a_method_is_refused_with_the_nearest():
+  assert "num_views" not in method_config("comm", num_views=3)  # another method's: left out
+  with pytest.raises(ValueError, match="num_viewz.*did you mean num_views"):
+    method_config("infmasking", num_viewz=3)
