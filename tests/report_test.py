@@ -551,6 +551,13 @@ def test_broken_files_are_named(tmp_path, damage, file, found):
     report.write_report([workdir], tmp_path / "out", published.ROWS)
 
 
+def test_a_single_test_example_is_reported_without_a_projection(tmp_path):
+  workdir = make_workdir(tmp_path / "a")
+  np.savez(workdir / "embeddings.npz", **{"test/embeddings": np.ones((1, 1, 3)), "test/share": [0]})
+  path = report.write_report([workdir], tmp_path / "out", published.ROWS)
+  assert "projection" not in path.read_text()
+
+
 def test_a_damaged_line_of_metrics_is_skipped_and_named(tmp_path, caplog):
   workdir = make_workdir(tmp_path / "a", finished=False)
   whole = report.read_run(workdir)

@@ -103,7 +103,7 @@ def _make_dataset(
   """Numbers the classes, checks and describes the whole, and makes the splits."""
   fingerprint = _fingerprint(found, modalities, labels.classes)
   facts |= _encode(paths, labels, found)
-  _check_sizes(paths, found)
+  facts |= _check_sizes(paths, found)
   facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
   facts |= array_remarks.describe(found, modalities)
   splits = {
@@ -212,14 +212,16 @@ def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object
   return facts
 
 
-def _check_sizes(paths, found: Mapping[str, Found]) -> None:
-  for split, least in {"val": 1, "test": 2}.items():
-    count = len(found[split]["index"])
-    if count < least:
+def _check_sizes(paths, found: Mapping[str, Found]) -> dict[str, str]:
+  """Refuses an empty split; returns a fact about one that is too small for some scores."""
+  counts = {split: len(found[split]["index"]) for split in ("val", "test")}
+  for split, count in counts.items():
+    if count < 1:
       raise ValueError(
-        f"{paths[split]}: expected at least {least} examples of classes that occur in training, found"
-        f" {count}; add some"
+        f"{paths[split]}: expected examples of classes that occur in training, found none; add some"
       )
+  single = ", ".join(split for split, count in counts.items() if count == 1)
+  return {"a single example in": f"{single}: some scores do not exist, null"} if single else {}
 
 
 def _padded(arrays: Found, modalities) -> list[str]:

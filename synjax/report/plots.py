@@ -198,7 +198,9 @@ def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
     ) from error
   shapes = {name: array.shape for name, array in arrays.items()}
   shape = shapes.get("embeddings", ())
-  good = len(shape) == 3 and min(shape[1:]) >= 2 and np.isfinite(arrays["embeddings"]).all()
+  good = (
+    len(shape) == 3 and shape[1] >= 1 and shape[2] >= 2 and np.isfinite(arrays["embeddings"]).all()
+  )
   tasks = [name for name in shapes if name not in NO_TASKS]
   good = good and all(shapes[task][:1] == shape[1:2] for task in tasks)
   good = good and all(len(shapes[task]) == 1 or _is_regression(arrays[task]) for task in tasks)
@@ -221,7 +223,7 @@ def _is_regression(labels: np.ndarray) -> bool:
 
 
 def plot_projection(group: Group) -> Figure | None:
-  """Plots test embeddings in the plane of their first two principal components; None without them.
+  """Plots test embeddings in the plane of their first two principal components; None of fewer than two.
 
   PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
   The paper shows t-SNE instead, which has no map for new points and whose distances between groups
@@ -237,6 +239,8 @@ def plot_projection(group: Group) -> Figure | None:
   arrays = _read_embeddings(path)
   task = _projected_task(arrays, group)
   embeddings = arrays["embeddings"][0]
+  if len(embeddings) == 1:  # lies in no plane of its own
+    return None
   mean, directions, shares = principal_components(embeddings)
   points = (embeddings - mean) @ directions
   masked = "masked" in arrays

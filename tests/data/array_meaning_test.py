@@ -478,9 +478,12 @@ def test_a_split_stored_with_another_kind_of_numbers_is_refused(tmp_path):
     load(write(tmp_path, change))
 
 
-def test_one_test_example_is_refused_before_training(tmp_path):
-  with pytest.raises(ValueError, match=r"test.npz: expected at least 2 examples .*found 1"):
-    load(write(tmp_path, splits={"train": 40, "test": 1}))
+def test_one_test_example_is_said_and_none_refused_before_training(tmp_path):
+  dataset = load(write(tmp_path, splits={"train": 40, "test": 1}))
+  assert dataset.facts["a single example in"] == "test: some scores do not exist, null"
+  other_class = lambda split, found: found.update(label=found["label"] + 7 * (split == "test"))  # noqa: E731
+  with pytest.raises(ValueError, match=r"test.npz: expected examples .*found none"):
+    load(write(tmp_path / "none", other_class))
 
 
 def test_ids_that_are_in_two_splits_are_said(tmp_path):
