@@ -97,7 +97,8 @@ def base_config() -> ConfigDict:
   config.model.modalities = ConfigDict()
 
   config.probe = ConfigDict()
-  config.probe.validation_search = "coarse"  # costs tried at each evaluation: "coarse" or "fine"
+  # Costs tried at each evaluation: "coarse" or "fine"; None: as the protocol says (`paper`: "fine").
+  config.probe.validation_search = placeholder(str)
   config.probe.test_search = "fine"  # costs tried for the final scores
   config.probe.neighbors = 20  # of the nearest-neighbour score
 

@@ -12,11 +12,13 @@ r"""MIMIC-III: diagnoses of 32,616 intensive-care stays, from 5 static and 24 x 
     --config.protocol=paper --config.num_seeds=5 --workdir=runs/mimic
 
 `--config.data.tasks="('mortality',)"` scores six classes of mortality, `--config.data.icd9_group=1`
-another group. `--config.data.statistics=zscore_train` standardises without the test rows; convert with
-`--statistics=train` for it. The data are under MIMIC's data use agreement, and so are the shards.
+another group. Features are standardised by the mean and std of all rows under `paper`, as published, and
+of the training rows under `clean`; the converter writes both. The data are under MIMIC's data use
+agreement, and so are the shards.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from configs.common import split_argument
 from configs.multibench import multibench_config, set_modalities
@@ -39,7 +41,9 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   )
   config.data.tasks = ("icd9",)
   config.data.icd9_group = 7
-  config.data.statistics = "zscore_all"  # published; or "zscore_train", "raw"
+  # "zscore_all" (published: of all rows, those of the test too), "zscore_train" or "raw"; None: as the
+  # protocol says.
+  config.data.statistics = placeholder(str)
   set_modalities(
     config,
     {

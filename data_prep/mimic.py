@@ -15,10 +15,10 @@ from data_prep import inspect, pickle_scan, releases, safe_pickle, shards, sniff
 
 OPTIONS = {
   "--statistics": {
-    "choices": ("all", "train", "none"),
-    "default": "all",
-    "help": "rows whose mean and std standardise the features: all (as published, which lets the test "
-    "rows in), train, or none (raw values)",
+    "choices": ("both", "all", "train", "none"),
+    "default": "both",
+    "help": "rows whose mean and std standardise the features: all (published, which lets the test rows "
+    "in: config.protocol=paper), train (clean), both: a data set of each, or none (raw values)",
   },
   "--zero_var": {
     "choices": ("error", "ones"),
@@ -47,9 +47,9 @@ _CITATION = (
 
 
 def plan(
-  dataset: str, source: pathlib.Path, *, statistics: str = "all", zero_var: str = "error"
+  dataset: str, source: pathlib.Path, *, statistics: str = "both", zero_var: str = "error"
 ) -> Iterator[shards.Plan]:
-  """Plans the one data set `mimic3_multibench/{zscore_all, zscore_train, raw}`.
+  """Plans the data sets `mimic3_multibench/{zscore_all, zscore_train, raw}`.
 
   Values that are not finite become 0; then x = (x - mean) / std with the population std, per column of
   the tabular features and per variable (over rows and hours) of the series, in float64; then float32.
@@ -59,12 +59,12 @@ def plan(
     dataset: "mimic".
     source: `im.pk`, or the folder it lies in.
     statistics: rows that give mean and std: "all" is what MultiBench, CoMM and InfMasking do; "train"
-      leaks nothing; "none" leaves the values raw.
+      leaks nothing; "both" plans these two; "none" leaves the values raw.
     zero_var: "error" or "ones", for columns that are constant over all rows, where the published code
       divides by 0. Columns that are constant in the train rows get std = 1 under "train".
 
   Yields:
-    The `shards.Plan`.
+    A `shards.Plan` for each of the statistics.
 
   Raises:
     shards.ConversionError: the file is not this pickle, an array is missing or has a shape that the
@@ -77,6 +77,12 @@ def plan(
   tree = _load(path)
   warnings: list[str] = []
   arrays = _check_arrays(path, tree, warnings)
+  for rows in ("all", "train") if statistics == "both" else (statistics,):
+    yield _plan_one(path, tree, arrays, rows, zero_var, list(warnings))
+
+
+def _plan_one(path, tree, arrays, statistics: str, zero_var: str, warnings) -> shards.Plan:
+  """Plans the data set of one of the statistics; warnings are those about the arrays."""
   num_rows = len(arrays["ep_tdata"])
   rows = split_rows(num_rows)
   nonfinite = {key: _count_nonfinite(arrays[key]) for key in _FEATURES.values()}
@@ -96,7 +102,7 @@ def plan(
   metadata = _describe_dataset(path, tree, labels, rows, warnings) | {
     "statistics": statistics, "zero_var": zero_var, "scaling": scaling, "nonfinite_set_to_0": nonfinite,
   }  # fmt: skip
-  yield shards.Plan(
+  return shards.Plan(
     name="mimic3_multibench",
     config=CONFIGS[statistics],
     features=_make_features(columns),
@@ -248,8 +254,8 @@ def _to_numbers(path, key: str, array: object, warnings: list[str]) -> np.ndarra
 
 
 def _standardise(path, key: str, values, train: list[int], statistics, zero_var, warnings):
-  """(float32 like values, {"mean": [...], "std": [...]}); `values` is changed in place."""
-  values[~np.isfinite(values)] = 0
+  """(float32 like values, {"mean": [...], "std": [...]})."""
+  values = np.where(np.isfinite(values), values, 0)
   width = values.shape[-1]
   scaling = {"mean": [0.0] * width, "std": [1.0] * width}
   if statistics != "none":

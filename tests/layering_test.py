@@ -8,15 +8,16 @@ ROOT = pathlib.Path(__file__).parent.parent
 ALLOWED = {
   "fields": set(),
   "losses": set(),
+  "protocols": set(),
   "masking": set(),
   "stopping": set(),
   "parallel": {"stopping"},
   "metrics": set(),
   "models": {"fields", "masking"},
   "trial": set(),
-  "data": {"fields", "trial"},
+  "data": {"fields", "protocols", "trial"},
   "methods": {"fields", "losses", "masking", "models", "data", "parallel"},
-  "evaluators": {"data", "fields", "methods", "metrics", "losses"},
+  "evaluators": {"data", "fields", "methods", "metrics", "losses", "protocols"},
 }
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from synjax import protocols
 from synjax.data import pipeline, sequence_views, stored, transforms
 from synjax.data.shards import Shards, hash_array
 
@@ -34,6 +35,7 @@ _SPLIT_SEED = 42
 _DECIDES = (
   *("nonfinite", "z_norm", "max_length", "label_rule", "icd9_group", "statistics", "variant"),
 )
+_STATISTICS = {"zscore_all": "all", "zscore_train": "train", "raw": "none"}  # of MIMIC's converter
 _CONVERSION = ("nonfinite_policy", "zero_var")  # options of the converter that leave no other trace
 
 Columns = Mapping[str, np.ndarray]
@@ -60,7 +62,7 @@ class Source:
 
   Attributes:
     builder: TFDS name.
-    config: config.data -> TFDS config.
+    config: config -> TFDS config.
     modalities: in fusion order.
     tasks: name -> `Task`.
     views: modality -> operations of `sequence_views`; a modality that is missing is an image.
@@ -117,7 +119,7 @@ def _affect(config: str, tasks: Mapping[str, Task]) -> Source:
   names = ("vision", "text", "audio")
   return Source(
     builder="affect",
-    config=lambda data: config,
+    config=lambda _: config,
     modalities=names,
     tasks=tasks,
     views=dict.fromkeys(names, ("drop", "noise")),
@@ -134,14 +136,14 @@ SOURCES: Mapping[str, Source] = {
   "mustard": _affect("mustard", {"sarcasm": Task(_sign_of_score)}),
   "mimic": Source(
     builder="mimic3_multibench",
-    config=lambda data: data.statistics,
+    config=lambda config: protocols.read(config, "data.statistics"),
     modalities=("tabular", "timeseries"),
     tasks={"icd9": Task(_icd9), "mortality": Task(_column("mortality6"), classes=6)},
     views={"tabular": ("noise",), "timeseries": ("drop", "noise")},
   ),
   "vision_touch": Source(
     builder="vision_touch",
-    config=lambda data: data.variant,
+    config=lambda config: config.data.variant,
     modalities=("image", "force", "proprio", "action"),
     tasks={
       "contact": Task(_column("contact_next")),
@@ -172,8 +174,11 @@ def load(config) -> pipeline.Dataset:
   """
   data = config.data
   source = SOURCES[data.name]
+  variant = source.config(config)
   command = f"python -m data_prep.convert {data.name} --source=FOLDER --data_dir={data.data_dir}"
-  shards = Shards(data.data_dir, source.builder, source.config(data), command)
+  if variant in _STATISTICS:
+    command += f" --statistics={_STATISTICS[variant]}"
+  shards = Shards(data.data_dir, source.builder, variant, command)
   modalities = _choose("modalities", tuple(data.modalities), source.modalities)
   tasks = _choose("tasks", tuple(data.tasks), tuple(source.tasks))
   label = next((task for task in tasks if source.tasks[task].classes), None)
@@ -299,6 +304,7 @@ def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
     contents: split -> (columns, hashes) of `Shards.columns`.
   """
   source, digest = SOURCES[config.data.name], hashlib.sha256()
+  fields = protocols.resolve(config)["data"]
   for split, (columns, hashes) in sorted(contents.items()):
     used = {name: hashes[source.stored_as.get(name, name)] for name in modalities}
     digest.update(json.dumps([split, used, sorted(columns)], sort_keys=True).encode())
@@ -313,7 +319,7 @@ def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
     modalities,
     tasks,
     config.protocol,
-    {field: config.data[field] for field in _DECIDES if config.data.get(field) is not None},
+    {field: fields[field] for field in _DECIDES if fields.get(field) is not None},
   ]
   return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from synjax import protocols
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators import knn, linear_probe, ridge_probe
 from synjax.methods.base import Method
@@ -27,9 +28,10 @@ def check(config, dataset: Dataset, method: Method) -> None:
       f" ('classification',), found {tuple(config.evaluators)}"
     )
   for field in ("validation_search", "test_search"):
-    if config.probe[field] not in linear_probe.SEARCHES:
+    known = linear_probe.SEARCHES + (None,) * (field == "validation_search")
+    if config.probe[field] not in known:
       raise ValueError(
-        f"config.probe.{field}: expected one of {linear_probe.SEARCHES}, found {config.probe[field]!r}"
+        f"config.probe.{field}: expected one of {known}, found {config.probe[field]!r}"
       )
   if config.probe.neighbors < 1:
     raise ValueError(f"config.probe.neighbors: expected at least 1, found {config.probe.neighbors}")
@@ -53,7 +55,7 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   """Scores the validation split, for model selection: no test example is looked at.
 
   Args:
-    config: the run's config; `config.probe.validation_search` is the cost search.
+    config: the run's config; `config.probe.validation_search` is the cost search (None: of its protocol).
     dataset: the `Dataset`.
     frozen: `predict.Frozen`; its `embed` gives the representations of a split.
 
@@ -67,7 +69,7 @@ def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
   probe = _split(dataset, dataset.probe, frozen.embed)
   # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
   choose_on = None if config.protocol == "paper" else val
-  search = config.probe.validation_search
+  search = protocols.read(config, "probe.validation_search")
   scores = _classes(config, dataset, (probe, val, choose_on), search)
   return _named(
     "val", scores | _regressions(config, dataset, (probe, val, choose_on)), dataset.tasks

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from synjax import protocols
 from synjax.durations import duration_steps
 from synjax.workdir.files import resolve, to_json, write_atomically
 
@@ -98,8 +99,9 @@ def claim(
       )
     return None
   old = fill(old, defaults or {}, config)
+  compared = config_differences(protocols.resolve(old), protocols.resolve(config))
   allowed = (*_FREE, *_SCORING, *_LENGTH)
-  differences = [line for line in config_differences(old, config) if _field(line) not in allowed]
+  differences = [line for line in compared if _field(line) not in allowed]
   if differences:
     raise ValueError(
       f"--workdir: {path} holds a run of another config; nothing was changed. Choose another workdir,"
@@ -136,7 +138,8 @@ def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None) 
   except (ValueError, KeyError, TypeError):
     return True  # cut off: the checkpoint is enough to write it again
   config = json.loads(to_json(config))
-  differences = config_differences(fill(found, defaults or {}, config), config)
+  found = protocols.resolve(fill(found, defaults or {}, config))
+  differences = config_differences(found, protocols.resolve(config))
   return any(_field(line) not in _FREE for line in differences)
 
 

@@ -213,7 +213,7 @@ def test_standardised_features_are_finite_whatever_came(data_dir, policy):
 
 
 def test_mimic_has_its_rows_and_the_chosen_group(data_dir):
-  raw, group = stored(data_dir, "mimic3_multibench/zscore_all", "train"), 12
+  raw, group = stored(data_dir, "mimic3_multibench/zscore_train", "train"), 12
   dataset = load(data_dir, "mimic", icd9_group=group)
   assert dataset.modalities == ("tabular", "timeseries")
   assert dataset.train.lengths is None and dataset.padding.mode == "fixed"
@@ -221,6 +221,32 @@ def test_mimic_has_its_rows_and_the_chosen_group(data_dir):
     np.testing.assert_array_equal(dataset.train.arrays[name], column(raw, name))
   np.testing.assert_array_equal(dataset.train.labels["icd9"], column(raw, "icd9")[:, group])
   assert dataset.tasks == {"icd9": 2}
+
+
+@pytest.mark.parametrize(
+  ("protocol", "standardised"),
+  [("clean", ("train",)), ("paper", ("train", "val", "test"))],  # published: the test rows too
+)
+def test_mimic_is_standardised_by_the_rows_its_protocol_says(data_dir, protocol, standardised):
+  dataset = load(data_dir, "mimic", protocol=protocol)
+  for name in dataset.modalities:
+    rows = [getattr(dataset, split).arrays[name] for split in standardised]
+    values = np.concatenate([x.reshape(-1, x.shape[-1]) for x in rows]).astype(np.float64)
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
+    varies = np.ptp(values, axis=0) > 0  # the fixture has a rare disease that no training row has
+    assert varies.sum() >= len(varies) - 1
+    np.testing.assert_allclose(values.std(axis=0)[varies], 1, atol=1e-5)
+    others = np.concatenate([x.reshape(-1, x.shape[-1]) for x in rows[:1]]).astype(np.float64)
+    assert (np.abs(others.mean(axis=0)).max() > 1e-3) == (protocol == "paper")
+
+
+def test_mimic_of_other_statistics_says_how_to_convert_it(data_dir):
+  with pytest.raises(ValueError, match=r"mimic3_multibench/raw .*--statistics=none"):
+    load(data_dir, "mimic", statistics="raw")
+  chosen = load(data_dir, "mimic", statistics="zscore_all")  # the field before the protocol
+  published = load(data_dir, "mimic", protocol="paper")
+  for name, values in published.test.arrays.items():
+    np.testing.assert_array_equal(chosen.test.arrays[name], values)
 
 
 def test_mortality_has_six_classes(data_dir):

@@ -127,6 +127,21 @@ def test_shards_hold_what_the_reference_computes(source, tmp_path, statistics, c
         np.testing.assert_array_equal(found, values[indices])
 
 
+def test_by_default_the_data_set_of_each_protocol_is_written(source, tmp_path):
+  folder, *_ = source
+  written = convert.convert("mimic", str(folder), str(tmp_path))
+  assert [path.parent.name for path in written] == ["zscore_all", "zscore_train"]
+  for path, statistics in zip(written, ("all", "train"), strict=True):
+    (alone,) = convert.convert(
+      "mimic", str(folder), str(tmp_path / statistics), statistics=statistics
+    )
+    columns, metadata = read(path)
+    expected, told = read(alone)
+    assert metadata["scaling"] == told["scaling"] and metadata["warnings"] == told["warnings"]
+    for name in ("tabular", "timeseries"):
+      np.testing.assert_array_equal(columns["test"][name], expected["test"][name])
+
+
 def test_metadata_tell_what_was_done(source, capsys):
   folder, tree, manifest = source
   metadata = next(mimic.plan("mimic", folder, statistics="train")).metadata

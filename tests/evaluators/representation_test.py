@@ -6,7 +6,7 @@ import pytest
 
 from synjax import evaluators
 from synjax.data import pipeline
-from synjax.evaluators import representation, ridge_probe
+from synjax.evaluators import linear_probe, representation, ridge_probe
 from tests import tiny
 
 
@@ -51,6 +51,26 @@ def test_what_is_left_without_a_modality_has_one_number_everywhere(dataset):
         np.testing.assert_array_equal(
           test[f"test/without_{missing}/{task}/{metric}"], subset[f"subset/{left}/{task}/{metric}"]
         )
+
+
+@pytest.mark.parametrize(
+  ("protocol", "field", "expected"),
+  [("clean", None, "coarse"), ("paper", None, "fine"), ("paper", "coarse", "coarse")],
+)
+def test_checkpoints_are_selected_by_the_search_of_the_protocol(
+  dataset, monkeypatch, protocol, field, expected
+):
+  used, config = [], tiny.get_config(protocol=protocol)
+  evaluate = linear_probe.evaluate_tasks
+
+  def note(*splits, search, **options):
+    used.append(search)
+    return evaluate(*splits, search="coarse", **options)
+
+  monkeypatch.setattr(linear_probe, "evaluate_tasks", note)
+  config.probe.validation_search = field
+  representation.validate(config, dataset, types.SimpleNamespace(embed=planted))
+  assert used == [expected]
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])

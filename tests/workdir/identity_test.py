@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from synjax import protocols
 from synjax.workdir import identity
 
 CONFIG = {
@@ -154,3 +155,22 @@ def test_added_and_removed_fields_are_differences():
     "a.b: 1 -> '(absent)'",
     "a.c: '(absent)' -> 1",
   ]
+
+
+def test_a_field_that_its_protocol_decides_is_what_it_decides(tmp_path):
+  def make(protocol, search):
+    return config(total_steps=5, total_epochs=None) | {
+      "protocol": protocol,
+      "probe": {"validation_search": search},
+    }
+
+  for protocol, search in (("paper", "fine"), ("clean", "coarse")):
+    assert protocols.resolve(make(protocol, None)) == make(protocol, search)
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  options = {"steps_per_epoch": 1, "eval_steps": 5, "writes": False}
+  old = tmp_path / "config.json"
+  old.write_text(json.dumps(make("clean", "coarse")))  # of a version before
+  assert identity.claim(tmp_path, make("clean", None), DATA, **options) is None
+  old.write_text(json.dumps(make("paper", "coarse")))
+  with pytest.raises(ValueError, match="validation_search: 'coarse' -> 'fine'"):
+    identity.claim(tmp_path, make("paper", None), DATA, **options)
