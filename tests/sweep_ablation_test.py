@@ -247,7 +247,7 @@ def test_a_sweep_over_k_trains_and_journals_time_and_memory(tmp_path):
   eight = train.Run(short(None, **{"method.num_views": 8}), tmp_path / "eight").restore()
   eight.advance()
   eight.checkpointer.close()
-  assert 0 < one["program_bytes"] < eight.program_bytes
+  assert 0 < one["program_bytes"] < eight.stepper.program_bytes
   # Of the group's seconds most are compilation, 4 steps are the rest.
   assert 0 < one["seconds_per_step"] < one["seconds"] / 8
   text = sweeps.write_sweep_report(tmp_path, num_views.get_report()).read_text()

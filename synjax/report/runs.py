@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import durations, evaluation, results
+from synjax import durations, evaluation, protocols, results
 from synjax.metric_writer import read_metrics
 from synjax.results import config_hash
 
@@ -301,7 +301,7 @@ class Group:
   def field(self, name: str) -> Any:
     """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers.
 
-    A list comes as a tuple: config.json has no others.
+    A list comes as a tuple: config.json has no others. A field left to the protocol is what that says.
     """
     if name == "num_seeds":
       return len(self.rows)
@@ -309,7 +309,7 @@ class Group:
       results = self.runs[0].results
       epochs = results["total_steps"] / results["steps_per_epoch"]
       return int(epochs) if epochs.is_integer() else round(epochs, 2)
-    value = self.config
+    value = protocols.resolve(self.config)
     for part in name.split("."):
       value = value.get(part) if isinstance(value, Mapping) else None
     return tuple(value) if isinstance(value, list) else value
