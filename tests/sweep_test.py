@@ -595,3 +595,23 @@ def test_the_command_runs_reports_lists_and_refuses(tmp_path):
   assert done.stdout.count("| done |") == 9  # the shard of the listing
   assert done.returncode == 1
   assert "--shard: expected i/n" in done.stderr
+
+
+def test_a_default_table_shows_what_selects_and_the_tests_and_only_fractions_in_percent(tmp_path):
+  rows = expand(strengths())
+  found = {"val/label/accuracy": 0.5, "test/label/accuracy": 0.25, "test/label/cost": 0.04}
+  found |= {"test/label/cross_entropy": 0.7, "test/without_a/label/accuracy": 0.3}
+
+  def train(*args):
+    result = Trainer()(*args)
+    return result | {"rows": [row | {"best": found, "last": found} for row in result["rows"]]}
+
+  journal = sweep_journal.Journal(tmp_path)
+  journal.declare(rows)
+  sweep_run.run(sweep.group(rows), journal, train)
+  text = sweeps.write_sweep_report(tmp_path, {}).read_text()
+  assert "test/label/accuracy" in text and "25.0" in text
+  assert "cost" not in text and "without_a" not in text
+  assert "without_a" in (tmp_path / "rows.csv").read_text().splitlines()[0]
+  costs = {"metrics": {"test/label/cost": "cost"}}
+  assert "0.04" in sweeps.write_sweep_report(tmp_path, costs).read_text()

@@ -169,7 +169,10 @@ def plot_simplex(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
     axes.add_collection(drawn)
     _label_corners(axes, plot.get("labels", fields), step)
     axes.set_title(str(name), fontsize=9)
-  bar = figure.colorbar(drawn, ax=list(panels), shrink=0.8)
+  # A colour at an end of a given range can stand for values beyond it: the bar says so.
+  ends = {(True, False): "min", (False, True): "max", (True, True): "both"}
+  extend = ends.get((min(means) < low, max(means) > high), "neither")
+  bar = figure.colorbar(drawn, ax=list(panels), shrink=0.8, extend=extend)
   bar.set_label(f"{sweep.label(metric)}, mean over seeds", fontsize=8)
   return figure
 

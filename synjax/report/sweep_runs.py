@@ -24,6 +24,7 @@ OPTIONAL_KEYS = (
 )
 TASK = "<task>"  # in the name of a metric: every task that has a chance level
 # What a training step costs, of all runs that were trained together: label and factor.
+FRACTIONS = ("accuracy", "auroc", "f1", "share")  # words in the names of metrics in [0, 1]
 COSTS = {
   "seconds_per_step": ("time a step (ms)", 1e3),
   "program_bytes": ("temporary memory of a step (MiB)", 2.0**-20),
@@ -57,7 +58,7 @@ class Sweep:
     done: the entries that are done.
     description: see `synjax.report.sweeps`; "<task>" is replaced by every task.
     tasks: task -> chance level, of every task that was scored.
-    scale: what metrics are multiplied with.
+    scale: what metrics that are fractions are multiplied with.
   """
 
   def __init__(self, folder: pathlib.Path, description: Mapping[str, Any]):
@@ -87,11 +88,15 @@ class Sweep:
     text = f"{len(self.done)} of {len(self.declared)} rows done"
     return text + (f", {failed} failed" if failed else "")
 
-  def text(self, value: float | None, digits: int = 1) -> str:
-    """Formats a value: in %, `digits` behind the point, else four significant digits."""
+  def text(self, value: float | None, digits: int = 1, metric: str = "accuracy") -> str:
+    """Formats a value of a metric: in %, `digits` behind the point, else four significant digits."""
     if value is None or math.isnan(value):
       return NOT_AVAILABLE
-    return f"{value:.{digits}f}" if self.scale == 100 else f"{value:.4g}"
+    return f"{value:.{digits}f}" if self.factor(metric) == 100 else f"{value:.4g}"
+
+  def factor(self, metric: str) -> float:
+    """Returns `scale` for metrics that are fractions, 1 for costs, errors and nats."""
+    return self.scale if any(word in metric for word in FRACTIONS) else 1
 
   def label(self, metric: str) -> str:
     """Returns the name of a metric for people."""
@@ -108,7 +113,7 @@ class Sweep:
     if metric in COSTS:
       value, factor = entry.get(metric), COSTS[metric][1]
     else:
-      value, factor = entry[which].get(metric), self.scale
+      value, factor = entry[which].get(metric), self.factor(metric)
     return None if value is None else factor * value
 
   def metrics(self) -> list[str]:
@@ -193,7 +198,7 @@ class Sweep:
       if reference.get("which", "best") != which or metric not in reference["values"]:
         continue
       if reference["where"].items() <= overrides.items():
-        return self.scale * reference["values"][metric]
+        return self.factor(metric) * reference["values"][metric]
     return None
 
 

@@ -24,6 +24,7 @@ and memory of a step, `sweep_runs.COSTS`) are columns of the table and panels of
 """
 
 import csv
+import functools
 import io
 import json
 import math
@@ -124,8 +125,19 @@ def _table_fields(sweep: Sweep) -> list[str]:
 
 
 def _scores(sweep: Sweep) -> list[str]:
-  """Returns every metric that was measured, without the ends of intervals."""
-  return [name for name in sweep.metrics() if not name.endswith(("_low", "_high"))]
+  """Returns what a table shows by default: what selects, and the test score of each task.
+
+  All other metrics are in rows.csv.
+  """
+  selects = {entry["config"].get("select_metric", "").lstrip("-") for entry in sweep.done}
+  main = ("macro_accuracy", "accuracy", "mse")
+  tasks = dict.fromkeys(n.split("/")[1] for n in sweep.metrics() if n.count("/") == 2)
+  tests = [[f"test/{task}/{name}" for name in main] for task in tasks]
+  shown = [next((n for n in names if n in sweep.metrics()), None) for names in tests]
+  found = [name for name in [*sorted(selects), *shown] if name in sweep.metrics()]
+  return list(dict.fromkeys(found)) or [
+    name for name in sweep.metrics() if not name.endswith(("_low", "_high"))
+  ]
 
 
 def _table(sweep: Sweep) -> str:
@@ -167,8 +179,9 @@ def _table(sweep: Sweep) -> str:
       line = [*map(_cell, key), which, f"{runs} of {total}" if total not in (None, runs) else runs]
       for metric, s in zip(metrics, found, strict=True):
         value = known[key, metric, which]
-        line += [f"{sweep.text(s.mean)} ± {sweep.text(s.std)}", sweep.text(s.error, 2)]
-        line += ["-" if value is None else sweep.text(value)] if metric in shown else []
+        text = functools.partial(sweep.text, metric=metric)
+        line += [f"{text(s.mean)} ± {text(s.std)}", text(s.error, 2)]
+        line += ["-" if value is None else text(value)] if metric in shown else []
       lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = [
     "Mean, standard deviation (ddof 1) and standard error over the n runs of a row"
