@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import checkpoint, evaluators, train
+from synjax import checkpoint, evaluators, stepper, train
 from synjax.metric_writer import read_metrics
 from tests import tiny
 
@@ -258,9 +258,9 @@ def test_a_stopped_seed_is_frozen(tmp_path):
 
 def test_a_second_call_does_not_compile_again(tmp_path, monkeypatch):
   compiled = []
-  compile_steps = train.Run._compile
+  compile_steps = stepper.Stepper._compile
   monkeypatch.setattr(
-    train.Run, "_compile", lambda *args: compiled.append(args[1]) or compile_steps(*args)
+    stepper.Stepper, "_compile", lambda *args: compiled.append(args[1]) or compile_steps(*args)
   )
   run = train.Run(tiny.get_config(total_steps=11), tmp_path).restore()
   while run.step < 11:  # calls of 4, 1, 4, 1, 1 steps
