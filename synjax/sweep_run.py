@@ -19,7 +19,10 @@ logger = logging.getLogger("synjax")
 
 FAILURES = (ValueError, OSError, FloatingPointError, RuntimeError)
 # What the journal keeps of results.json, for the whole stack and for each row.
-STACK_FACTS = ("code", "chance", "selection", "hardware", "seconds_per_step", "program_bytes")
+STACK_FACTS = (
+  *("code", "data", "protocol", "chance", "select_metric", "selection", "hardware"),
+  *("seconds_per_step", "program_bytes"),
+)
 ROW_FACTS = ("best_step", "best_value", "best", "last")
 # Which rows are trained, by the state they are in.
 ONLY = {
@@ -205,6 +208,7 @@ def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> b
   started = time.time()
   common = {
     "group": stack.group,
+    "program": stack.first.program,
     "stack": len(stack.trials),
     **stack.facts,
     "code": code_version.describe(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs.sweeps import pid_point, pid_simplex, spurious_xor
-from synjax.report import sweep_plots, sweep_runs, sweeps
+from synjax.report import sweep_plots, sweep_runs, sweeps, units
 from synjax.sweep_file import Hyper
 
 ACCURACY = "test/accuracy"
@@ -146,7 +146,7 @@ def test_averaging_over_more_than_seeds_must_be_asked_for(tmp_path):
   first = cells(path)[2]
   # 80, 82, 90, 70, 72, 80: mean 79, squares 1 + 9 + 121 + 81 + 49 + 1 = 262.
   assert first[:2] == ["a", "best"]
-  assert first[2:] == ["6", "79.0 ± 7.2", "2.96"]  # sqrt(262 / 5), sqrt(262 / 30)
+  assert first[2:] == ["6", "79.0 ± 7.2", "2.96", "1.5"]  # sqrt(262 / 5), sqrt(262 / 30)
 
 
 @pytest.mark.parametrize(
@@ -221,6 +221,124 @@ def test_the_simplex_puts_points_at_their_barycentric_places(tmp_path):
   assert {tuple(map(float, center)) for center in centers.round(3)} == expected
   assert tiles.get_clim() == (50, 100)
   assert "14 of 24 rows done" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+  ("low", "high", "extend"),
+  [(0.5, 1.0, "neither"), (0.6, 1.0, "min"), (0.5, 0.9, "max"), (0.6, 0.9, "both")],
+)
+def test_the_colour_bar_of_a_simplex_says_that_values_lie_beyond_it(tmp_path, low, high, extend):
+  shown = lambda o: {ACCURACY: (0.5 + o["data.synergy"] / 2, 0)}  # noqa: E731  # 50 to 100 %
+  sweep = sweep_runs.Sweep(write(tmp_path, simplex_rows(), shown), {})
+  plot = {
+    "name": "s", "kind": "simplex", "fields": list(pid_simplex.MIXTURE), "panel": "arm",
+    "metric": ACCURACY, "range": (low, high),
+  }  # fmt: skip
+  figure = sweep_plots.plot_simplex(sweep, plot)
+  (bar,) = (a._colorbar for a in figure.axes if hasattr(a, "_colorbar"))
+  assert bar.extend == extend
+  del plot["range"]
+  figure = sweep_plots.plot_simplex(sweep, plot)
+  (bar,) = (a._colorbar for a in figure.axes if hasattr(a, "_colorbar"))
+  assert (bar.extend, bar.vmin, bar.vmax) == ("neither", 50, 100)
+
+
+@pytest.mark.parametrize(
+  ("metric", "fraction"),
+  [
+    ("test/label/accuracy", True), ("val/mean/macro_accuracy", True), ("test/a/auroc_low", True),
+    ("test/label/synergy/accuracy", True), ("test/shared/mse", False), ("test/f1/r2", False),
+    ("test/accuracy/cross_entropy", False), ("test/label/calibration_error", False),
+    ("test/a/share_of_cost", False), ("seconds", False),
+  ],
+)  # fmt: skip
+def test_only_fractions_are_percentages_whatever_tasks_are_called(metric, fraction):
+  assert units.is_fraction(metric) is fraction
+
+
+def test_the_default_table_has_what_differs_what_selects_the_test_score_n_and_cost(tmp_path):
+  folder = write(tmp_path, Hyper.product([[{"optim.lr": 0.1}], [{"seed": 0}]]), lambda o: {})
+  entry = json.loads((folder / "rows.jsonl").read_text())
+  scores = {"test/shared/mse": 0.04, "test/shared/probe_cost": 1e3, "test/shared/r2": 0.5}
+  scores |= {"test/synergy/macro_accuracy": 0.8, "test/synergy/accuracy": 0.7}
+  scores |= {
+    f"test/synergy/macro_accuracy_{end}": 0.8 + d for end, d in (("low", -0.1), ("high", 0.1))
+  }
+  entry |= {"best": scores, "last": scores, "seconds": 2.5, "stack_seconds": 10.0, "stack": 4}
+  entry |= {"best_value": 0.9, "select_metric": "val/mean/macro_accuracy"}
+  (folder / "rows.jsonl").write_text(json.dumps(entry) + "\n")
+  path = sweeps.write_sweep_report(folder, {})
+  header, _, best, last = cells(path)
+  assert header == [
+    "optim.lr", "checkpoint", "n", "val/mean/macro_accuracy, mean ± std", "s.e.",
+    "test/shared/mse, mean ± std", "s.e.", "test/synergy/macro_accuracy, mean ± std", "s.e.",
+    "seconds, a run's share",
+  ]  # fmt: skip
+  assert best == [
+    "0.1", "best", "1", "90.0 ± n/a", "n/a", "0.04 ± n/a", "n/a",
+    "80.0 ± n/a (95 % 70.0 to 90.0)", "n/a", "2.5",
+  ]  # fmt: skip
+  assert last[3:6] == ["n/a", "n/a", "0.04 ± n/a"]  # what selects is not known of the last step
+  with (folder / "rows.csv").open() as file:
+    (row,) = csv.DictReader(file)
+  assert (row["best/test/shared/probe_cost"], row["best/test/shared/r2"]) == ("1000.0", "0.5")
+  assert (row["seconds"], row["stack_seconds"]) == ("2.5", "10.0")
+
+
+def test_no_cell_of_rows_csv_is_a_formula_and_numbers_stay_numbers(tmp_path):
+  texts = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "a=b"]
+  rows = [{"arm": text, "=field": -0.5, "seed": -i} for i, text in enumerate(texts)]
+  folder = write(tmp_path, rows, lambda o: {"=metric": (-0.25, 0.25)})
+  sweeps.write_sweep_report(folder, {"table": ["arm"]})
+  with (folder / "rows.csv").open(newline="") as file:
+    found = list(csv.DictReader(file))
+  assert [row["arm"] for row in found] == [
+    "'=1+1", "'+1", "'-1", "'@x", "'\t=1", "plain", "a=b"
+  ]  # fmt: skip
+  assert [float(row["seed"]) for row in found] == [-i for i in range(len(texts))]
+  assert {row["'=field"] for row in found} == {"-0.5"}
+  assert {row["best/=metric"] for row in found} == {"-0.25"}
+
+
+def test_a_failure_after_a_row_was_done_stands_beside_its_numbers(tmp_path):
+  folder = write(tmp_path, overrides(), value)
+  row = json.loads((folder / "sweep.json").read_text())["rows"][1]
+  with (folder / "rows.jsonl").open("a") as file:
+    for error in ("rerun diverged", "=disk"):
+      file.write(json.dumps({**row, "time": 99, "status": "failed", "error": error}) + "\n")
+  path = sweeps.write_sweep_report(folder, DESCRIPTION)
+  text = path.read_text()
+  assert "12 of 12 rows done; 2 later tries of done rows failed." in text
+  assert cells(path)[2][3:5] == ["3", "84.0 ± 5.3"]
+  assert "Later tries that failed" in text and "rerun diverged" in text
+  assert "## Failed rows" not in text
+
+
+def test_pooled_rows_are_on_the_data_that_their_fields_say(tmp_path):
+  folder = write(tmp_path, overrides(), value)
+  entries = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+  for entry in entries:  # another strength, another fingerprint: asked for
+    entry["reads"] = {"data": f"data of {entry['overrides']['data.strength']}"}
+
+  def report():
+    (folder / "rows.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return sweeps.write_sweep_report(folder, {"table": ["arm"]})
+
+  assert cells(report())[2][2] == "6"
+  entries[0]["reads"] = {"data": "replaced"}
+  with pytest.raises(ValueError, match=r"fingerprints replaced \(row 0+\), data of 0.0"):
+    report()
+
+
+def test_rows_that_were_trained_alone_are_named(tmp_path):
+  folder = write(tmp_path, overrides(), value)
+  entries = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+  entries[3] |= {"instead_of": "abcabcabcabc"}
+  (folder / "rows.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+  text = sweeps.write_sweep_report(folder, DESCRIPTION).read_text()
+  assert "Trained alone, after a row of their stack had diverged or the stack was lost" in text
+  assert f"than the others: {entries[3]['id']}." in text
+  assert "Code: abc." in text
 
 
 @pytest.mark.parametrize("module", [spurious_xor, pid_point, pid_simplex])

@@ -215,7 +215,7 @@ def test_the_report_has_every_task_and_cost_in_its_table(tmp_path):
     "method.num_views", "checkpoint", "n", "shape (%), mean ± std", "s.e.",
     "synergy (%), mean ± std", "s.e.", "time a step (ms)", "temporary memory of a step (MiB)",
   ]  # fmt: skip
-  assert cells[4][:4] == ["2", "best", "1", "50.0 ± n/a"]
+  assert cells[4][:4] == ["2", "best", "1", "50.0 ± n/a (95 % 40.0 to 55.0)"]
   assert cells[4][-2:] == ["4", "2"]
   assert all((tmp_path / f"{name}.png").exists() for name in ("num_views", "num_views_last"))
   assert "(1 in one program)" in path.read_text()

@@ -43,7 +43,7 @@ def draw_chance(sweep: Sweep, axes, metrics) -> None:
       tasks.setdefault(level, []).append(metric.split("/")[1])
   for i, (level, names) in enumerate(sorted(tasks.items())):
     alone = len(tasks) == 1
-    label = f"chance {sweep.text(level)}" + ("" if alone else f": {', '.join(names)}")
+    label = f"chance {sweep.text(level, metrics[0])}" + ("" if alone else f": {', '.join(names)}")
     gap = 1 + 3 * i
     axes.axhline(level, color="gray", linestyle=(0, (1, gap)), linewidth=1, label=label)
 
@@ -88,7 +88,7 @@ def plot_ablation(sweep: Sweep, plot: Mapping[str, Any], title: str) -> Figure |
     )  # fmt: skip
   if plot.get("chance") == "measured":
     draw_chance(sweep, accuracy, plot["metrics"])
-  accuracy.set_ylabel("%" if sweep.scale == 100 else "")
+  accuracy.set_ylabel(sweep.unit(plot["metrics"]))
   for axes, (cost, own) in zip(others, measured.items(), strict=True):
     x = sorted(key[0] for key in own)
     axes.plot(x, [own[v,].mean for v in x], color="black", marker="o", markersize=4)

@@ -82,8 +82,9 @@ def _draw_chance(sweep: Sweep, axes, plot: Mapping[str, Any]) -> None:
   if plot.get("chance") == "measured":
     draw_chance(sweep, axes, plot.get("metrics") or [plot["metric"]])
   elif "chance" in plot:
-    level = sweep.scale * plot["chance"]
-    label = f"chance {sweep.text(level)}"
+    metric = (plot.get("metrics") or [plot["metric"]])[0]
+    level = sweep.factor(metric) * plot["chance"]
+    label = f"chance {sweep.text(level, metric)}"
     axes.axhline(level, color="gray", linestyle=(0, (1, 1)), linewidth=1, label=label)
 
 
@@ -99,7 +100,7 @@ def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
     return None
   names = list(dict.fromkeys(key for _, key in cells))
   figure = _figure(sweep, plot, figsize=(max(7, 2.5 + 1.0 * len(names)), 4.5))
-  axes = figure.add_subplot(ylabel="%" if sweep.scale == 100 else "")
+  axes = figure.add_subplot(ylabel=sweep.unit(metrics))
   width = 0.8 / len(metrics)
   label, drawn = "reference", []
   for i, metric in enumerate(metrics):
@@ -118,7 +119,9 @@ def plot_bars(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
     )  # fmt: skip
     for x, s in zip(place, found, strict=True):
       if s.n:
-        axes.text(x, 1, sweep.text(s.mean), ha="center", va="bottom", fontsize=7, color="white")
+        axes.text(
+          x, 1, sweep.text(s.mean, metric), ha="center", va="bottom", fontsize=7, color="white"
+        )
     for x, name in zip(place, names, strict=True):
       value = sweep.reference({field: name}, metric, which)
       if value is not None:
@@ -155,7 +158,9 @@ def plot_simplex(sweep: Sweep, plot: Mapping[str, Any]) -> Figure | None:
   panels = figure.subplots(lines, columns, squeeze=False).ravel()
   means = [found.mean for found in cells.values()]
   low, high = (
-    (sweep.scale * v for v in plot["range"]) if "range" in plot else (min(means), max(means))
+    (sweep.factor(metric) * v for v in plot["range"])
+    if "range" in plot
+    else (min(means), max(means))
   )
   angles = np.pi / 6 + np.arange(6) * np.pi / 3
   hexagon = step / math.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -3,13 +3,14 @@
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
+from synjax.report.units import is_fraction
 from synjax.sweep_journal import read_journal
 
 KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
@@ -23,13 +24,14 @@ OPTIONAL_KEYS = (
   *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
 )
 TASK = "<task>"  # in the name of a metric: every task that has a chance level
-# What a training step costs, of all runs that were trained together: label and factor.
-FRACTIONS = ("accuracy", "auroc", "f1", "share")  # words in the names of metrics in [0, 1]
+# What runs cost: label and factor. A step's time and memory are of all that were trained together.
 COSTS = {
+  "seconds": ("seconds, a run's share", 1),
   "seconds_per_step": ("time a step (ms)", 1e3),
   "program_bytes": ("temporary memory of a step (MiB)", 2.0**-20),
 }
 SEED_FIELDS = ("seed", "num_seeds")
+DATA_FIELDS = ("data", "protocol", "config")  # overrides, or sections, that decide the data
 
 
 class Score(NamedTuple):
@@ -56,6 +58,8 @@ class Sweep:
     declared: the overrides of every row, by id.
     entries: the latest journal entry of every declared row that has one, in the order declared.
     done: the entries that are done.
+    notes: of rows that are done, the failed entries after that.
+    selected: the metric that picked the "best" step of every row, "val/..."; None: more than one.
     description: see `synjax.report.sweeps`; "<task>" is replaced by every task.
     tasks: task -> chance level, of every task that was scored.
     scale: what metrics that are fractions are multiplied with.
@@ -74,6 +78,10 @@ class Sweep:
     self.entries = [entries[name] for name in self.declared if name in entries]
     self.others = len(entries) - len(self.entries)
     self.done = [entry for entry in self.entries if entry["status"] == "done"]
+    self.notes = [note for entry in self.done for note in entry.get("failures", ())]
+    rules = {entry.get("select_metric", "") for entry in self.done}
+    rule = rules.pop().removeprefix("-") if len(rules) == 1 else ""
+    self.selected = rule if rule.startswith("val/") else None
     self.tasks = {
       task: level for entry in self.done for task, level in entry.get("chance", {}).items()
     }
@@ -86,9 +94,10 @@ class Sweep:
     """Says how many rows are done."""
     failed = len(self.entries) - len(self.done)
     text = f"{len(self.done)} of {len(self.declared)} rows done"
-    return text + (f", {failed} failed" if failed else "")
+    text += f", {failed} failed" if failed else ""
+    return text + (f"; {len(self.notes)} later tries of done rows failed" if self.notes else "")
 
-  def text(self, value: float | None, digits: int = 1, metric: str = "accuracy") -> str:
+  def text(self, value: float | None, metric: str, digits: int = 1) -> str:
     """Formats a value of a metric: in %, `digits` behind the point, else four significant digits."""
     if value is None or math.isnan(value):
       return NOT_AVAILABLE
@@ -96,7 +105,11 @@ class Sweep:
 
   def factor(self, metric: str) -> float:
     """Returns `scale` for metrics that are fractions, 1 for costs, errors and nats."""
-    return self.scale if any(word in metric for word in FRACTIONS) else 1
+    return self.scale if is_fraction(metric) else 1
+
+  def unit(self, metrics: Iterable[str]) -> str:
+    """Returns the unit of an axis that metrics share: "%", or "" where not all are shown in it."""
+    return "%" if all(self.factor(metric) == 100 for metric in metrics) else ""
 
   def label(self, metric: str) -> str:
     """Returns the name of a metric for people."""
@@ -112,6 +125,9 @@ class Sweep:
     """Returns a metric times `scale`, or a cost in the unit of its label; None: not measured."""
     if metric in COSTS:
       value, factor = entry.get(metric), COSTS[metric][1]
+    elif metric == self.selected and metric not in entry[which]:  # known of the selected step alone
+      value = entry.get("best_value") if which == "best" else None
+      factor = self.factor(metric)
     else:
       value, factor = entry[which].get(metric), self.factor(metric)
     return None if value is None else factor * value
@@ -165,7 +181,7 @@ class Sweep:
           ' its value with "where"'
         )
     for entries in averaged.values():
-      _require_alike(entries, same_data=not pool)
+      _require_alike(entries)
     return {key: score(found) for key, found in values.items()}
 
   def intervals(
@@ -202,8 +218,11 @@ class Sweep:
     return None
 
 
-def _require_alike(entries: Sequence[Mapping[str, Any]], *, same_data: bool) -> None:
-  """Refuses an average over rows of two code versions, or of two states of the data, and names them."""
+def _require_alike(entries: Sequence[Mapping[str, Any]]) -> None:
+  """Refuses an average over rows of two code versions, or of two states of the data, and names them.
+
+  Rows whose overrides of the data differ, which a table may pool, are on other data.
+  """
   by_code: dict[str, list[Mapping[str, Any]]] = {}
   for entry in entries:
     by_code.setdefault(entry.get("sources", entry.get("code", "unknown")), []).append(entry)
@@ -216,8 +235,14 @@ def _require_alike(entries: Sequence[Mapping[str, Any]], *, same_data: bool) -> 
       f"report of the sweep: expected rows of one code version in an average, found {found}. Train the"
       " old ones again with --only=outdated, or use another --workdir"
     )
-  data = {entry.get("reads", {}).get("data"): entry["id"] for entry in entries}
-  if same_data and len(data) > 1:
+  states: dict[str, dict[str | None, str]] = {}
+  for entry in entries:
+    chosen = {k: v for k, v in entry["overrides"].items() if k.split(".")[0] in DATA_FIELDS}
+    known = states.setdefault(json.dumps(chosen, sort_keys=True), {})
+    known[entry.get("reads", {}).get("data")] = entry["id"]
+  for data in states.values():
+    if len(data) == 1:
+      continue
     found = ", ".join(f"{fingerprint} (row {name})" for fingerprint, name in data.items())
     raise ValueError(
       "report of the sweep: expected rows on the same data in an average, found the fingerprints"

@@ -4,7 +4,7 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
 
     {"title": "Spurious XOR",
      "metrics": {"test/accuracy": "accuracy (%)"},    # metric -> label; the table's columns
-     "percent": True,                                 # metrics are fractions, shown in %; default
+     "percent": True,                                 # show those that are fractions in %; default
      "table": ["arm", "data.strength"],               # fields of a table row, runs that differ in others
                                                       # are averaged; default: all but the seed
      "reference": [{"where": {"arm": "oracle"}, "values": {"test/accuracy": 0.99}, "source": "...",
@@ -20,11 +20,12 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
 Every plot also takes "which" ("best", the default, or "last"), "where" (field -> value: only these
 runs), "xlabel" and "title". "<task>" in the metrics of the table, of bars and of ablations stands for
 every task that was scored; "chance": "measured" draws the chance levels of these tasks. "costs" (time
-and memory of a step, `sweep_runs.COSTS`) are columns of the table and panels of an ablation.
+of a run, time and memory of a step, `sweep_runs.COSTS`) are columns of the table and panels of an
+ablation.
 """
 
+import collections
 import csv
-import functools
 import io
 import json
 import math
@@ -35,7 +36,7 @@ from typing import Any
 
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
-from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Sweep, field_of, score
+from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Score, Sweep, field_of, score
 from synjax.report.tables import NOT_AVAILABLE, format_table
 from synjax.sweep import Row, group_id
 from synjax.sweep_file import describe
@@ -48,7 +49,7 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
 
   Args:
     folder: of the sweep.
-    description: see this module; {}: all metrics, no plots.
+    description: see this module; {}: the metric that selects and the test scores, no plots.
 
   Returns:
     Path of table.md.
@@ -62,7 +63,8 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
   sections = [f"# {description.get('title', 'Sweep')}", f"{sweep.state}."]
   if sweep.others:
     sections.append(
-      f"Left out: {sweep.others} rows in this folder that the sweep file no longer has."
+      f"Left out: {sweep.others} rows in this folder that today's sweep file, config and data no longer"
+      " give."
     )
   if sweep.done:
     sections.append(_table(sweep))
@@ -76,12 +78,7 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
     figure.savefig(temporary, format="png")
     os.replace(temporary, folder / name)
     sections.append(f"![{title_of(sweep, plot)}]({name})")
-  failed = [entry for entry in sweep.entries if entry["status"] == "failed"]
-  if failed:
-    lines = [
-      [e["id"], _overrides_text(e["overrides"]), " ".join(e["error"].split())] for e in failed
-    ]
-    sections += ["## Failed rows", format_table(["id", "overrides", "error"], lines)]
+  sections += _failures(sweep)
   write_atomically(folder / "table.md", "\n\n".join(sections) + "\n")
   return folder / "table.md"
 
@@ -90,22 +87,46 @@ def _overrides_text(overrides: Mapping[str, Any]) -> str:
   return ", ".join(f"{name}={value}" for name, value in overrides.items())
 
 
+def _failures(sweep: Sweep) -> list[str]:
+  """Returns the sections on rows that failed, and on rows that are done and failed when tried again."""
+  failed = [entry for entry in sweep.entries if entry["status"] == "failed"]
+  sections = []
+  for title, entries in (
+    ("## Failed rows", failed),
+    ("## Later tries that failed, of rows that are done and stay so", sweep.notes),
+  ):
+    lines = [
+      [e["id"], _overrides_text(e.get("overrides", {})), " ".join(e["error"].split())]
+      for e in entries
+    ]
+    sections += [title, format_table(["id", "overrides", "error"], lines)] if lines else []
+  return sections
+
+
 def _csv(sweep: Sweep) -> str:
   """Returns one line a declared row: overrides, status, and every metric as measured."""
   names = list(dict.fromkeys(name for row in sweep.declared.values() for name in row))
-  times = ("seconds", "stack_seconds", "stack", *COSTS)
-  facts = (*times, "group", "code", "best_step", "best_value", "error")
+  times = ("seconds", "stack_seconds", "stack", *(cost for cost in COSTS if cost != "seconds"))
+  facts = (*times, "group", "instead_of", "code", "selection", "best_step", "best_value", "error")
   metrics = [(which, name) for which in CHECKPOINTS for name in sweep.metrics()]
   entries = {entry["id"]: entry for entry in sweep.entries}
-  file = io.StringIO()
-  writer = csv.writer(file, lineterminator="\n")
-  writer.writerow(["id", "status", *names, *facts, *(f"{w}/{name}" for w, name in metrics)])
+  lines = [["id", "status", *names, *facts, *(f"{w}/{name}" for w, name in metrics)]]
   for key, overrides in sweep.declared.items():
-    entry = entries.get(key, {"status": "missing"})
+    entry = entries.get(key, MISSING)
     cells = [*(overrides.get(name, "") for name in names), *(entry.get(f, "") for f in facts)]
     measured = [entry.get(which, {}).get(name, "") for which, name in metrics]
-    writer.writerow([key, entry["status"], *cells, *measured])
+    lines.append([key, entry["status"], *cells, *measured])
+  file = io.StringIO()
+  csv.writer(file, lineterminator="\n").writerows([map(_inert, line) for line in lines])
   return file.getvalue()
+
+
+def _inert(cell: Any) -> Any:
+  """Returns a cell that no spreadsheet takes for a formula: texts that look like one get a "'"."""
+  if cell is None or isinstance(cell, int | float):
+    return cell
+  text = str(cell)
+  return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _table_fields(sweep: Sweep) -> list[str]:
@@ -125,19 +146,23 @@ def _table_fields(sweep: Sweep) -> list[str]:
 
 
 def _scores(sweep: Sweep) -> list[str]:
-  """Returns what a table shows by default: what selects, and the test score of each task.
+  """Returns what a table shows by default: what selects, and the main test score of each task.
 
   All other metrics are in rows.csv.
   """
-  selects = {entry["config"].get("select_metric", "").lstrip("-") for entry in sweep.done}
-  main = ("macro_accuracy", "accuracy", "mse")
-  tasks = dict.fromkeys(n.split("/")[1] for n in sweep.metrics() if n.count("/") == 2)
-  tests = [[f"test/{task}/{name}" for name in main] for task in tasks]
-  shown = [next((n for n in names if n in sweep.metrics()), None) for names in tests]
-  found = [name for name in [*sorted(selects), *shown] if name in sweep.metrics()]
-  return list(dict.fromkeys(found)) or [
-    name for name in sweep.metrics() if not name.endswith(("_low", "_high"))
-  ]
+  known, selected = sweep.metrics(), sweep.selected
+  kinds = [selected.rsplit("/", 1)[1]] if selected else []
+  kinds += ["macro_accuracy", "accuracy", "mse"]
+  tasks = dict.fromkeys(
+    n.split("/")[1] for n in known if n.startswith("test/") and n.count("/") == 2
+  )
+  wanted = [selected.replace("val/", "test/", 1)] if selected else []
+  for task in tasks:
+    found = [f"test/{task}/{kind}" for kind in kinds if f"test/{task}/{kind}" in known]
+    wanted += found[:1]
+  tests = [name for name in dict.fromkeys(wanted) if name in known]
+  tests = tests or [name for name in known if not name.endswith(("_low", "_high"))]
+  return [selected, *tests] if selected else tests
 
 
 def _table(sweep: Sweep) -> str:
@@ -161,10 +186,14 @@ def _table(sweep: Sweep) -> str:
     for metric in metrics
     for which in CHECKPOINTS
   }
-  costs = {
-    cost: sweep.cells(fields, cost, "last", pool=pool)
-    for cost in sweep.description.get("costs", ())
+  ends = {
+    (metric, which, end): sweep.cells(fields, f"{metric}_{end}", which, pool=pool)
+    for metric in metrics
+    for which in CHECKPOINTS
+    for end in ("low", "high")
   }
+  wanted = sweep.description.get("costs", () if "metrics" in sweep.description else ("seconds",))
+  costs = {cost: sweep.cells(fields, cost, "last", pool=pool) for cost in wanted}
   shown = {metric for (_, metric, _), value in known.items() if value is not None}
   header = [*fields, "checkpoint", "n"]
   for metric in metrics:
@@ -179,9 +208,9 @@ def _table(sweep: Sweep) -> str:
       line = [*map(_cell, key), which, f"{runs} of {total}" if total not in (None, runs) else runs]
       for metric, s in zip(metrics, found, strict=True):
         value = known[key, metric, which]
-        text = functools.partial(sweep.text, metric=metric)
-        line += [f"{text(s.mean)} ± {text(s.std)}", text(s.error, 2)]
-        line += ["-" if value is None else text(value)] if metric in shown else []
+        interval = [ends[metric, which, end].get(key, score([])).mean for end in ("low", "high")]
+        line += _score_cells(sweep, metric, s, interval)
+        line += ["-" if value is None else sweep.text(value, metric)] if metric in shown else []
       lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = [
     "Mean, standard deviation (ddof 1) and standard error over the n runs of a row"
@@ -189,8 +218,11 @@ def _table(sweep: Sweep) -> str:
       " (seeds, and all values of fields that are not columns)." if pool else ", which are seeds."
     ),
     '"best": the step selected on validation data; "last": the last step.',
+    *_provenance(sweep),
   ]
-  if costs:
+  if "seconds" in costs:
+    notes.append("Seconds: a run's share of its stack's, compilation and evaluation included.")
+  if {"seconds_per_step", "program_bytes"} & set(costs):
     stacks = sorted({entry.get("stack", 1) for entry in sweep.done})
     together = f"{stacks[0]}" if len(stacks) == 1 else f"{stacks[0]} to {stacks[-1]}"
     notes.append(
@@ -201,6 +233,45 @@ def _table(sweep: Sweep) -> str:
   sources = dict.fromkeys(r["source"] for r in sweep.description.get("reference", ()))
   notes += [f"Reference: {source}." for source in sources]
   return " ".join(notes) + "\n\n" + format_table(header, lines)
+
+
+def _score_cells(sweep: Sweep, metric: str, found: Score, interval: Sequence[float]) -> list[str]:
+  """Returns mean and spread of a metric, of one run its 95 % interval over test examples, and the s.e."""
+  if not found.n:
+    return [NOT_AVAILABLE, NOT_AVAILABLE]
+  cell = f"{sweep.text(found.mean, metric)} ± {sweep.text(found.std, metric)}"
+  if found.n == 1 and not any(map(math.isnan, interval)):
+    low, high = (sweep.text(value, metric) for value in interval)
+    cell += f" (95 % {low} to {high})"
+  return [cell, sweep.text(found.error, metric, 2)]
+
+
+def _provenance(sweep: Sweep) -> list[str]:
+  """Says by which code, rule and packages the rows came to be, and which were trained otherwise."""
+  notes = []
+  for what, name in (("Code", "code"), ("Selection", "selection"), ("Hardware", "hardware")):
+    counts = collections.Counter(entry[name] for entry in sweep.done if name in entry)
+    notes += [f"{what}: {_counted(counts)}."] if counts else []
+  packages = {name for entry in sweep.done for name in entry.get("versions", {})}
+  for name in sorted(packages):
+    counts = collections.Counter(e["versions"][name] for e in sweep.done if "versions" in e)
+    notes += [f"Versions of {name}: {_counted(counts)}."] if len(counts) > 1 else []
+  stand_ins = {entry["data"]["why"] for entry in sweep.done if entry.get("data", {}).get("why")}
+  notes += [f"NOT the published data: {why}." for why in sorted(stand_ins)]
+  alone = [entry["id"] for entry in sweep.done if "instead_of" in entry]
+  if alone:
+    notes.append(
+      f"Trained alone, after a row of their stack had diverged or the stack was lost, and so by another"
+      f" program than the others: {', '.join(alone)}."
+    )
+  return notes
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+  """Lists values; how often, where there are several."""
+  if len(counts) == 1:
+    return next(iter(counts))
+  return ", ".join(f"{value} ({count} rows)" for value, count in counts.items())
 
 
 def _cost(value: float) -> str:
