@@ -8,6 +8,7 @@ rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only make
 
 from absl import flags
 
+from configs import defaults
 from launch import app, config_flag
 from synjax import sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
 from synjax.report import sweeps
@@ -56,7 +57,7 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
     return 0
   journal = sweep_journal.Journal(_WORKDIR.value, index, count)
   with journal.hold():
-    journal.declare(rows)
+    journal.declare(rows, defaults.of)
     end = sweep_run.run(
       groups,
       journal,

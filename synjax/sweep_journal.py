@@ -4,13 +4,13 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from synjax import stopping
 from synjax.results import read_scores
-from synjax.sweep import Row, group_id
-from synjax.workdir import lock
+from synjax.sweep import Row, group_id, row_id
+from synjax.workdir import identity, lock
 from synjax.workdir.files import read_json_lines, resolve, to_json, write_atomically
 
 MISSING = {"status": "missing"}
@@ -19,8 +19,22 @@ MISSING = {"status": "missing"}
 def read_entries(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   """Reads every line that the processes of a sweep wrote, oldest first.
 
-  A damaged line is skipped with a warning; scores that do not exist are NaN.
+  A damaged line is skipped with a warning; scores that do not exist are NaN; a row has today's id also
+  where an older version wrote it, see `Journal.declare`.
   """
+  known_as = {
+    former: row["id"] for row in read_declared(folder) for former in row.get("former_ids", ())
+  }
+  return [entry | {"id": known_as.get(entry["id"], entry["id"])} for entry in _read_lines(folder)]
+
+
+def read_declared(folder: str | pathlib.Path) -> list[dict[str, Any]]:
+  """Reads sweep.json: "id" and "overrides" of all rows, and "former_ids"; [] before the first start."""
+  path = pathlib.Path(folder) / "sweep.json"
+  return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def _read_lines(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   entries = [
     read_scores(entry)
     for path in sorted(pathlib.Path(folder).glob("rows*.jsonl"))
@@ -45,6 +59,31 @@ def read_journal(folder: str | pathlib.Path) -> dict[str, dict[str, Any]]:
   return found
 
 
+def _former_ids(rows: Sequence[Row], entries, defaults) -> dict[str, list[str]]:
+  """Returns row id -> other ids under which it stands in the journal, see `Journal.declare`."""
+  known = {row.id for row in rows}
+  shapes = {frozenset(_fields(row.config)): row.config for row in rows}
+  former: dict[str, list[str]] = {}
+  for entry in {entry["id"]: entry for entry in entries if "config" in entry}.values():
+    own = _fields(entry["config"])
+    for fields, wanted in shapes.items():
+      if entry["id"] not in known and own < fields:
+        filled = identity.fill(entry["config"], defaults(entry["config"]), wanted)
+        name = row_id(filled, entry.get("reads", {}))
+        if name in known:
+          former.setdefault(name, []).append(entry["id"])
+  return former
+
+
+def _fields(config: Mapping[str, Any], prefix: str = "") -> set[str]:
+  """Returns the dotted names of the fields of a nested dict."""
+  parts = [
+    _fields(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}"}
+    for name, value in config.items()
+  ]
+  return set().union(*parts)
+
+
 class Journal:
   """The finished and failed rows of a sweep on disk; one file a process, lines are only added."""
 
@@ -58,10 +97,23 @@ class Journal:
     """Keeps other processes off this shard while it lasts; `lock.InUse` when one is there already."""
     return lock.hold(self.folder / f".{self._path.stem}.lock", "a sweep")
 
-  def declare(self, rows: Sequence[Row]) -> None:
-    """Writes sweep.json: which rows, of all shards, the sweep has. Reports count against it."""
+  def declare(
+    self,
+    rows: Sequence[Row],
+    defaults: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+  ) -> None:
+    """Writes sweep.json: which rows, of all shards, the sweep has. Reports count against it.
+
+    Args:
+      rows: of the sweep.
+      defaults: from a journaled config to what fields that it lacks are, nested. An entry of an older
+        version, whose config lacks fields that a row has at their defaults, is an entry of that row.
+    """
+    former = _former_ids(rows, _read_lines(self.folder), defaults) if defaults else {}
     content = [
-      {"id": row.id, "overrides": dict(row.overrides), "reads": dict(row.reads)} for row in rows
+      {"id": row.id, "overrides": dict(row.overrides), "reads": dict(row.reads)}
+      | ({"former_ids": former[row.id]} if row.id in former else {})
+      for row in rows
     ]
     write_atomically(self.folder / "sweep.json", to_json({"rows": content}, indent=1))
 
@@ -69,23 +121,23 @@ class Journal:
     """Returns how every row of all shards stands, see `read_journal`."""
     return read_journal(self.folder)
 
-  def stacked_trials(self, row: Row, group: str) -> list[dict[str, Any]] | None:
-    """Returns the trials that a row was trained together with, its own too, in their order.
+  def stacked_trials(self, group: str) -> list[dict[str, Any]] | None:
+    """Returns the trials that were trained together in a group, in their order.
 
     Args:
-      row: of this sweep.
-      group: of one of its entries.
+      group: of an entry.
 
     Returns:
       The trials; None when the journal does not have all of them any more.
     """
-    trials = {
-      entry["position"]: entry["trial"]
-      for entry in read_entries(self.folder)
+    entries = {
+      entry["position"]: entry
+      for entry in _read_lines(self.folder)
       if entry.get("group") == group and "position" in entry
     }
-    ordered = [trials[position] for position in sorted(trials)]
-    return ordered if group_id(row.program, ordered) == group else None
+    ordered = [entries[position]["trial"] for position in sorted(entries)]
+    programs = {entry["program"] for entry in entries.values()}
+    return ordered if any(group_id(name, ordered) == group for name in programs) else None
 
   def append(self, entries: Iterable[Mapping[str, Any]]) -> None:
     """Adds lines and waits until they are on disk."""

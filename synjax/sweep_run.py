@@ -181,7 +181,7 @@ def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]
   stacks: dict[str, Stack] = {}
   for name in done:
     row, entry = rows[name], entries[name]
-    trials = journal.stacked_trials(row, entry["group"])
+    trials = journal.stacked_trials(entry["group"])
     if trials is None:
       logger.warning(
         "row %s: the journal has lost a part of the stack that it was trained in, of %d rows: it is"
@@ -191,7 +191,7 @@ def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]
       )
       stacks[name] = _stack([row], rerun=True, **_was_in(entry))
       continue
-    kept = {k: entry[k] for k in ("instead_of",) if k in entry}
+    kept = {k: entry[k] for k in ("instead_of", "group", "program") if k in entry}
     stack = stacks.setdefault(entry["group"], Stack({}, trials, {"rerun": True, **kept}))
     stack.rows[trials.index(row.trial)] = row
   undone = [[row for row in same if row.id in ids and row.id not in done] for same in groups]

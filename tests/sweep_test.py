@@ -16,7 +16,7 @@ from ml_collections.config_dict import placeholder
 
 from synjax import stopping, sweep, sweep_file, sweep_journal, sweep_run
 from synjax.report import sweeps
-from synjax.workdir import lock
+from synjax.workdir import code_version, lock
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRACED = {"optim.lr", "data.strength", "method.penalty"}
@@ -529,6 +529,97 @@ def test_a_sweep_file_is_loaded_with_its_argument(tmp_path):
     sweep_file.load(str(path))
   with pytest.raises(ValueError, match="expected a Python file"):
     sweep_file.load(str(tmp_path / "none.py"))
+
+
+def test_a_field_that_is_new_and_at_its_default_makes_no_other_row(tmp_path):
+  defaults = lambda config: {"optim": {"clip": None}, "method": {"gate": 0.5}}  # noqa: E731
+
+  def newer(argument=None, clip=None, gate=0.5):
+    config = make_config(argument)
+    config.optim.clip = placeholder(int) if clip is None else clip
+    if config.method.name == "synib":
+      config.method.gate = gate
+    return config
+
+  def expand_newer(**fields):
+    make = lambda argument: newer(argument, **fields)  # noqa: E731
+    return sweep.expand(make, strengths(), traced=lambda config: {*TRACED, "method.gate"})
+
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(sweep.group(expand(strengths())), journal, Trainer())
+  for fields, done in (({}, 18), ({"gate": 0.25}, 9), ({"clip": 3}, 0)):
+    rows = expand_newer(**fields)
+    assert not {row.id for row in rows} & {row.id for row in expand(strengths())}
+    journal.declare(rows, defaults)
+    assert len({row.id for row in rows} & set(journal.read())) == done
+    assert f"{done} of 18 rows done" in sweeps.write_sweep_report(tmp_path, {}).read_text()
+    nothing = Trainer()
+    sweep_run.run(sweep.group(rows), journal, nothing, only="failed")
+    assert not nothing.calls
+  # A row of the older version is run again in its stack, twice too.
+  rows = expand_newer()
+  journal.declare(rows, defaults)
+  for _ in range(2):
+    train = Trainer()
+    sweep_run.run(sweep.group(rows), journal, train, rerun_ids=[rows[0].id])
+    assert [len(trials) for *_, trials in train.calls] == [9]
+  journal.declare(rows)
+  assert not {row.id for row in rows[1:]} & set(journal.read())
+
+
+def test_rows_retried_alone_are_journaled_as_such_and_run_again_alone(tmp_path):
+  rows = expand(strengths(arms=["supervised"]))
+  groups, journal = sweep.group(rows), sweep_journal.Journal(tmp_path)
+  bad = lambda config, trial: trial["data.strength"] == 1 and trial["seed"] == 1  # noqa: E731
+  sweep_run.run(groups, journal, Trainer(bad=bad))
+  stack = journal.read()[rows[0].id]["group"]
+  sweep_run.run(groups, journal, Trainer(bad=bad))
+  sweep_run.run(groups, journal, Trainer(bad=bad))  # the bad one, once more
+  entries = journal.read()
+  assert {entries[row.id]["instead_of"] for row in rows} == {stack}
+  assert {entries[row.id]["stack"] for row in rows} == {1}
+  train = Trainer()
+  sweep_run.run(groups, journal, train, rerun_ids=[rows[0].id])
+  assert [trials for *_, trials in train.calls] == [[dict(rows[0].trial)]]
+  assert journal.read()[rows[0].id]["instead_of"] == stack
+
+
+def test_a_stack_that_the_journal_has_lost_is_said_and_journaled(tmp_path, caplog):
+  rows = expand(strengths(arms=["supervised"]))
+  groups, journal = sweep.group(rows), sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups, journal, Trainer())
+  path = tmp_path / "rows.jsonl"
+  path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+  train = Trainer()
+  with caplog.at_level("WARNING", "synjax"):
+    sweep_run.run(groups, journal, train, rerun_ids=[rows[0].id])
+  assert [len(trials) for *_, trials in train.calls] == [1]
+  assert "lost a part of the stack" in caplog.text
+  entry = journal.read()[rows[0].id]
+  assert (entry["rerun"], entry["stack"], len(entry["instead_of"])) == (True, 1, 12)
+
+
+def test_rows_of_other_code_stay_done_and_are_trained_again_when_asked(tmp_path, monkeypatch):
+  groups, journal = sweep.group(expand(strengths())), sweep_journal.Journal(tmp_path)
+  sweep_run.run(groups[:1], journal, Trainer())
+  monkeypatch.setattr(code_version, "sources", lambda: "of today")
+  sweep_run.run(groups, journal, Trainer())
+  assert {entry["sources"] for entry in journal.read().values()} > {"of today"}
+  train = Trainer()
+  sweep_run.run(groups, journal, train, only="outdated")
+  assert [len(trials) for *_, trials in train.calls] == [9]
+  assert {entry["sources"] for entry in journal.read().values()} == {"of today"}
+
+
+def test_what_other_code_has_begun_is_not_gone_on_with(tmp_path, monkeypatch):
+  groups, journal = sweep.group(expand(strengths())), sweep_journal.Journal(tmp_path)
+  killed, train = Trainer({1: KeyboardInterrupt()}), Trainer()
+  with pytest.raises(KeyboardInterrupt):
+    sweep_run.run(groups, journal, killed)
+  monkeypatch.setattr(code_version, "sources", lambda: "of today")
+  sweep_run.run(groups, journal, train)
+  assert killed.calls[0][2] == train.calls[0][2] and killed.calls[0][1] != train.calls[0][1]
+  assert not list((tmp_path / "groups").iterdir())  # nor is it left behind
 
 
 @pytest.mark.parametrize(

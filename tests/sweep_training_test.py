@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from configs.sweeps import pid_point, pid_simplex, spurious_xor
-from synjax import sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
+from synjax import data, sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
 from synjax.report import sweeps
 
 TINY = {
@@ -75,6 +76,62 @@ def test_at_strength_1_vanilla_falls_for_the_shortcut_and_the_oracle_does_not(tm
       assert accuracy <= 0.55
     else:
       assert accuracy >= 0.99
+
+
+def test_a_rerun_gives_the_same_numbers_bit_for_bit_inside_its_stack(tmp_path, caplog):
+  points = sweep_file.Hyper.sweep("data.strength", (0.25, 0.5, 1.0))
+  rows = expand(sweep_file.Hyper.product([spurious_xor.ARMS[1:2], points, [{"seed": 3}]]))
+  assert run(rows, tmp_path).failed == 0
+  journal = sweep_journal.Journal(tmp_path)
+  before = journal.read()
+  with caplog.at_level("INFO", "synjax"):
+    again = [rows[1].id, rows[2].id]
+    sweep_run.run(sweep.group(rows), journal, train.train_and_evaluate, rerun_ids=again)
+  after = journal.read()
+  for row in rows:
+    for which in ("best", "last"):  # as texts: NaN is equal
+      assert json.dumps(after[row.id][which]) == json.dumps(before[row.id][which])
+  assert [after[row.id]["time"] > before[row.id]["time"] for row in rows] == [False, True, True]
+  assert caplog.text.count("the same numbers again") == 2
+  assert {entry["group"] for entry in after.values()} == {before[rows[0].id]["group"]}
+
+
+SIZES = {"batch_size": 8, "eval_batch_size": 12, "num_devices": 1}
+
+
+def write_arrays(folder, seed):
+  rng = np.random.default_rng(seed)
+  folder.mkdir()
+  for split, count in {"train": 24, "validation": 12, "test": 12}.items():
+    label = np.arange(count) % 2
+    values = {name: rng.normal(size=(count, 3)) for name in ("a", "b")}
+    np.savez(folder / f"{split}.npz", **values, label=label)
+  return folder
+
+
+def test_data_that_move_are_the_same_rows_and_data_that_change_are_others(tmp_path, monkeypatch):
+  loads = []
+  load = data.load
+  monkeypatch.setattr(data, "load", lambda config: loads.append(config) or load(config))
+
+  def ids(folder):
+    make_config = sweep_file.config_maker(f"configs/arrays.py:supervised,{folder}", SIZES)
+    overrides = sweep_file.Hyper.sweep("optim.lr", [k / 1000 for k in range(1, 9)])
+    return [
+      (row.id, row.program)
+      for row in sweep.expand(
+        make_config, overrides, traced=train.traced_fields, inspect=sweep_inputs.Inputs()
+      )
+    ]
+
+  first = write_arrays(tmp_path / "first", 0)
+  before = ids(first)
+  assert len(loads) == 1  # of 8 rows that read the same
+  moved = first.rename(tmp_path / "moved")
+  assert ids(moved) == before
+  replaced = write_arrays(first, 1)  # at the old place
+  assert not set(ids(replaced)) & set(before)
+  assert len({program for _, program in ids(replaced)} | {p for _, p in before}) == 2
 
 
 @pytest.mark.parametrize(

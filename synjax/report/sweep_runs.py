@@ -11,7 +11,7 @@ import numpy as np
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
 from synjax.report.units import is_fraction
-from synjax.sweep_journal import read_journal
+from synjax.sweep_journal import read_declared, read_journal
 
 KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
 PLOT_KEYS = {
@@ -67,12 +67,14 @@ class Sweep:
 
   def __init__(self, folder: pathlib.Path, description: Mapping[str, Any]):
     """Reads the folder and checks the description against it."""
-    path = folder / "sweep.json"
-    if not path.exists():
-      raise ValueError(f"{path}: expected the rows of a sweep, found no file; start launch.sweep")
+    declared = read_declared(folder)
+    if not declared:
+      raise ValueError(
+        f"{folder / 'sweep.json'}: expected the rows of a sweep, found none; start launch.sweep"
+      )
     self.declared = {
       row["id"]: {name: _hashable(value) for name, value in row["overrides"].items()}
-      for row in json.loads(path.read_text())["rows"]
+      for row in declared
     }
     entries = read_journal(folder)
     self.entries = [entries[name] for name in self.declared if name in entries]
