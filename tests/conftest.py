@@ -6,8 +6,11 @@ import pathlib
 # 8 simulated devices for the tests of parallel code; NPROC enlarges the client's thread pool, without
 # which simulated collectives can deadlock on a machine of few cores.
 os.environ.setdefault("NPROC", "32")
+# Compiled quickly: most programs of tests run for less time than they take to compile.
 os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+  os.environ.get("XLA_FLAGS", "")
+  + " --xla_force_host_platform_device_count=8"
+  + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiled programs are kept between runs and shared with the processes that tests start.
