@@ -65,7 +65,8 @@ def test_configs_import_no_model_code():
 
 
 def test_no_module_is_called_utils():
-  ours = ("synjax", "configs", "launch", "data_prep", "tests")  # not what environments beside them hold
+  # Not what CI's environments beside them hold.
+  ours = ("synjax", "configs", "launch", "data_prep", "tests")
   assert not [f for folder in ours for f in (ROOT / folder).rglob("*utils*.py")]
 
 
