@@ -2,7 +2,7 @@
 
 import sys
 
-from synjax import stopping
+from synjax.workdir import stopping
 
 if sys.argv[0] == "-m":  # `python -m launch.train`: before jax is imported, which takes seconds
   stopping.install()

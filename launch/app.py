@@ -12,8 +12,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from launch import config_flag
-from synjax import stopping
-from synjax.workdir import files, lock
+from synjax.workdir import files, lock, stopping
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
 USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)

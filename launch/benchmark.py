@@ -31,11 +31,11 @@ from launch.benchmark_multibench import (
   multibench_rows,
   prepare,
 )
-from synjax import data, losses, masking, methods, metrics, models, train, trial
+from synjax import data, losses, masking, methods, models, train, trial
 from synjax.data import pipeline, transforms
-from synjax.evaluators import linear_probe
+from synjax.evaluators import linear_probe, metrics
 from synjax.methods.supervised import cross_entropy
-from synjax.step import make_train_steps
+from synjax.training.step import make_train_steps
 
 _NAMES = (
   "fusion", "deep", "step", "calls", "probe", "synib", "sweep", "multibench", "conversion", "input",

@@ -23,9 +23,10 @@ import numpy as np
 
 from configs import mimic, mosi, urfunny
 from data_prep import convert, fixtures
-from synjax import methods, optim, train, trial
+from synjax import methods, train, trial
 from synjax.data import multibench, pipeline, sequence_views
-from synjax.step import make_train_step
+from synjax.training import optim
+from synjax.training.step import make_train_step
 
 _CONFIGS = {
   "mimic": mimic.get_config,

@@ -8,7 +8,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from synjax import durations, sweep_file
+from synjax.config import durations
+from synjax.sweeps import file as sweep_file
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
 _UNKNOWN = object()

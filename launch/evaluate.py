@@ -20,8 +20,8 @@ from ml_collections import ConfigDict
 
 from configs import defaults
 from launch import app
-from synjax import evaluation, evaluators, export, train
-from synjax.evaluators import representation
+from synjax import evaluators, train
+from synjax.evaluators import evaluation, export, representation
 from synjax.report.subset_plots import plot_subsets
 from synjax.workdir import files, identity, lock
 

@@ -10,8 +10,13 @@ from absl import flags
 
 from configs import defaults
 from launch import app, config_flag
-from synjax import sweep, sweep_file, sweep_inputs, sweep_journal, sweep_run, train
+from synjax import train
 from synjax.report import sweeps
+from synjax.sweeps import file as sweep_file
+from synjax.sweeps import inputs as sweep_inputs
+from synjax.sweeps import journal as sweep_journal
+from synjax.sweeps import plan
+from synjax.sweeps import run as sweep_run
 
 _CONFIG = config_flag.ConfigFlag()
 _SWEEP = flags.DEFINE_string("sweep", None, "Sweep file, in configs/sweeps; FILE or FILE:ARGUMENT.")
@@ -43,15 +48,15 @@ def main() -> None:
 
 def _run(overrides: list[sweep_file.Overrides]) -> int:
   """Lists or trains this process' rows; returns how many failed."""
-  rows = sweep.expand(
+  rows = plan.expand(
     sweep_file.config_maker(_CONFIG.filename, _CONFIG.overrides),
     overrides,
     traced=train.traced_fields,
     inspect=sweep_inputs.Inputs(),
     untouched=sweep_file.config_maker(_CONFIG.filename, {}),
   )
-  index, count = sweep.parse_shard(_SHARD.value)
-  groups = sweep.shard(sweep.group(rows, _MAX_STACK.value), index, count)
+  index, count = plan.parse_shard(_SHARD.value)
+  groups = plan.shard(plan.group(rows, _MAX_STACK.value), index, count)
   if _DRY_RUN.value:
     print(sweeps.list_rows(groups, _WORKDIR.value))
     return 0

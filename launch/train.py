@@ -8,7 +8,8 @@ from absl import flags
 
 from configs import defaults, published
 from launch import app, config_flag
-from synjax import ignored_fields, parallel, report, train
+from synjax import parallel, report, train
+from synjax.config import ignored_fields
 
 _CONFIG = config_flag.ConfigFlag()
 _WORKDIR = app.define_path("workdir", "Output folder; an unfinished run in it is continued.")

@@ -14,32 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from synjax import (
-  checkpoint,
-  data,
-  evaluators,
-  export,
-  gaussianity_log,
-  methods,
-  optim,
-  parallel,
-  results,
-  selection,
-  step_metrics,
-  stopping,
-  trial,
-  warm_start,
-)
-from synjax.config_checks import check_config, check_scoring, make_order, traced_fields
+from synjax import data, evaluators, methods, parallel, trial
+from synjax.config.checks import check_config, check_scoring, make_order, traced_fields
 from synjax.data import pipeline, stream
-from synjax.evaluators import ntk
-from synjax.metric_writer import MetricWriter
-from synjax.predict import Frozen, Predictor
-from synjax.step import make_train_step
-from synjax.step_clock import StepClock
-from synjax.stepper import Stepper
-from synjax.train_state import TrainState, create_train_state
-from synjax.workdir import code_version, files, identity, lock
+from synjax.evaluators import export, gaussianity_log, ntk
+from synjax.training import optim, outcome, selection, step_metrics, warm_start
+from synjax.training.predict import Frozen, Predictor
+from synjax.training.step import make_train_step
+from synjax.training.step_clock import StepClock
+from synjax.training.stepper import Stepper
+from synjax.training.train_state import TrainState, create_train_state
+from synjax.workdir import checkpoint, code_version, files, identity, lock, results, stopping
+from synjax.workdir.metric_writer import MetricWriter
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
@@ -246,6 +232,11 @@ class Run:
       raise ValueError(f"--which: expected best or last, found {which!r}")
     return self.devices.place((self.selection.params, self.selection.model_state))
 
+  def steps_of(self, which: str) -> np.ndarray:
+    """Returns the step of each trial's "best" or "last" parameters, int[trials]."""
+    step = self.selection.step if which == "best" else self.devices.fetch(self.state.step)
+    return np.asarray(step).astype(int)
+
   def test(self, which: str) -> dict[str, np.ndarray]:
     """Scores the selected or the last parameters on the test split."""
     return evaluators.test(self.config, self.dataset, self.frozen(which))
@@ -362,7 +353,7 @@ def _train(
   with stopping.deferred():
     _do_steps(run, writer, bar)
   seconds = time.monotonic() - started
-  content = results.build(path, run, seconds=seconds, steps=run.step - first)
+  content = outcome.build(path, run, seconds=seconds, steps=run.step - first)
   if found:  # only scored again: what a step costs was measured before
     content |= {name: found[name] for name in results.COSTS if name in found}
   if "representation" in run.config.evaluators:

@@ -264,7 +264,7 @@ def main() -> None:
   options = parser.parse_args()
   # Here and not in every process that is forked. Importing touches no device.
   import launch.app  # noqa: F401
-  import synjax.export
+  import synjax.evaluators.export
   import synjax.report
   import synjax.train  # noqa: F401
 

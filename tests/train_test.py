@@ -12,8 +12,10 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import checkpoint, evaluators, stepper, train
-from synjax.metric_writer import read_metrics
+from synjax import evaluators, train
+from synjax.training import stepper
+from synjax.workdir import checkpoint
+from synjax.workdir.metric_writer import read_metrics
 from tests import tiny
 
 
@@ -99,7 +101,8 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   program = textwrap.dedent("""
     import sys, time
     from tests import tiny
-    from synjax import checkpoint, evaluators, train
+    from synjax import evaluators, train
+    from synjax.workdir import checkpoint
     advance = train.Run.advance
     def slow(run):
       time.sleep(0.3)

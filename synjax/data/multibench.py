@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from synjax import protocols
+from synjax.config import protocols
 from synjax.data import pipeline, sequence_views, stored, transforms
 from synjax.data.shards import Shards, hash_array
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax import fields
+from synjax.data import fields
 from synjax.trial import Trial
 
 Batch = Mapping[str, jax.Array]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import log_softmax
 
-from synjax import metrics
 from synjax.data.pipeline import Dataset, Split
+from synjax.evaluators import metrics
 from synjax.methods.base import Method
 
 TASK = "label"

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax import metrics
-from synjax.evaluators import logistic_regression
+from synjax.evaluators import logistic_regression, metrics
 
 _SIMILARITIES_PER_CHUNK = 2**25  # 128 MiB of float32
 

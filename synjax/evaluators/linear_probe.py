@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synjax import metrics
-from synjax.evaluators import logistic_regression
+from synjax.evaluators import logistic_regression, metrics
 
 logger = logging.getLogger("synjax")
 

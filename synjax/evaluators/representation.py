@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from synjax import protocols
+from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators import knn, linear_probe, ridge_probe
 from synjax.methods.base import Method

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from synjax import fields, models, parallel
+from synjax import models, parallel
+from synjax.data import fields
 from synjax.methods.base import Info, Method, Out
 from synjax.methods.comm import at_least_float32
 

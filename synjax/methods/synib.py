@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax import fields, losses, masking, parallel
+from synjax import losses, masking, parallel
+from synjax.data import fields
 from synjax.methods.base import Info, Out
 from synjax.methods.supervised import Supervised, accuracy, cross_entropy, having
 

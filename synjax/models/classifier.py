@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from synjax import fields
+from synjax.data import fields
 from synjax.models import multimodal
 from synjax.models.layers import Dense
 from synjax.models.multimodal import build_modules, compute_dtype, create_fusion

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax import fields
+from synjax.data import fields
 from synjax.models.adapters import ADAPTERS
 from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
 from synjax.models.fusion import FusionTransformer
@@ -136,7 +136,7 @@ def encode(
 
   Args:
     encoder: its encoder.
-    batch: modality -> [batch, ...], with what else `synjax.fields` knows of it.
+    batch: modality -> [batch, ...], with what else `synjax.data.fields` knows of it.
     name: the modality.
     train: training mode.
     axis: device axis, or None.

@@ -5,8 +5,7 @@ import pathlib
 
 import numpy as np
 
-from synjax import gaussianity_log
-from synjax.evaluators import gaussianity
+from synjax.evaluators import gaussianity, gaussianity_log
 from synjax.report.gaussianity_plots import write_gaussianity
 
 

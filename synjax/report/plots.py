@@ -11,8 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from synjax import selection
 from synjax.report.runs import Group
+from synjax.training import selection
 
 # Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -8,9 +8,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax import durations, evaluation, protocols, results
-from synjax.metric_writer import read_metrics
-from synjax.results import config_hash
+from synjax.config import durations, protocols
+from synjax.evaluators import evaluation
+from synjax.workdir import results
+from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir.results import config_hash
 
 logger = logging.getLogger("synjax")
 
@@ -157,7 +159,7 @@ def _read_results(path: pathlib.Path) -> dict[str, Any]:
   ]
   if missing or not content["rows"]:
     raise ValueError(
-      f"{path}: expected the fields that synjax.results writes, found none of {missing or 'rows'};"
+      f"{path}: expected the fields of a results.json, found none of {missing or 'rows'};"
       " delete this file and run launch.train on this workdir again, or leave the folder out"
     )
   return content

@@ -11,7 +11,7 @@ import numpy as np
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
 from synjax.report.units import is_fraction
-from synjax.sweep_journal import read_declared, read_journal
+from synjax.sweeps.journal import read_declared, read_journal
 
 KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
 PLOT_KEYS = {

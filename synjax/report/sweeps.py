@@ -38,9 +38,9 @@ from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweep_plots import PLOTS, title_of
 from synjax.report.sweep_runs import COSTS, SEED_FIELDS, Score, Sweep, field_of, score
 from synjax.report.tables import NOT_AVAILABLE, format_table
-from synjax.sweep import Row, group_id
-from synjax.sweep_file import describe
-from synjax.sweep_journal import MISSING, read_journal
+from synjax.sweeps.file import describe
+from synjax.sweeps.journal import MISSING, read_journal
+from synjax.sweeps.plan import Row, group_id
 from synjax.workdir.files import write_atomically
 
 

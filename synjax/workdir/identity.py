@@ -14,8 +14,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from synjax import protocols
-from synjax.durations import duration_steps
+from synjax.config import protocols
+from synjax.config.durations import duration_steps
 from synjax.workdir.files import resolve, to_json, write_atomically
 
 logger = logging.getLogger("synjax")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from configs import arrays as arrays_config
-from synjax import data, methods, report, selection, train
+from synjax import data, methods, report, train
 from synjax.data import array_labels, npz, transforms
+from synjax.training import selection
 
 COUNTS = {"train": 40, "validation": 16, "test": 16}
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from configs import arrays as arrays_config
-from synjax import data, selection
+from synjax import data
+from synjax.training import selection
 
 COUNTS = {"train": 20, "validation": 6, "test": 8}
 

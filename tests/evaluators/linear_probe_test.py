@@ -6,8 +6,7 @@ import sklearn.linear_model
 import sklearn.metrics
 import sklearn.model_selection
 
-from synjax import metrics
-from synjax.evaluators import linear_probe, logistic_regression
+from synjax.evaluators import linear_probe, logistic_regression, metrics
 from synjax.evaluators.linear_probe import Split
 
 CASES = {"bin": 2, "multi": 5, "hard": 3}

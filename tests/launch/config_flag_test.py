@@ -8,7 +8,7 @@ import pytest
 
 from configs.common import method_config
 from launch import config_flag
-from synjax import sweep_file
+from synjax.sweeps import file as sweep_file
 from tests import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]

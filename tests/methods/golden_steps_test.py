@@ -11,7 +11,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from synjax import methods, optim
+from synjax import methods
+from synjax.training import optim
 from tests import tiny, torch_weights
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"

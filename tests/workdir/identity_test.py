@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from synjax import protocols
+from synjax.config import protocols
 from synjax.workdir import identity
 
 CONFIG = {

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from synjax import results
+from synjax.workdir import results
 
 
 def content():

@@ -1,0 +1,1 @@
+"""What the fields of a config mean: durations, protocols, checks."""

@@ -1,0 +1,57 @@
+"""What is checked of a config before networks are built, by a run and by every row of a sweep."""
+
+from synjax import data, evaluators, methods, trial
+from synjax.data import pipeline
+from synjax.evaluators import gaussianity_log
+from synjax.training import optim, selection
+
+
+def traced_fields(config) -> tuple[str, ...]:
+  """Returns the config fields in which runs may differ and still share one compiled program.
+
+  Raises:
+    ValueError: unknown method or dataset.
+  """
+  method = tuple(f"method.{name}" for name in methods.find(config).traced)
+  return (*optim.TRACED, *method, *data.traced_fields(config))
+
+
+def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
+  """Checks the values of a config without training: what `Run` checks before it builds the networks.
+
+  Args:
+    config: of a run.
+    dataset: what `data.load` gives for it; None: it is loaded.
+
+  Raises:
+    ValueError: a field is wrong, or does not fit the dataset or the method.
+  """
+  dataset = dataset or data.load(config)
+  method = methods.create(config, dataset)
+  check_scoring(config, dataset, method)
+  gaussianity_log.check(config, method)
+  trials = trial.stack(config, traced_fields(config), None)
+  method.check_trials(trials.hyper)
+  steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
+  durations = optim.Durations.from_config(config, steps_per_epoch)
+  optim.create_optimizer(
+    config.optim,
+    dict.fromkeys(optim.TRACED, 0.0),
+    steps_per_epoch=steps_per_epoch,
+    total_steps=durations.total,
+  )
+
+
+def check_scoring(config, dataset, method) -> str:
+  """Checks what scores a run and picks its checkpoint; returns the selection metric."""
+  evaluators.check(config, dataset, method)
+  metric = selection.choose_metric(config, dataset)
+  selection.require_metric(metric, evaluators.metric_names(config, dataset))
+  return metric
+
+
+def make_order(config, dataset, seeds) -> pipeline.TrainOrder:
+  """Creates the order of the training examples; ValueError for a batch size that does not fit."""
+  return pipeline.TrainOrder(
+    dataset.train.num_examples, config.batch_size, seeds, keep_partial=config.keep_partial_batch
+  )

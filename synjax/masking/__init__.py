@@ -1,0 +1,26 @@
+"""Which tokens masked views keep and which features counterfactuals replace, inside the compiled step."""
+
+from synjax.masking.corrupt import (
+  FILLS,
+  Moments,
+  fill,
+  gate,
+  init_moments,
+  sample_corrupt,
+  update_moments,
+)
+from synjax.masking.keep import num_kept, sample_keep
+from synjax.masking.learned import learn_corrupt
+
+__all__ = [
+  "FILLS",
+  "Moments",
+  "fill",
+  "gate",
+  "init_moments",
+  "learn_corrupt",
+  "num_kept",
+  "sample_corrupt",
+  "sample_keep",
+  "update_moments",
+]

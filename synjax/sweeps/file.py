@@ -1,0 +1,189 @@
+"""Sweep files: which rows a sweep has, and how a row's fields get into its config.
+
+A sweep file is Python. `get_hyper(hyper)` returns its rows, one flat dict of config fields each:
+
+    def get_hyper(hyper):
+      return hyper.product([hyper.sweep("optim.lr", [1e-3, 1e-2]), hyper.sweep("seed", range(3))])
+
+Two fields of a row are no config fields: "config", the argument that the row's config file gets, for
+rows that start from different defaults; "arm", a name for tables and plots, recorded and never
+applied. `get_report()`, optional, describes the table and plots; see `synjax.report.sweeps`.
+"""
+
+import difflib
+import importlib.util
+import math
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from synjax.config.durations import twin
+
+Overrides = dict[str, Any]
+
+
+class Hyper:
+  """What `get_hyper` builds its rows from; every function returns a list of rows."""
+
+  @staticmethod
+  def sweep(field: str, values: Iterable[Any]) -> list[Overrides]:
+    """Returns one row for each value of a field."""
+    return [{field: value} for value in values]
+
+  @staticmethod
+  def chainit(sweeps: Iterable[Sequence[Overrides]]) -> list[Overrides]:
+    """Returns the rows of all sweeps, one after another."""
+    return [dict(row) for rows in sweeps for row in rows]
+
+  @staticmethod
+  def product(sweeps: Iterable[Sequence[Overrides]]) -> list[Overrides]:
+    """Returns every combination of one row of each sweep; the last sweep changes fastest.
+
+    Raises:
+      ValueError: two sweeps set the same field.
+    """
+    product: list[Overrides] = [{}]
+    for rows in sweeps:
+      product = [_join(left, right) for left in product for right in rows]
+    return product
+
+  @staticmethod
+  def zipit(sweeps: Sequence[Sequence[Overrides]]) -> list[Overrides]:
+    """Returns the first rows of all sweeps joined, the second rows joined, and so on.
+
+    Raises:
+      ValueError: sweeps of different lengths, or two sweeps set the same field.
+    """
+    lengths = [len(rows) for rows in sweeps]
+    if len(set(lengths)) > 1:
+      raise ValueError(f"hyper.zipit: expected sweeps of one length, found lengths {lengths}")
+    joined: list[Overrides] = [{} for _ in range(max(lengths, default=0))]
+    for rows in sweeps:
+      joined = [_join(left, right) for left, right in zip(joined, rows, strict=True)]
+    return joined
+
+
+def _join(left: Mapping[str, Any], right: Mapping[str, Any]) -> Overrides:
+  twice = sorted(set(left) & set(right))
+  if twice:
+    raise ValueError(
+      f"sweep file: expected a field in one of the joined sweeps, found {', '.join(twice)} in two"
+      f" ({describe(left)} and {describe(right)}); drop one, or use hyper.chainit"
+    )
+  return {**left, **right}
+
+
+def describe(overrides: Mapping[str, Any]) -> str:
+  """Formats overrides in one line."""
+  return ", ".join(f"{field}={value!r}" for field, value in overrides.items()) or "no overrides"
+
+
+def load_module(path: str, *needed: str):
+  """Imports a Python file from its path, where "~" is the home folder.
+
+  Raises:
+    ValueError: no such file, or one of the functions that are `needed` is not in it.
+  """
+  path = str(pathlib.Path(path).expanduser())
+  if not pathlib.Path(path).is_file() or not path.endswith(".py"):
+    raise ValueError(f"{path}: expected a Python file, found none; give a path that ends in .py")
+  spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  missing = [name for name in needed if not hasattr(module, name)]
+  if missing:
+    raise ValueError(f"{path}: expected a function {missing[0]}, found none; add it")
+  return module
+
+
+def load(name: str) -> tuple[list[Overrides], dict[str, Any]]:
+  """Reads a sweep file.
+
+  Args:
+    name: "FILE" or "FILE:ARGUMENT"; with an argument, `get_hyper(hyper, argument)` is called.
+
+  Returns:
+    The rows' overrides, and the description of the report ({} when the file gives none).
+
+  Raises:
+    ValueError: no such file, no `get_hyper` in it, or what `get_hyper` refuses.
+  """
+  path, *argument = name.split(":", 1)
+  module = load_module(path, "get_hyper")
+  overrides = module.get_hyper(Hyper, *argument)
+  return list(overrides), module.get_report() if hasattr(module, "get_report") else {}
+
+
+def config_maker(name: str, overrides: Mapping[str, Any]) -> Callable[[str | None], ConfigDict]:
+  """Makes the function from a config file's argument to the config, as `expand` wants it.
+
+  Args:
+    name: "FILE" or "FILE:ARGUMENT"; the argument serves rows without a field "config".
+    overrides: values of the command line, set in every config; a row's own overrides go on top.
+
+  Returns:
+    make_config(argument or None) -> config.
+
+  Raises:
+    ValueError: no such file; from make_config, what the file or a field refuses.
+  """
+  path, *default = name.split(":", 1)
+  get_config = load_module(path, "get_config").get_config
+
+  def make_config(argument: str | None) -> ConfigDict:
+    config = get_config(*(default if argument is None else [argument]))
+    for field, value in overrides.items():
+      set_field(config, field, value, f"--config.{field}")
+    return config
+
+  return make_config
+
+
+def list_fields(config: ConfigDict, prefix: str = "") -> list[str]:
+  """Lists the dotted names of all fields."""
+  names = []
+  for name in config:
+    field = f"{prefix}{name}"
+    names += (
+      list_fields(config[name], f"{field}.") if isinstance(config[name], ConfigDict) else [field]
+    )
+  return names
+
+
+def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
+  """Sets a dotted field to a value of its type; an int is taken for a float, a list for a tuple.
+
+  A duration that is set in one unit is unset in the other.
+
+  Raises:
+    ValueError: unknown field, or a value of another type, beginning with `where`.
+  """
+  *path, name = field.split(".")
+  section = config
+  for part in path:
+    section = section.get(part) if isinstance(section, ConfigDict) else None
+  if not isinstance(section, ConfigDict) or name not in section:
+    fields = list_fields(config)
+    close = difflib.get_close_matches(field, fields, n=3)
+    close = close or [known for known in fields if known.endswith(f".{name}")]
+    hint = f"close: {', '.join(close)}" if close else f"known: {', '.join(fields)}"
+    raise ValueError(f"{where}: expected a field of the config, found {field!r}; {hint}")
+  optional = isinstance(dict(section.items(preserve_field_references=True))[name], FieldReference)
+  kind = section.get_type(name)
+  good = optional if value is None else isinstance(value, kind)
+  if kind in (int, float):
+    number = isinstance(value, int | kind) and not isinstance(value, bool)
+    good = (value is None and optional) or (number and math.isfinite(value))
+  elif kind is tuple:
+    good = isinstance(value, tuple | list)
+  if not good or kind is ConfigDict:
+    raise ValueError(
+      f"{where}: {field}: expected {'a field, not a section' if kind is ConfigDict else kind.__name__}"
+      f"{' or None' if optional else ''}, found {value!r} ({type(value).__name__})"
+    )
+  section[name] = value if value is None else kind(value)
+  other = twin(field)
+  if value is not None and other in config:
+    config[other] = None

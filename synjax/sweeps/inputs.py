@@ -1,0 +1,50 @@
+"""What the rows of a sweep read: checked, and hashed, once for all rows that read the same."""
+
+import collections
+import json
+
+from synjax import data
+from synjax.config import checks
+from synjax.training import warm_start
+
+# Fields that say nothing about what is read, or how.
+_NOT_READ = ("seed", "num_seeds", "method", "optim", "model", "probe", "initialize_from")
+_MOST = 2  # datasets in memory
+
+
+class Inputs:
+  """`inspect` of `sweep.expand` for runs that `train.train_and_evaluate` does."""
+
+  def __init__(self):
+    """Starts with nothing read."""
+    self._datasets: collections.OrderedDict[str, data.Dataset] = collections.OrderedDict()
+    self._checkpoints: dict[str, str] = {}
+
+  def __call__(self, config) -> dict[str, str]:
+    """Checks a config, see `checks.check_config`, and hashes what its run reads.
+
+    Returns:
+      "data" -> the dataset's fingerprint; "initialize_from" -> hash of the parameters to start from.
+
+    Raises:
+      ValueError: what the config refuses.
+    """
+    dataset = self._load(config)
+    checks.check_config(config, dataset)
+    reads = {"data": dataset.fingerprint}
+    start = config.get("initialize_from")
+    if start:
+      if start not in self._checkpoints:
+        self._checkpoints[start] = warm_start.hash_source(start)
+      reads["initialize_from"] = self._checkpoints[start]
+    return reads
+
+  def _load(self, config) -> data.Dataset:
+    content = json.loads(config.to_json_best_effort())
+    key = json.dumps({k: v for k, v in content.items() if k not in _NOT_READ}, sort_keys=True)
+    if key not in self._datasets:
+      while len(self._datasets) >= _MOST:
+        self._datasets.popitem(last=False)
+      self._datasets[key] = data.load(config)
+    self._datasets.move_to_end(key)
+    return self._datasets[key]

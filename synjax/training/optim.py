@@ -1,0 +1,135 @@
+"""Optimizer and schedule from config, and durations turned into steps, once."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from synjax.config import durations
+
+SCHEDULES = ("constant", "warmup_cosine")
+OPTIMIZERS = ("adamw", "adam")
+_BIAS = re.compile(r"bias(_.*)?")
+_NORM = re.compile(r"(.*_)?[lb]n\d*")
+TRACED = ("optim.lr", "optim.weight_decay")  # read from the trial, never from the config
+
+
+@dataclasses.dataclass(frozen=True)
+class Durations:
+  """The durations of a run in steps."""
+
+  steps_per_epoch: int
+  total: int
+  log: int
+  eval: int
+  checkpoint: int
+
+  @classmethod
+  def from_config(cls, config, steps_per_epoch: int) -> "Durations":
+    """Converts every `<name>_epochs` and `<name>_steps` of the config, once."""
+    steps = {
+      name: durations.duration_steps(config, name, steps_per_epoch) for name in durations.NAMES
+    }
+    return cls(steps_per_epoch=steps_per_epoch, **steps)
+
+  def next_stop(self, step: int, steps_per_call: int, *, every_epoch: bool = False) -> int:
+    """Returns where the compiled call that starts at `step` ends: the next time the host is needed."""
+    stops = [self.log, self.eval, self.checkpoint] + every_epoch * [self.steps_per_epoch]
+    due = [every * (step // every + 1) for every in stops]
+    return min(step + steps_per_call, self.total, *due)
+
+  def progress(self, step: jax.Array) -> jax.Array:
+    """Returns (epoch + 1) / epochs of the step after `step` steps, in (0, 1]."""
+    epochs = -(-self.total // self.steps_per_epoch)
+    return (step // self.steps_per_epoch + 1).astype(jnp.float32) / epochs
+
+
+def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:
+  """Says whether weight decay acts on a parameter.
+
+  No decay for vectors and scalars, for parameters called "bias" ("bias_ih", ...), for those of a module
+  called "ln" or "bn" ("ln1", "shortcut_bn", ...); so the class and mask tokens are decayed. Only the
+  parameter's own name and its own module's count: those above are called after modalities, which are
+  the user's ("encoders_subnet" holds a "bn"). InfMasking and CoMM, published optimiser groups.
+  """
+  *modules, name = jax.tree_util.keystr(path, simple=True, separator="/").lower().split("/")
+  own_module = modules[-1] if len(modules) > 1 else ""  # the outermost is a modality's
+  exempt = _BIAS.fullmatch(name) or _NORM.fullmatch(own_module)
+  return parameter.ndim >= 2 and not exempt
+
+
+def create_schedule(
+  config, lr: jax.Array, steps_per_epoch: int, total_steps: int
+) -> optax.Schedule:
+  """Creates the learning rate as a function of the step.
+
+  "constant", or "warmup_cosine" as published for MM-IMDb: constant within an epoch, with e the epoch,
+  w warm-up epochs and E epochs in all,
+  lr_e = min + e (lr - min) / (w - 1) for e < w, else min + (lr - min)(1 + cos(pi (e-w)/(E-w))) / 2.
+
+  Raises:
+    ValueError: unknown schedule.
+  """
+  if config.schedule == "constant":
+    return lambda step: lr
+  if config.schedule != "warmup_cosine":
+    raise ValueError(
+      f"config.optim.schedule: expected one of {SCHEDULES}, found {config.schedule!r}"
+    )
+  warmup, low, epochs = (
+    config.warmup_epochs,
+    config.lr_min,
+    math.ceil(total_steps / steps_per_epoch),
+  )
+
+  def schedule(step):
+    epoch = step // steps_per_epoch
+    rising = low + epoch * (lr - low) / max(1, warmup - 1)
+    phase = jnp.pi * (epoch - warmup) / max(1, epochs - warmup)
+    falling = low + 0.5 * (lr - low) * (1 + jnp.cos(phase))
+    return jnp.where(epoch < warmup, rising, falling)
+
+  return schedule
+
+
+def follows_length(config) -> tuple[str, ...]:
+  """Returns what of `config.optim` depends on the length of a run, for messages."""
+  return () if config.schedule == "constant" else (f"optim.schedule={config.schedule}",)
+
+
+def create_optimizer(
+  config, hyper: Mapping[str, jax.Array], *, steps_per_epoch: int, total_steps: int
+) -> optax.GradientTransformation:
+  """Creates the optimizer of one trial (betas 0.9, 0.999).
+
+  "adamw": decoupled decay on the parameters that `decays` (InfMasking, CoMM). "adam": PyTorch's Adam,
+  whose decay is an L2 term added to the gradient of every parameter (SynIB).
+
+  Args:
+    config: `name`, `eps`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
+    hyper: "optim.lr" and "optim.weight_decay", which may be traced.
+    steps_per_epoch: steps of one pass over the training split.
+    total_steps: steps of the run.
+
+  Returns:
+    An optax transformation for trees without the axis of trials.
+
+  Raises:
+    ValueError: unknown optimizer or schedule.
+  """
+  decay = hyper["optim.weight_decay"]
+  schedule = create_schedule(config, hyper["optim.lr"], steps_per_epoch, total_steps)
+  if config.name == "adamw":
+    return optax.adamw(
+      schedule,
+      eps=config.eps,
+      weight_decay=decay,
+      mask=lambda params: jax.tree_util.tree_map_with_path(decays, params),
+    )
+  if config.name == "adam":
+    return optax.chain(optax.add_decayed_weights(decay), optax.adam(schedule, eps=config.eps))
+  raise ValueError(f"config.optim.name: expected one of {OPTIMIZERS}, found {config.name!r}")

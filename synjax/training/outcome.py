@@ -1,0 +1,85 @@
+"""What a finished run measured: the content of results.json."""
+
+import json
+import pathlib
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+
+from synjax import evaluators
+from synjax.training import selection
+from synjax.workdir import code_version, results
+
+
+def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, Any]:
+  """Builds the content of `results.json`.
+
+  Args:
+    path: workdir.
+    run: the finished `train.Run`.
+    seconds: wall time of this process in the loop.
+    steps: steps done by this process in that time.
+
+  Returns:
+    The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,
+    see `StepClock` and `Stepper.program_bytes`; None where unknown), and `rows`, one a seed.
+  """
+  config = json.loads((path / "config.json").read_text())
+  device = run.devices.devices[0]
+  scores = {"best": run.test("best")}
+  best, last = run.steps_of("best"), run.steps_of("last")
+  scores["last"] = scores["best"] if np.array_equal(best, last) else run.test("last")
+  metric, sign = selection.parse(run.select_metric)
+  rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
+  if metric == selection.LAST:
+    rule = "the last checkpoint"
+  return {
+    "config": config,
+    "config_hash": results.config_hash(config),
+    "code": code_version.describe(),
+    "sources": code_version.sources(),
+    "versions": code_version.packages(),
+    "hardware": f"{len(run.devices.devices)} x {device.device_kind} ({platform.machine()})",
+    "dataset": run.dataset.name,
+    "data_fingerprint": run.dataset.fingerprint,
+    "data": {"stand_in": bool(run.dataset.stand_in), "why": run.dataset.stand_in or None},
+    "facts": {name: _plain(fact) for name, fact in run.dataset.facts.items()},
+    "initialized_from": run.origin,
+    "protocol": config["protocol"],
+    "modalities": list(run.dataset.modalities),
+    "classes": {task: list(names) for task, names in run.dataset.class_names.items()},
+    "select_metric": run.select_metric,
+    "selection": f"{rule}, evaluated every {run.durations.eval} steps",
+    "chance": dict(evaluators.chance(run.config, run.dataset)),
+    "total_steps": run.durations.total,
+    "steps_per_epoch": run.durations.steps_per_epoch,
+    "seconds": round(seconds, 1),
+    "steps_timed": steps,
+    "seconds_per_step": run.clock.seconds_per_step,
+    "program_bytes": run.stepper.program_bytes,
+    "rows": [
+      {
+        "seed": int(seed),
+        "trial": {"seed": int(seed)}
+        | {name: float(value[i]) for name, value in run.trials.hyper.items()},
+        "best_step": int(best[i]),
+        "last_step": int(last[i]),
+        "best_value": sign * float(run.selection.value[i]),
+        "stopped_early": not bool(run.selection.active[i]),
+        **{
+          which: {name: float(value[i]) for name, value in metrics.items()}
+          for which, metrics in scores.items()
+        },
+      }
+      for i, seed in enumerate(run.seeds)
+    ],
+  }
+
+
+def _plain(value: Any) -> Any:
+  """Turns NumPy values into what JSON can hold."""
+  if isinstance(value, np.ndarray | np.generic | jax.Array):
+    return np.asarray(value).tolist()
+  return value

@@ -1,0 +1,223 @@
+"""Frozen models on whole splits: representations, class scores and labels, on all devices of a run."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synjax import parallel
+from synjax.data import fields, pipeline
+from synjax.methods.base import Info, Method
+from synjax.trial import Trial
+
+_STREAMED_BATCHES = 8  # read and evaluated in one call
+
+
+class _ByIdentity:
+  """A cache by the identity of objects. It holds them: the id of a freed object can be another's."""
+
+  def __init__(self):
+    self._entries: dict[tuple[int, Hashable], tuple[Any, Any]] = {}
+
+  def get(self, subject: Any, make: Callable[[], Any], variant: Hashable = None) -> Any:
+    """Returns what `make` gave for this very object and variant when they were first asked for."""
+    key = (id(subject), variant)
+    if key not in self._entries:
+      self._entries[key] = (subject, make())
+    return self._entries[key][1]
+
+
+class Predictor:
+  """Compiles and runs a method's `embed`, `logits` and `unimodal_logits` over splits."""
+
+  def __init__(
+    self,
+    method: Method,
+    dataset: pipeline.Dataset,
+    devices: parallel.Devices,
+    batch: int,
+    trials: Trial,
+  ):
+    """Prepares evaluation in batches of `batch` examples; `trials` has leaves [trials]."""
+    self.method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
+    self._trials = trials
+    self._programs, self._placed, self._generated = _ByIdentity(), _ByIdentity(), _ByIdentity()
+
+  def arrays(self, split: pipeline.Split) -> tuple[Any, Any]:
+    """Returns (arrays of all trials, each trial's own arrays [trials, ...]) on the devices.
+
+    An array that two splits share is placed once, and what a split generates is generated once.
+    """
+    shared = {
+      name: self._placed.get(array, lambda array=array: self._devices.place(array))
+      for name, array in split.arrays.items()
+    }
+    if split.generate is None:
+      return shared, {}
+    return shared, self._generated.get(split, lambda: self._generate(split))
+
+  def _generate(self, split: pipeline.Split) -> Any:
+    program = self._devices.compile(
+      lambda trials, axis: parallel.over_trials(split.generate, in_axes=(0,))(trials)
+    )
+    return program(self._trials)
+
+  def apply(
+    self,
+    output: str,
+    params: Any,
+    model_state: Any,
+    split: pipeline.Split,
+    modalities: tuple[str, ...] = (),
+    num_examples: int | None = None,
+  ) -> np.ndarray:
+    """Computes an output of the method, or a field of the batch, for the examples of a split.
+
+    Args:
+      output: "embed", "embed_masked", "logits", "unimodal_logits", "label" or "source".
+      params: on the devices, leaves [trials, ...].
+      model_state: likewise.
+      split: one of the dataset's.
+      modalities: those to use; (): all.
+      num_examples: how many, from the first on, in the batches that all of them are in; None: all.
+
+    Returns:
+      [trials, num_examples, ...], on the host.
+    """
+    modalities = modalities or self._dataset.modalities
+    num_examples = split.num_examples if num_examples is None else num_examples
+    order = pipeline.evaluation_order(split.num_examples, self._batch)
+    order = order[: -(-num_examples // self._batch)]
+    values = None
+    for length, chunk in self._chunks(split, order):
+      program = self._programs.get(
+        split,
+        lambda length=length: self._compile(output, split, modalities, length),
+        (output, modalities, length),
+      )
+      index = order[chunk]
+      found = self._devices.fetch(
+        program(
+          params,
+          model_state,
+          self._trials,
+          *self.arrays(split),
+          self._read(split, index, length),
+          self._devices.split(index, batch_axis=1),
+        )
+      )
+      if values is None:
+        values = np.empty((len(found), *order.shape, *found.shape[3:]), found.dtype)
+      values[:, chunk] = found
+    return values.reshape(len(values), -1, *values.shape[3:])[:, :num_examples]
+
+  def _chunks(self, split, order) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yields (length of the padded sequences, batches int[...]) that one call evaluates.
+
+    Streamed splits are read a few batches at a time, and on CPUs stored ones are evaluated so, for loops
+    are slow there; the last chunk repeats batches, so that all have one shape.
+    """
+    limit = len(order) if split.rows is None else _STREAMED_BATCHES
+    if split.generate is None and self._devices.steps_per_call == 1:
+      limit = 1
+    lengths = self._dataset.padding.lengths(split, order)
+    for length in dict.fromkeys(lengths):
+      chosen = np.array([i for i, found in enumerate(lengths) if found == length])
+      size = min(len(chosen), limit)
+      for start in range(0, len(chosen), size):
+        yield length, np.resize(chosen[start : start + size], size)
+
+  def _read(self, split, index: np.ndarray, length: int | None) -> dict:
+    """Reads this host's share of the batches of a streamed split, leaves [batches, batch, ...]."""
+    if split.rows is None:
+      return {}
+    own = index[:, self._devices.own_positions(self._batch)]
+    batch = split.rows.read(own.reshape(-1), length)
+    shaped = {name: value.reshape(*own.shape, *value.shape[1:]) for name, value in batch.items()}
+    return self._devices.assemble(shaped, batch_axis=1)
+
+  def _compile(self, output, split, modalities, length):
+    transforms = {name: self._dataset.transforms[name] for name in modalities}
+    padding = self._dataset.padding
+
+    def evaluate(raw, rows, params, model_state, trial):
+      if output in ("label", "source"):
+        return raw[output]
+      keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
+      views = pipeline.make_views(pipeline.cut(raw, length), transforms, ("clean",), keys, padding)
+      batch = fields.of_modalities(views["clean"], modalities)
+      if output == "embed_masked":
+        info = Info(
+          step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(trial.seed), index=rows
+        )
+        return jnp.moveaxis(self.method.embed_masked(params, model_state, batch, info), 0, 1)
+      return getattr(self.method, output)(params, model_state, batch)
+
+    def program(params, model_state, trials, shared, own, fed, index, axis):
+      def one_trial(params, model_state, trial, own):
+        def one_batch(inputs):
+          fed, rows = inputs
+          raw = split.gather({**shared, **own, **fed}, rows)
+          return evaluate(raw, rows, params, model_state, trial)
+
+        if len(index) == 1:
+          return one_batch(jax.tree.map(lambda x: x[0], (fed, index)))[None]
+        return jax.lax.map(one_batch, (fed, index))
+
+      values = parallel.over_trials(one_trial, in_axes=(0, 0, 0, 0))(
+        params, model_state, trials, own
+      )
+      return parallel.all_gather(values, axis, batch_axis=2)
+
+    return self._devices.compile(program)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+  """A predictor at fixed parameters: what evaluators see of a run.
+
+  Attributes:
+    predictor: the run's `Predictor`.
+    params: on the devices, leaves [trials, ...].
+    model_state: likewise.
+  """
+
+  predictor: Predictor
+  params: Any
+  model_state: Any
+
+  def embed(self, split: pipeline.Split, modalities: tuple[str, ...] = ()) -> np.ndarray:
+    """Returns representations float32[trials, examples, dim]; modalities may be left out."""
+    return self.predictor.apply("embed", self.params, self.model_state, split, modalities)
+
+  def embed_masked(self, split: pipeline.Split, num_examples: int) -> np.ndarray | None:
+    """Returns masked views of the first examples, of the very inputs that `embed` sees.
+
+    Returns:
+      float32[trials, num_views, num_examples, dim]; None: the method masks none.
+    """
+    if not self.predictor.method.masks_views:
+      return None
+    found = self.predictor.apply(
+      "embed_masked", self.params, self.model_state, split, num_examples=num_examples
+    )
+    return np.moveaxis(found, 2, 1)
+
+  def logits(self, split: pipeline.Split) -> np.ndarray:
+    """Returns class scores float32[trials, examples, classes]."""
+    return self.predictor.apply("logits", self.params, self.model_state, split)
+
+  def unimodal_logits(self, split: pipeline.Split) -> np.ndarray:
+    """Returns each modality's own class scores float32[trials, examples, modalities, classes]."""
+    return self.predictor.apply("unimodal_logits", self.params, self.model_state, split)
+
+  def field(self, name: str, split: pipeline.Split) -> np.ndarray:
+    """Returns "label" or "source" of every example, int[trials, examples]."""
+    if split.rows is not None:  # known without reading the examples
+      column = split.rows.columns[name]
+      return np.broadcast_to(column, (len(jax.tree.leaves(self.params)[0]), *column.shape))
+    return self.predictor.apply(name, self.params, self.model_state, split)

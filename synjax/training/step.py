@@ -1,0 +1,177 @@
+"""The compiled part of the loop: one training step of any method, and many steps of many trials."""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from synjax import parallel
+from synjax.data import pipeline
+from synjax.methods.base import Info, Method, Phase
+from synjax.training.optim import Durations
+from synjax.training.train_state import TrainState
+
+
+def make_train_step(
+  method: Method,
+  create_optimizer: Callable[[Mapping[str, jax.Array]], optax.GradientTransformation],
+  dataset: pipeline.Dataset,
+  durations: Durations,
+  diagnose: Callable[..., dict[str, jax.Array]] | None = None,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+  """Makes the step of one trial: views, loss, gradients, update, for each phase of the method.
+
+  Args:
+    method: the objective.
+    create_optimizer: traced hyper-parameters -> optax transformation.
+    dataset: the `Dataset`.
+    durations: of the run, for `Info.progress`.
+    diagnose: None, or (state, views, info) -> further metrics, computed before the update.
+
+  Returns:
+    step(state, arrays, index int32[batch], trial, axis, length=None) -> (state, metrics {name:
+    scalar}); an index of -1 is a filler example, sequences are cut to `length` steps. The same
+    function serves one device, sharded `jit` (axis None) and `pmap` (the device axis' name).
+  """
+
+  def train_step(state, arrays, index, trial, axis, length=None):
+    info = Info(
+      step=state.step,
+      progress=durations.progress(state.step),
+      key=jax.random.fold_in(jax.random.key(trial.seed), state.step),
+      index=parallel.positions(index.shape[0], axis),
+      axis=axis,
+      hyper=trial.hyper,
+      epoch=state.step / durations.steps_per_epoch,
+    )
+    raw = pipeline.cut(dataset.train.gather(arrays, jnp.maximum(index, 0)), length)
+    raw |= {"index": index, "valid": index >= 0}
+    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys, dataset.padding)
+    optimizer = create_optimizer(trial.hyper)
+    metrics = diagnose(state, batch, info) if diagnose else {}
+    for phase in method.phases:
+      update = functools.partial(
+        _update_phase, method, phase, phase.restrict(optimizer), batch, info
+      )
+      if phase.active is None:
+        state, found = update(state)
+      else:
+        active = phase.active(info)
+        _, shapes = jax.eval_shape(update, state)
+        idle = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+        state, found = jax.lax.cond(active, update, lambda s, m=idle: (s, m), state)
+        found |= {"active": active.astype(jnp.float32)}
+      prefix = "" if len(method.phases) == 1 else f"{phase.name}/"
+      metrics |= {f"{prefix}{name}": value for name, value in found.items()}
+    return state.replace(step=state.step + 1, params=method.post_step(state.params)), metrics
+
+  return train_step
+
+
+def _update_phase(
+  method: Method, phase: Phase, optimizer, batch, info: Info, state: TrainState
+) -> tuple[TrainState, dict[str, jax.Array]]:
+  """Does one phase of a step: the gradients of its losses, the method's transform, the optimizer."""
+  (total, out), grads = _losses_and_gradients(method, phase, batch, info, state)
+  metrics = parallel.mean_over_devices(
+    {"loss": total, **{f"loss/{name}": v for name, v in out.losses.items()}, **out.metrics},
+    info.axis,
+  )
+  transform = optax.with_extra_args_support(method.transform())
+  grads, transform_state = transform.update(
+    grads,
+    state.opt_state["transform"],
+    state.params,
+    signals=out.signals,
+    key=parallel.stream_key(info.key, "transform"),
+  )
+  metrics["gradient_norm"] = optax.tree.norm(grads)
+  updates, opt_state = optimizer.update(grads, state.opt_state[phase.name], state.params)
+  new = state.replace(
+    params=optax.apply_updates(state.params, updates),
+    model_state=_mean_of_floats(out.model_state, info.axis),
+    opt_state={**state.opt_state, "transform": transform_state, phase.name: opt_state},
+  )
+  return new, metrics
+
+
+def _mean_of_floats(tree, axis):
+  """Averages running statistics over the devices; counters are equal on all of them."""
+  return jax.tree.map(
+    lambda x: parallel.mean_over_devices(x, axis) if jnp.issubdtype(x.dtype, jnp.floating) else x,
+    tree,
+  )
+
+
+def _losses_and_gradients(method, phase, batch, info, state):
+  """Returns ((sum of losses, Out), gradients), of the sum or, with `per_loss`, stacked [losses, ...]."""
+
+  def objective(params):
+    out = method.loss(params, state.model_state, batch, info, phase.name)
+    # The mean over devices is taken here and again of the gradients: of the obvious forms only this
+    # one is right under jit, pmap and shard_map alike (design.md, section 3).
+    return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
+
+  if method.per_loss:
+    values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
+    (grads,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
+    total = values.sum()
+  else:
+
+    def summed(params):
+      values, out = objective(params)
+      return values.sum(), out
+
+    (total, out), grads = jax.value_and_grad(summed, has_aux=True)(state.params)
+  total, grads = parallel.mean_over_devices((total, grads), info.axis)
+  return (total, out), grads
+
+
+def make_train_steps(
+  train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
+  steps_per_call: int,
+  length: int | None = None,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+  """Makes several steps of several trials one program.
+
+  Args:
+    train_step: see `make_train_step`.
+    steps_per_call: at most so many steps a call.
+    length: of all padded sequences in these steps; None: as stored.
+
+  Returns:
+    steps(state, shared, own, fed, index int32[trials, steps_per_call, batch], trials, active
+    bool[trials], num_steps, axis) -> (state, metrics {name: [trials, steps_per_call]}). `shared` are
+    arrays of the training split, `own` further ones with a leading axis of trials, `fed` batches that
+    were read for these steps, leaves [trials, steps_per_call, batch, ...]. Only the first `num_steps`
+    (traced) are done, so that one compilation serves every distance to the next stop; the state of a
+    trial that is not active stays as it is.
+  """
+
+  def one_trial(state, shared, own, fed, index, trial, active, num_steps, axis):
+    def step(state, i):
+      arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
+      return train_step(state, arrays, index[i], trial, axis, length)
+
+    shapes = jax.eval_shape(lambda: step(state, 0)[1])
+    record = jax.tree.map(lambda s: jnp.zeros((steps_per_call, *s.shape), s.dtype), shapes)
+
+    def body(i, carry):
+      state, record = carry
+      new, metrics = step(state, i)
+      state = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
+      return state, jax.tree.map(lambda r, m: r.at[i].set(m), record, metrics)
+
+    if steps_per_call == 1:  # no loop: see `parallel.Devices.steps_per_call`
+      return body(0, (state, record))
+    return jax.lax.fori_loop(0, num_steps, body, (state, record))
+
+  def train_steps(state, shared, own, fed, index, trials, active, num_steps, axis):
+    run = functools.partial(one_trial, axis=axis)
+    return parallel.over_trials(run, in_axes=(0, None, 0, 0, 0, 0, 0, None))(
+      state, shared, own, fed, index, trials, active, num_steps
+    )
+
+  return train_steps

@@ -1,0 +1,237 @@
+"""Where a run's parameters start: those that another run selected, part by part, and what says so."""
+
+import logging
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from synjax import trial
+from synjax.training.train_state import TrainState
+from synjax.trial import Trial
+from synjax.workdir import checkpoint, identity, results
+
+logger = logging.getLogger("synjax")
+
+FIELD = "config.initialize_from"
+OTHER_DATA = "config.initialize_from_other_data"
+MODALITY_PARTS = ("encoders", "adapters", "unimodal_heads")
+# What turns features of all modalities into one: `fusion` of a contrastive model is `trunk/fusion` of a
+# classifier. Heads are no part: they belong to an objective.
+SHARED_PARTS = ("fusion", "trunk")
+_TRUNK = "trunk"
+
+Leaves = Mapping[tuple[str, ...], np.ndarray]  # path within a part -> array [trials, ...]
+
+
+def initialize(state: TrainState, config, trials: Trial, dataset) -> tuple[TrainState, dict]:
+  """Replaces the parts of a model that another run, `config.initialize_from`, has too.
+
+  These are each modality's encoder, adapter and unimodal head, and the fusion (or another trunk). What
+  the other run lacks stays as it was created; the optimizer starts afresh.
+
+  Args:
+    state: host arrays [trials, ...] as created.
+    config: the run's config; `initialize_from_other_data` True allows a run on other data.
+    trials: leaves [trials]; each takes the parameters of its own seed and, of a generated dataset, of its
+      own data.
+    dataset: the run's `Dataset`.
+
+  Returns:
+    (the new state, what `results.json` says about it: "workdir", "config_hash", "data_fingerprint",
+    "other_data" (True: trained on other data), "steps" selected, one a trial, "taken", "at_random" and
+    "unused" parts, and a "checksum" of the taken arrays).
+
+  Raises:
+    ValueError: no such run, one on other data, without these seeds or not yet evaluated, no encoder in
+      common, or parts of other shapes; both sides are named.
+  """
+  workdir = config.initialize_from
+  source, chosen = checkpoint.read_selected(workdir, FIELD)
+  found = identity.read_data(pathlib.Path(workdir)) or {}
+  other_data = found.get("fingerprint") != dataset.fingerprint
+  if other_data:
+    _require_allowed(
+      config, f"data with fingerprint {dataset.fingerprint}", found.get("fingerprint") or "none"
+    )
+  rows, moved = _match_trials(config, source, trials, dataset.traced)
+  if not np.isfinite(np.asarray(chosen["value"])[rows]).all():
+    raise ValueError(
+      f"{FIELD}: expected a run that was evaluated, found none of {workdir}'s evaluations in its newest"
+      " checkpoint; train it further first"
+    )
+  own, other = _parts(state.params), _parts(chosen["params"])
+  taken = _common(own, other, dataset.modalities, workdir)
+  if source["data"].get("task") != config.data.get("task"):  # their heads answer another question
+    taken = [part for part in taken if not part.startswith("unimodal_heads_")]
+  params = _replace(state.params, chosen["params"], taken, rows, workdir)
+  statistics = {
+    name: _replace(tree, (chosen.get("model_state") or {}).get(name, {}), taken, rows, workdir)
+    if set(tree) <= set(state.params)  # others, such as moments, are not of the networks
+    else tree
+    for name, tree in state.model_state.items()
+  }
+  origin = {
+    "workdir": str(workdir),
+    "config_hash": results.config_hash(source),
+    "data_fingerprint": found.get("fingerprint"),
+    "other_data": bool(other_data or moved),
+    "steps": [int(step) for step in np.asarray(chosen["step"])[rows]],
+    "taken": taken,
+    "at_random": sorted(set(own) - set(taken)),
+    "unused": sorted(set(other) - set(taken)),
+    "checksum": _checksum(params, taken),
+  }
+  _say(origin)
+  return state.replace(params=params, model_state=statistics), origin
+
+
+def hash_source(workdir: str) -> str:
+  """Returns 8 hex digits that identify the parameters that runs would start from: those of every trial.
+
+  Raises:
+    ValueError: no run there, or no checkpoint that can be read.
+  """
+  _, chosen = checkpoint.read_selected(workdir, FIELD)
+  return _checksum(chosen["params"], _parts(chosen["params"]))
+
+
+def recorded(workdir: pathlib.Path) -> dict | None:
+  """Returns what a run in progress recorded of its start; None where nothing is recorded."""
+  if not (workdir / identity.RUN).exists():
+    return None
+  content = identity.read_json(
+    workdir / identity.RUN, "record of a run", "choose another --workdir"
+  )
+  return content.get("initialized_from")
+
+
+def _say(origin: Mapping[str, Any]) -> None:
+  listed = {name: ", ".join(origin[name]) or "nothing" for name in ("taken", "at_random", "unused")}
+  logger.info(
+    "initialized from %s at step %s%s: taken: %s; left at random: %s; there, but not used here: %s",
+    origin["workdir"],
+    ", ".join(map(str, sorted(set(origin["steps"])))),
+    " (trained on OTHER DATA)" if origin["other_data"] else "",
+    *listed.values(),
+  )
+
+
+def _require_allowed(config, expected: str, found: str) -> None:
+  if not config.initialize_from_other_data:
+    raise ValueError(
+      f"{FIELD}: expected a run on the same data, {expected}, found {found} in"
+      f" {config.initialize_from}; give a run on this run's data, or say {OTHER_DATA}=true, which"
+      " results.json then says too"
+    )
+
+
+def _match_trials(config, source: Mapping, trials: Trial, traced) -> tuple[np.ndarray, bool]:
+  """Returns the other run's row for every trial, and whether any of them had other generated data."""
+  points = source.get("trials") or [
+    {"seed": source["seed"] + i} for i in range(source["num_seeds"])
+  ]
+  values = lambda point: {n: _value(source, point, n) for n in ("seed", *traced)}  # noqa: E731
+  known, rows, moved = [values(point) for point in points], [], False
+  for i, seed in enumerate(trials.seed):
+    wanted = {"seed": int(seed)} | {name: np.float32(trials.hyper[name][i]) for name in traced}
+    same = [row for row, point in enumerate(known) if point == wanted]
+    if not same:
+      same = [row for row, point in enumerate(known) if point["seed"] == wanted["seed"]]
+      if not same:
+        seeds = [point["seed"] for point in known]
+        raise ValueError(
+          f"{FIELD}: {config.initialize_from} has seeds {seeds}, but not [{int(seed)}]"
+        )
+      _require_allowed(config, _line(wanted), "; ".join(map(_line, known)))
+      if len(same) > 1:
+        raise ValueError(
+          f"{FIELD}: expected one run of seed {int(seed)}, found {len(same)} in"
+          f" {config.initialize_from}: {'; '.join(_line(known[row]) for row in same)}"
+        )
+      moved = True
+    rows.append(same[0])
+  return np.array(rows), moved
+
+
+def _value(source: Mapping, point: Mapping, name: str) -> int | np.float32:
+  """Returns the seed or a traced field of one of the other run's trials; NaN where it has none."""
+  try:
+    value = point[name] if name in point else trial.read_field(source, name)
+  except KeyError:
+    value = np.nan
+  return int(value) if name == "seed" else np.float32(value)
+
+
+def _line(point: Mapping[str, Any]) -> str:
+  return ", ".join(f"{name} {value:g}" for name, value in point.items())
+
+
+def _parts(tree: Mapping) -> dict[str, Leaves]:
+  """Groups parameters by the part of the model they belong to, in order of their names."""
+  parts: dict[str, dict] = {}
+  for path, leaf in sorted(flax.traverse_util.flatten_dict(dict(tree)).items()):
+    if path[0] == _TRUNK and path[1:2] == ("fusion",):
+      path = path[1:]
+    parts.setdefault(path[0], {})[path[1:]] = leaf
+  return parts
+
+
+def _common(own: Mapping, other: Mapping, modalities, workdir) -> list[str]:
+  """Returns the parts that can be taken: of both models, and bound to no objective."""
+  encoders = [f"{part}_{name}" for part in MODALITY_PARTS for name in modalities]
+  taken = [part for part in (*encoders, *SHARED_PARTS) if part in own and part in other]
+  if not set(taken) & set(encoders):
+    raise ValueError(
+      f"{FIELD}: expected a run that has encoders of this one, {sorted(own)}, found {sorted(other)} in"
+      f" {workdir}; give one with the same modalities and encoders"
+    )
+  return sorted(taken)
+
+
+def _replace(own: Any, other: Any, taken, rows: np.ndarray, workdir) -> Any:
+  """Returns a tree with the leaves of the taken parts replaced by rows of the other tree's."""
+  if not isinstance(own, Mapping):
+    return own
+  found = _parts(other)
+  replaced = {}
+  for path, leaf in flax.traverse_util.flatten_dict(dict(own)).items():
+    inner = path[1:] if path[:2] == (_TRUNK, "fusion") else path
+    replaced[path] = leaf
+    if inner[0] in taken:
+      value = found.get(inner[0], {}).get(inner[1:])
+      _check_shape(path, leaf, value, workdir)
+      replaced[path] = np.asarray(value)[rows]
+  extra = [
+    (part, *path)
+    for part in taken
+    for path in set(found.get(part, {})) - set(_parts(own).get(part, {}))
+  ]
+  if extra:
+    raise ValueError(
+      f"{FIELD}: {'/'.join(min(extra))} of {workdir} has no place in this run's model; give both the"
+      " same config.model"
+    )
+  return flax.traverse_util.unflatten_dict(replaced)
+
+
+def _check_shape(path: tuple[str, ...], own: np.ndarray, other: np.ndarray | None, workdir) -> None:
+  """Raises ValueError unless two arrays [trials, ...] agree in all but the number of trials."""
+  found = "none" if other is None else f"shape {list(np.shape(other)[1:])}"
+  if other is None or np.shape(other)[1:] != np.shape(own)[1:]:
+    raise ValueError(
+      f"{FIELD}: {'/'.join(path)}: expected shape {list(np.shape(own)[1:])}, found {found} in {workdir};"
+      " give both runs the same config.model"
+    )
+
+
+def _checksum(params: Mapping, taken) -> str:
+  """Returns 8 hex digits that identify the arrays that were taken."""
+  value = 0
+  for part, leaves in _parts(params).items():
+    for leaf in leaves.values() if part in taken else ():
+      value = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), value)
+  return f"{value:08x}"

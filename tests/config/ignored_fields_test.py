@@ -1,0 +1,158 @@
+"""Fields that cannot matter: the table against the losses' own programs, and every shipped sweep."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import common, trifeature, xor
+from synjax import methods, train
+from synjax.config import ignored_fields
+from synjax.sweeps import file as sweep_file
+from synjax.sweeps import plan
+from synjax.trial import read_field
+from tests import tiny
+
+OTHER = {  # field -> a value that is not its default, nor what a case below sets
+  "unimodal_weight": 0.3, "detach_unimodal": True, "corrupt_probability": 0.3, "noise_scale": 2.0,
+  "num_corrupted": 1, "mask_steps": 3, "mask_lr": 0.3, "mask_sparsity": 7.0, "mask_temperature": 2.0,
+  "mask_initial_logit": -2.0, "mask_schedule": "cosine", "mask_clip": 1.0, "mask_warmup_epochs": 3.0,
+  "mask_collapse_share": 0.5, "penalty": 3.0, "reference": "unimodal", "anchor": "corrupted",
+  "direction": "r||q", "family": "dirichlet", "kl_updates_encoders": False, "fill": "shuffle",
+  "temperature": 0.3, "weights": (1.0, 2.0, 3.0, 4.0, 5.0), "num_views": 3, "mask_ratio": 0.7,
+  "mask_lambda": 2.0, "ramp": "constant", "modality": "series",
+}  # fmt: skip
+FIXED = ("name", "mask", "site")  # what the cases below go through, or what the method fixes
+CASES = [
+  ("comm", {}),
+  ("infmasking", {}),
+  ("supervised", {}),
+  ("unimodal", {}),
+  ("confidence_penalty", {}),
+  ("synib", {"mask": "random", "fill": "noise"}),
+  ("synib", {"mask": "learned", "mask_steps": 2, "reference": "unimodal", "site": "input"}),
+  ("synib", {"mask": "full", "family": "gaussian_logits"}),
+  ("full_corruption", {"fill": "zeros"}),
+  ("masked_augmentation", {"mask": "random"}),
+]
+
+
+def make_config(name, fields):
+  supervised = common.learns_from_labels(name)
+  model = {"model.trunk.name": "mlp", "model.trunk.hidden": (8,)} if supervised else {}
+  config = tiny.get_config(name, **model)
+  config.method.update(fields)
+  return config
+
+
+def program(config, dataset):
+  """Prints the loss and what it starts from; values of the config, traced ones too, are literals."""
+  method = methods.create(config, dataset)
+  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(4))
+  raw |= {"index": jnp.arange(4), "valid": jnp.ones(4, bool)}
+  params, state = jax.eval_shape(lambda: method.init(jax.random.key(0), raw))
+  hyper = {f: read_field(config, f) for f in train.traced_fields(config) if f.startswith("method.")}
+
+  def loss(params, state, key, progress, epoch):
+    info = methods.Info(
+      step=0, progress=progress, key=key, index=jnp.arange(4), hyper=hyper, epoch=epoch
+    )
+    out = method.loss(params, state, dict.fromkeys(method.views, raw), info)
+    return out.losses
+
+  if config.method.name == "masked_augmentation":  # its loss does not read the penalty's head
+    params.pop("log_variance", None)
+  closed = jax.make_jaxpr(loss)(params, state, jax.random.key(0), 0.5, 0.5)
+  return f"{closed} {[str(constant) for constant in closed.consts]}"
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_a_method_field_is_refused_or_changes_the_loss(name, case):
+  with tiny.registered():
+    config = make_config(name, case)
+    dataset = tiny.load_dataset(config)
+    before = program(config, dataset)
+    for field in set(config.method) - {*FIXED, *case}:
+      value = OTHER[field][-3:] if (name, field) == ("comm", "weights") else OTHER[field]
+      changed = make_config(name, case | {field: value})
+      why = ignored_fields.reason(changed, f"method.{field}")
+      same = program(changed, dataset) == before
+      assert same == (why is not None), (field, why)
+      if why:
+        with pytest.raises(ValueError, match=rf"config\.method\.{field}: .*do not set it"):
+          ignored_fields.refuse(changed, config)
+      else:
+        ignored_fields.refuse(changed, config)
+
+
+@pytest.mark.parametrize(
+  ("name", "field", "value"),
+  [
+    ("comm", "model.trunk.name", "mlp"),
+    ("comm", "model.unimodal_hidden", (3,)),
+    ("comm", "evaluate_train", True),
+    ("comm", "optim.lr_min", 1e-3),
+    ("comm", "optim.warmup_epochs", 3),
+    ("comm", "initialize_from_other_data", True),
+    ("supervised", "model.head_hidden", 7),
+    ("supervised", "model.num_layers", 3),
+    ("supervised", "probe.neighbors", 3),
+    ("ensemble", "model.trunk.hidden", (3,)),
+  ],
+)
+def test_fields_of_other_sections_are_refused_where_nothing_reads_them(name, field, value):
+  config = make_config(name, {})
+  changed = make_config(name, {})
+  changed.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=rf"config\.{field}: .*expected .*found"):
+    ignored_fields.refuse(changed, config)
+
+
+def test_what_reads_a_field_lets_it_be_set():
+  config = make_config("supervised", {})
+  changed = make_config("supervised", {})
+  changed.optim.update({"schedule": "warmup_cosine", "lr_min": 1e-3})
+  changed.model.trunk.hidden = (3,)
+  changed.evaluate_train = True
+  ignored_fields.refuse(changed, config)
+  changed.model.trunk.name = "transformer"
+  changed.model.num_layers = 2
+  with pytest.raises(ValueError, match="mlp trunk"):
+    ignored_fields.refuse(changed, config)
+  changed.model.trunk.hidden = config.model.trunk.hidden
+  ignored_fields.refuse(changed, config)
+
+
+def test_every_rule_names_fields_that_some_config_has():
+  known = set(sweep_file.list_fields(common.base_config()))
+  known |= {f"method.{field}" for field in OTHER}
+  known |= {"data.buckets", "data.views", "data.icd9_group"}
+  for rule in ignored_fields.RULES:
+    for name in rule.fields:
+      assert any(field == name or field.startswith(f"{name}.") for field in known), name
+
+
+@pytest.mark.parametrize(
+  ("module", "config", "argument"),
+  [
+    ("pid_point", xor, "synib,pid"),
+    ("spurious_xor", xor, "synib,spurious"),
+    ("loss_terms", trifeature, "infmasking,small"),
+    ("mask_ratio", trifeature, "infmasking,small"),
+    ("num_views", trifeature, "infmasking,small"),
+  ],
+)
+def test_no_row_of_a_shipped_sweep_sets_what_cannot_matter(module, config, argument):
+  get_hyper = importlib.import_module(f"configs.sweeps.{module}").get_hyper
+  make = lambda given: config.get_config(given or argument)  # noqa: E731
+  rows = [{**row, "seed": 0} for row in get_hyper(sweep_file.Hyper)]
+  rows = [dict(items) for items in {tuple(row.items()) for row in rows}]
+  assert plan.expand(make, rows, traced=train.traced_fields, untouched=make)
+
+
+def test_a_row_that_only_repeats_another_is_refused_by_its_number():
+  make = lambda given: xor.get_config(given or "synib,spurious")  # noqa: E731
+  rows = [{"method.mask": "oracle"}, {"method.mask": "oracle", "method.corrupt_probability": 0.3}]
+  with pytest.raises(ValueError, match=r"row 2 .*config\.method\.corrupt_probability: only"):
+    plan.expand(make, rows, traced=train.traced_fields, untouched=make)

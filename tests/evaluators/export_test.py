@@ -1,0 +1,72 @@
+"""embeddings.npz: masked views are of the inputs whose embeddings they are compared with."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from synjax import train
+from synjax.evaluators import export
+from synjax.methods import InfMasking
+from tests import families
+
+SEEDS = [{"seed": 42}, {"seed": 7}]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  root = tmp_path_factory.mktemp("data")
+  families.make_data(root)
+  return root
+
+
+def write(config, workdir):
+  run = train.Run(config, workdir, SEEDS).restore()
+  with np.load(export.write_embeddings(workdir, run, "last")) as found:
+    arrays = dict(found)
+  run.checkpointer.close()
+  return arrays
+
+
+IMAGES = functools.partial(families.images, method="infmasking")
+MULTIBENCH = functools.partial(families.multibench, method="infmasking")
+
+
+@pytest.mark.parametrize(
+  ("family", "fields"),
+  [
+    # Batches of lengths 4 and 9, whose padding is data; read while they are used, over two devices.
+    (families.arrays, {"data.padding": "batch_max"}),
+    (
+      MULTIBENCH,
+      {"method.num_views": 2, "data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2},
+    ),
+    (IMAGES, {"protocol": "paper", "eval_batch_size": 3}),  # random crops
+  ],
+)
+def test_masked_views_that_mask_nothing_are_the_embeddings(
+  folder, tmp_path, monkeypatch, family, fields
+):
+  def unmasked(self, params, model_state, batch, info):
+    embeddings = self.embed(params, model_state, batch)
+    return np.array([1.0, 2.0])[:, None, None] * embeddings
+
+  monkeypatch.setattr(InfMasking, "embed_masked", unmasked)
+  monkeypatch.setattr(export, "MASKED_EXAMPLES", 5)  # ends within a batch
+  found = write(family(folder, **fields), tmp_path)
+  shown = found["test/masked_index"]
+  np.testing.assert_array_equal(shown, range(5))
+  assert found["test/masked"].shape[:3] == (2, 2, 5)
+  expected = found["test/embeddings"][:, shown]
+  for view in range(2):
+    np.testing.assert_allclose(
+      found["test/masked"][:, view], (view + 1) * expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_masks_are_each_seeds_own_and_a_method_without_writes_none(folder, tmp_path):
+  found = write(families.arrays(folder), tmp_path / "a")
+  assert found["test/masked"].shape == (2, 2, 16, 16)
+  assert np.abs(found["test/masked"][:, 0] - found["test/masked"][:, 1]).max() > 1e-3
+  config = families.images(folder)
+  assert not {"test/masked", "test/masked_index"} & set(write(config, tmp_path / "b"))

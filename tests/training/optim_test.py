@@ -1,0 +1,132 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from synjax.config import durations
+from synjax.training import optim
+
+
+def config(**fields):
+  return ConfigDict(
+    {"name": "adamw", "eps": 1e-8, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
+    | fields
+  )
+
+
+def test_durations_convert_epochs_and_steps():
+  fields = ConfigDict(
+    {"total_epochs": 2.5, "total_steps": None, "log_epochs": None, "log_steps": 7}
+  )
+  assert durations.duration_steps(fields, "total", 10) == 25
+  assert durations.duration_steps(fields, "log", 10) == 7
+
+
+@pytest.mark.parametrize(
+  "fields", [{"eval_steps": 3, "eval_epochs": 1.0}, {}, {"eval_steps": 0}, {"eval_epochs": -1.0}]
+)
+def test_a_duration_given_twice_never_or_not_positive_is_refused(fields):
+  with pytest.raises(ValueError, match="eval_"):
+    durations.duration_steps(ConfigDict(fields), "eval", 10)
+
+
+def test_adamw_follows_its_equations_and_decays_only_matrices_without_bias_in_the_name():
+  params = {
+    "dense": {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)},
+    "feature": {"bias": jnp.full((2, 2), 3.0)},
+    "cls_token": jnp.full((1, 1, 2), 3.0),
+    "ln1": {"scale": jnp.full(2, 3.0)},
+  }
+  optimizer = optim.create_optimizer(
+    config(), {"optim.lr": 0.1, "optim.weight_decay": 0.5}, steps_per_epoch=1, total_steps=10
+  )
+  state = optimizer.init(params)
+  rng = np.random.default_rng(0)
+  expected = jax.tree.map(np.asarray, params)
+  m = jax.tree.map(np.zeros_like, expected)
+  v = jax.tree.map(np.zeros_like, expected)
+  decayed = {
+    "dense": {"kernel": 1, "bias": 0},
+    "feature": {"bias": 0},
+    "cls_token": 1,
+    "ln1": {"scale": 0},
+  }
+  for t in range(1, 4):
+    grads = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+    updates, state = optimizer.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, v, grads)
+
+    def step(p, m, v, decay, t=t):
+      adam = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+      return p * (1 - 0.1 * 0.5 * decay) - 0.1 * adam
+
+    expected = jax.tree.map(step, expected, m, v, decayed)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, expected)
+
+
+def test_warmup_cosine_equals_the_published_schedule(golden):
+  arrays, meta = golden("lr_schedule")
+  for case in ("mmimdb", "mmimdb_run", "hateful_memes"):
+    published, epochs = meta[case], meta[case]["max_epochs"]
+    schedule = optim.create_schedule(
+      config(
+        schedule="warmup_cosine",
+        lr_min=published["eta_min"],
+        warmup_epochs=published["warmup"],
+      ),
+      published["base"],
+      steps_per_epoch=3,
+      total_steps=3 * epochs,
+    )
+    rates = jax.vmap(schedule)(3 * jnp.arange(epochs) + 2)
+    np.testing.assert_allclose(rates, arrays[f"{case}/lr_per_epoch"][:epochs], rtol=1e-4, atol=1e-9)
+
+
+def test_an_unknown_schedule_is_refused():
+  with pytest.raises(ValueError, match="schedule"):
+    optim.create_schedule(config(schedule="cosine"), 0.1, 1, 1)
+
+
+def test_adam_adds_the_decay_to_every_gradient_as_pytorch_does():
+  params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, -2.0)}
+  hyper = {"optim.lr": jnp.float32(0.1), "optim.weight_decay": jnp.float32(0.5)}
+  optimizer = optim.create_optimizer(config(name="adam"), hyper, steps_per_epoch=1, total_steps=10)
+  state, m, v = optimizer.init(params), 0.0, 0.0
+  expected = np.array(-2.0)
+  for t in range(1, 4):
+    updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+    params = optax.apply_updates(params, updates)
+    gradient = 1 + 0.5 * expected
+    m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+    expected = expected - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+  np.testing.assert_allclose(params["bias"], expected, rtol=1e-5)
+
+
+def test_an_unknown_optimizer_is_refused():
+  with pytest.raises(ValueError, match=r"config\.optim\.name: .*adamw.*'sgd'"):
+    optim.create_optimizer(
+      config(name="sgd"), dict.fromkeys(optim.TRACED, 0.1), steps_per_epoch=1, total_steps=1
+    )
+
+
+@pytest.mark.parametrize("modality", ["subnet", "lnorm", "bn", "ln1", "bias", "bias_m", "url"])
+def test_decay_does_not_depend_on_the_names_of_modalities(modality):
+  """spec/infmasking.md 8: matrices are decayed, biases (of any rank) and norms are not."""
+  matrix, block = jnp.zeros((2, 2)), jnp.zeros((1, 2, 2))
+  tree = lambda name: {  # noqa: E731
+    f"encoders_{name}": {
+      "kernel": matrix, "conv": {"kernel": block, "bias": jnp.zeros(2)},
+      "recurrent": {"bias_ih": matrix}, "ln1": {"scale": matrix}, "shortcut_bn": {"bias": matrix},
+    },
+    f"adapters_{name}": {"kernel": matrix, "bias": matrix, "cls_token": block},
+  }  # fmt: skip
+  leaves = lambda name: jax.tree.leaves(  # noqa: E731
+    jax.tree_util.tree_map_with_path(optim.decays, tree(name))
+  )
+  assert leaves(modality) == leaves("vision")
+  # in the order of sorted paths: adapters' bias, cls_token, kernel; encoders' conv, kernel, ln1, ...
+  assert leaves(modality) == [False, True, True, False, True, True, False, False, False]
