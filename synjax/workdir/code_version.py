@@ -8,11 +8,11 @@ import pathlib
 import subprocess
 import tomllib
 
-_PROJECT = "synjax"
+_PROJECT = "synjax-multimodal"  # the distribution; the package is synjax
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # What is code in a checkout; of the rest (runs, environments, notes) nothing changes a number.
-_CODE = (_PROJECT, "configs", "launch", "data_prep", "pyproject.toml")
-_PACKAGES = ("synjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+_CODE = (_PACKAGE.name, "configs", "launch", "data_prep", "pyproject.toml")
+_PACKAGES = (_PROJECT, "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 _MAKES_NO_NUMBER = "report"  # subpackage that only reads what others measured
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from synjax.workdir import code_version
 
-PYPROJECT = '[project]\nname = "synjax"\nversion = "9.9"\n'
+PYPROJECT = '[project]\nname = "synjax-multimodal"\nversion = "9.9"\n'
 
 
 def git(folder, *arguments):
