@@ -12,7 +12,8 @@ import sys
 import types
 from collections.abc import Sequence
 
-from data_prep import shards, source_files, stand_in
+from data_prep.read import source_files, stand_in
+from data_prep.write import shards
 from synjax.workdir.files import resolve
 
 
@@ -42,7 +43,7 @@ _FAMILIES = {
   "trifeature": ("trifeature",),
 }
 CONVERTERS = {
-  dataset: Converter(f"data_prep.{family}")
+  dataset: Converter(f"data_prep.datasets.{family}.convert")
   for family, datasets in _FAMILIES.items()
   for dataset in datasets
 }

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep import inspect, pickle_writer, planted, releases
+from data_prep import inspect
+from data_prep.read import releases
+from data_prep.write import pickle_writer, planted
 from synjax.workdir.files import resolve
 
 MODES = ("easy", "hard")
@@ -51,7 +53,7 @@ _MIN_ROWS = {"affect": 12, "mimic": 40}
 _DEFAULT_ROWS = {"affect": 24, "mimic": 200}
 _SCORE_STEP = {"mosi": 0.2, "mosei": 1 / 3}
 DATASETS = tuple(r.name for r in releases.RELEASES if r.name != "mosi_47")
-# Made by modules of their own, `data_prep.NAME_fixture`.
+# Made by modules of their own, `data_prep.datasets.NAME.fixture`.
 FOLDER_DATASETS = ("vision_touch", "mmimdb", "hateful_memes", "cremad")
 
 
@@ -89,8 +91,8 @@ def make_fixture(
   of rows exactly 0 (all of them negatives, so that the rule `> 0` is exact); UR-FUNNY and MUStARD 0 or
   1; MIMIC column 7 of `y_icd9`, 34 % positive.
 
-  Folders of images, recordings or HDF5 files are made by `data_prep.NAME_fixture.make`, which says what
-  is in them.
+  Folders of images, recordings or HDF5 files are made by `data_prep.datasets.NAME.fixture.make`, which
+  says what is in them.
 
   Args:
     name: one of `DATASETS` or `FOLDER_DATASETS`.
@@ -123,7 +125,7 @@ def make_fixture(
         f"{name} is no pickle: leave protocol, numpy_spelling, python2 and signed_labels at their "
         "defaults"
       )
-    module = importlib.import_module(f"data_prep.{name}_fixture")
+    module = importlib.import_module(f"data_prep.datasets.{name}.fixture")
     options = {} if mode == "easy" else {"mode": mode}
     return module.make(
       out_dir, seed=seed, num_examples=num_examples, cases=cases, signal=signal, strength=strength,

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep import pickle_scan, releases, safe_pickle, sniff, source_files
+from data_prep.read import pickle_scan, releases, safe_pickle, sniff, source_files
 from synjax.workdir.files import resolve
 
 _BLOCK = 2**18  # elements looked at in one go: keeps the copies that comparisons make small

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from configs import common, defaults, trifeature, vision_touch, xor
-from data_prep import convert, fixtures, vision_touch_fixture
+from data_prep import convert, fixtures
+from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
 from synjax import data, methods, parallel, train
 from synjax.data import pipeline
 from synjax.workdir import identity

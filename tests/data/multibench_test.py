@@ -9,7 +9,8 @@ import pytest
 import tensorflow_datasets as tfds
 
 from configs import mosi
-from data_prep import convert, fixtures, vision_touch_fixture
+from data_prep import convert, fixtures
+from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
 from synjax import data
 from synjax.data import multibench
 from synjax.data.shards import Shards

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import convert, fixtures, shards
+from data_prep import convert, fixtures
+from data_prep.write import shards
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -189,9 +190,9 @@ def test_tensorflow_is_never_imported(source, tmp_path):
 
 
 def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, capsys):
-  module = types.ModuleType("data_prep.mmimdb_fixture")
+  module = types.ModuleType("data_prep.datasets.mmimdb.fixture")
   module.make = lambda out_dir, **options: {"out": str(out_dir), **options}
-  monkeypatch.setitem(sys.modules, "data_prep.mmimdb_fixture", module)
+  monkeypatch.setitem(sys.modules, "data_prep.datasets.mmimdb.fixture", module)
   expected = {
     "out": "d", "seed": 4, "num_examples": 7, "cases": ["x"], "signal": "mixed", "strength": 2.0,
   }  # fmt: skip

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn import decomposition, linear_model, pipeline, preprocessing, svm
 
-from data_prep import fixtures, pickle_scan, releases, safe_pickle
+from data_prep import fixtures
+from data_prep.read import pickle_scan, releases, safe_pickle
 
 AFFECT = [name for name in fixtures.DATASETS if name != "mimic"]
 

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import fixtures, inspect, pickle_writer
+from data_prep import fixtures, inspect
+from data_prep.write import pickle_writer
 
 
 class Bomb:

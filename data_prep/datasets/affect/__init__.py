@@ -1,0 +1,1 @@
+"""MOSI, MOSEI, UR-FUNNY and MUStARD, as MultiBench publishes them."""

@@ -1,0 +1,1 @@
+"""CREMA-D, recordings and frames."""

@@ -1,0 +1,1 @@
+"""MIMIC-III, as MultiBench publishes it."""

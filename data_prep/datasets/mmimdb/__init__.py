@@ -1,0 +1,1 @@
+"""MM-IMDb in its raw layout."""

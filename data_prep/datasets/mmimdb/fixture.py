@@ -1,0 +1,307 @@
+"""Writes a small MM-IMDb in the raw layout: `split.json`, `dataset/{id}.json`, `dataset/{id}.jpeg`.
+
+The poster (modality 1) and every plot (modality 2) carry planted bits (`planted`); the genre drama is
+their label, and comedy its opposite, so that every film has a genre. `draw_picture` and `draw_plot`
+serve the Hateful Memes fixture too.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from data_prep.write import planted
+
+MODES = ("easy", "hard")
+# What the converter takes as it is.
+EASY_CASES = (
+  "empty_plot", "unicode_plot", "long_plot", "unknown_genre_only", "ten_genres", "grey_image",
+  "cmyk_image", "png_image", "tiny_image", "large_image",
+)  # fmt: skip
+# Need --max_bad_images (two bad posters among 50 are more than 0.5 %), and give warnings.
+HARD_CASES = ("truncated_image", "missing_image", "no_plot", "new_genre")
+# Each stops the converter; for tests that ask for it.
+ERROR_CASES = ("missing_json", "broken_json", "shared_id", "lfs_image")
+# Row of train that each case changes.
+_ROWS = {
+  case: row for row, case in enumerate((*EASY_CASES, *HARD_CASES, "lfs_image", "broken_json"), 1)
+}
+_WARNINGS = {
+  "truncated_image": "image",
+  "missing_image": "image",
+  "no_plot": "plot",
+  "new_genre": "unknown_genre",
+}
+_MIN_EXAMPLES, _DEFAULT_EXAMPLES = 20, 30
+_WIDTH, _HEIGHT = 40, 60
+_PIXEL_STD, _LEVELS = 16.0, 5.0  # of the noise; per unit of strength
+_OTHER_GENRES = ("Romance", "THRILLER", "Sci-Fi", "film-noir", "War")
+_TEN_GENRES = (
+  "Action", "Adventure", "ANIMATION", "comedy", "Drama", "Family", "Fantasy", "Musical", "Sci-Fi",
+  "Short",
+)  # fmt: skip
+WORDS = (("sun", "storm"), ("river", "desert"), ("violin", "engine"))  # bit 1, bit 0
+_FILLER = (
+  "a", "the", "of", "one", "who", "meets", "finds", "town", "house", "friend", "night", "road", "story",
+  "years", "leaves", "secret", "train", "letter",
+)  # fmt: skip
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 81234\n"
+
+
+def make(
+  out_dir: str | os.PathLike,
+  *,
+  seed: int = 0,
+  num_examples: int | None = None,
+  mode: str = "easy",
+  cases: Sequence[str] | None = None,
+  signal: str = "mixed",
+  strength: float = 6.0,
+) -> dict:
+  """Writes the source, and `split.json.manifest.json` beside it.
+
+  Same arguments, same bytes (for one version of NumPy and Pillow).
+
+  Args:
+    out_dir: folder, made if missing; a fixture that is there is replaced.
+    seed: of everything random.
+    num_examples: films of train, 30 by default, at least 20; dev and test have a third each.
+    mode: "easy" (`EASY_CASES`) or "hard" (with `HARD_CASES`).
+    cases: exactly these special cases instead, also of `ERROR_CASES`.
+    signal: one of `planted.SIGNALS`.
+    strength: of every planted bit, see `draw_picture` and `draw_plot`; 0 plants nothing.
+
+  Returns:
+    The manifest: "file", "files" (name -> sha256), "rows" per split, "special_rows" (case -> id),
+    "sources" (split -> bit -> list of 0 and 1), "options" of the converter, "expected_warnings" (ids),
+    and the arguments.
+
+  Raises:
+    ValueError: an argument is out of range, or the folder has a `split.json` that no fixture wrote.
+
+  Source: spec/data.md 6.5, 12.
+  """
+  cases = choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
+  num_train = check_size(num_examples, strength, default=_DEFAULT_EXAMPLES, minimum=_MIN_EXAMPLES)
+  generator = np.random.default_rng([seed, zlib.crc32(b"mmimdb")])
+  rows = {"train": num_train, "dev": num_train // 3, "test": num_train // 3}
+  ids = iter(f"{number:07d}" for number in 12 + 7 * generator.permutation(sum(rows.values())))
+  table = {split: [next(ids) for _ in range(count)] for split, count in rows.items()}
+  files, sources = {}, {}
+  for split, films in table.items():
+    bits = planted.draw_sources(generator, len(films), signal=signal)
+    sources[split] = bits_to_lists(bits)
+    for row, film in enumerate(films):
+      own = {case for case in cases if split == "train" and _ROWS.get(case) == row}
+      poster, text = _draw_film(generator, bits, row, strength, own)
+      files[f"dataset/{film}.json"], files[f"dataset/{film}.jpeg"] = text, poster
+  special = {case: table["train"][_ROWS[case]] for case in sorted(cases & set(_ROWS))}
+  _spoil(files, table, special, cases)
+  files["split.json"] = json.dumps(table).encode()
+  warnings = {"count"} | {_WARNINGS[case] for case in cases & set(_WARNINGS)}
+  manifest = {
+    "dataset": "mmimdb", "file": "split.json", "seed": seed, "mode": mode, "cases": sorted(cases),
+    "signal": signal, "strength": strength, "rows": rows, "special_rows": special, "sources": sources,
+    "options": {"max_bad_images": 0.1} if "image" in warnings else {},
+    "expected_warnings": sorted(warnings),
+  }  # fmt: skip
+  return write_files(out_dir, files, manifest)
+
+
+def draw_picture(
+  generator: np.random.Generator,
+  bits: Sequence[bool],
+  *,
+  width: int,
+  height: int,
+  strength: float,
+) -> Image.Image:
+  """Draws a picture that carries three bits: hue, direction of stripes, brightness.
+
+  In grey levels: 128 + 5 strength (s_1 h_c + p(y, x) + s_3) + N(0, 16^2), clipped to [0, 255], with
+  s_j = 2 bits_j - 1 and h = (1, 0, -1) for red, green, blue. The stripes p, 4 pixels wide and +-1 in
+  turn, are vertical for bit 2 = 1 and horizontal for 0 (they have no s_2).
+
+  Args:
+    generator: NumPy's.
+    bits: three.
+    width: pixels.
+    height: pixels.
+    strength: 0 plants nothing.
+
+  Returns:
+    An RGB picture.
+  """
+  first, second, third = (2.0 * bool(bit) - 1 for bit in bits)
+  y, x = np.mgrid[:height, :width]
+  stripes = np.where((x if second > 0 else y) // 4 % 2, 1.0, -1.0)
+  planted_part = first * np.array([1.0, 0, -1]) + stripes[..., None] + third
+  noise = _PIXEL_STD * generator.standard_normal((height, width, 3))
+  pixels = 128 + _LEVELS * strength * planted_part + noise
+  return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+
+
+def draw_plot(
+  generator: np.random.Generator, bits: Sequence[bool], *, num_filler: int, strength: float
+) -> str:
+  """Draws a text that carries three bits: for each, one word of its pair in `WORDS`, among filler.
+
+  Args:
+    generator: NumPy's.
+    bits: three.
+    num_filler: words that say nothing.
+    strength: each word comes round(strength / 2) times; 0 plants nothing.
+
+  Returns:
+    Words in random order.
+  """
+  words = generator.choice(_FILLER, num_filler).tolist()
+  for pair, bit in zip(WORDS, bits, strict=True):
+    words += [pair[0] if bit else pair[1]] * round(strength / 2)
+  return " ".join(generator.permutation(words).tolist())
+
+
+def choose_cases(
+  mode: str, cases: Sequence[str] | None, easy: Sequence[str], hard: Sequence[str],
+  errors: Sequence[str],
+) -> set[str]:  # fmt: skip
+  """Returns the special cases to write: those asked for, or those of the mode; ValueError if unknown."""
+  if mode not in MODES:
+    raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
+  known = (*easy, *hard, *errors)
+  if cases is None:
+    return set(easy if mode == "easy" else (*easy, *hard))
+  if unknown := sorted(set(cases) - set(known)):
+    raise ValueError(f"cases: expected some of {known}, found {unknown}")
+  return set(cases)
+
+
+def check_size(num_examples: int | None, strength: float, *, default: int, minimum: int) -> int:
+  """Returns the number of rows of train; ValueError if it or the strength is out of range."""
+  count = default if num_examples is None else num_examples
+  if count < minimum:
+    raise ValueError(f"num_examples: expected at least {minimum}, found {count}")
+  if not 0 <= strength <= 100:
+    raise ValueError(f"strength: expected a number in [0, 100], found {strength!r}")
+  return count
+
+
+def bits_to_lists(sources: planted.Sources) -> dict[str, list[int]]:
+  """Returns the planted bits of a split as lists of 0 and 1, for the manifest."""
+  names = ("redundancy", "unique_1", "unique_2", "gate_1", "gate_2", "synergy", "label")
+  return {name: np.asarray(getattr(sources, name)).astype(int).tolist() for name in names}
+
+
+def encode(image: Image.Image, encoding_format: str, **options) -> bytes:
+  """Returns the bytes of a picture file."""
+  buffer = io.BytesIO()
+  image.save(buffer, encoding_format, **options)
+  return buffer.getvalue()
+
+
+def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest: dict) -> dict:
+  """Writes the files of a fixture and its manifest; removes those of the fixture that was there.
+
+  Args:
+    out_dir: folder, made if missing.
+    files: name in it -> content.
+    manifest: with "file", the name that the manifest's own is made of.
+
+  Returns:
+    The manifest with "files", name -> sha256.
+
+  Raises:
+    ValueError: the folder has a "file" that no fixture wrote.
+  """
+  root = pathlib.Path(out_dir)
+  path = root / manifest["file"]
+  manifest_path = path.with_name(path.name + ".manifest.json")
+  if manifest_path.exists():
+    for name in json.loads(manifest_path.read_text())["files"]:
+      (root / name).unlink(missing_ok=True)
+  elif path.exists():
+    raise ValueError(
+      f"{path} exists and is no fixture: choose another folder, it may be the real data"
+    )
+  digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+  manifest = manifest | {"files": digests}
+  root.mkdir(parents=True, exist_ok=True)
+  manifest_path.write_text(json.dumps(manifest) + "\n")
+  for name, content in files.items():
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(content)
+  return manifest
+
+
+def _draw_film(generator, bits: planted.Sources, row: int, strength: float, cases: set[str]):
+  """Draws one film: bytes of its poster and of its JSON, with what `cases` change."""
+  shown = bits.redundancy[row], bits.unique_1[row], bits.gate_1[row]
+  told = bits.redundancy[row], bits.unique_2[row], bits.gate_2[row]
+  poster = draw_picture(generator, shown, width=_WIDTH, height=_HEIGHT, strength=strength)
+  plots = [
+    draw_plot(generator, told, num_filler=int(count), strength=strength)
+    for count in generator.integers(8, 30, generator.integers(1, 4))
+  ]
+  genres = ["Drama" if bits.label[row] else "comedy"]
+  genres += [genre for genre in _OTHER_GENRES if generator.random() < 0.3]
+  if "empty_plot" in cases:
+    plots = ["", *plots[:2]]
+  if "unicode_plot" in cases:
+    plots[0] += " caf\u00e9 \u6771\u4eac \U0001f3ac \u2028 end"
+  if "long_plot" in cases:
+    plots.append(draw_plot(generator, told, num_filler=1900, strength=strength))
+  if "no_plot" in cases:
+    plots = []
+  if "unknown_genre_only" in cases:
+    genres = ["News"]
+  if "ten_genres" in cases:
+    genres = list(_TEN_GENRES)
+  if "new_genre" in cases:
+    genres.append("Podcast")
+  # Keys of IMDb that the converter does not read.
+  film = {
+    "title": f"Film {row}",
+    "year": 1950 + row,
+    "rating": 6.5,
+    "votes": 1200 + row,
+    "cast": [],
+  }
+  film |= {"plot": plots, "genres": genres, "plot outline": plots[0] if plots else None}
+  return _encode_poster(poster, cases), json.dumps(film, ensure_ascii=row % 2 == 0).encode()
+
+
+def _encode_poster(poster: Image.Image, cases: set[str]) -> bytes:
+  if "grey_image" in cases:
+    poster = poster.convert("L")
+  if "cmyk_image" in cases:
+    poster = poster.convert("CMYK")
+  if "tiny_image" in cases:
+    poster = poster.resize((1, 1))
+  if "large_image" in cases:
+    poster = poster.resize((3000, 2000), Image.Resampling.NEAREST)
+  if "png_image" in cases:
+    poster.putalpha(90)
+    return encode(poster, "PNG")
+  if "lfs_image" in cases:
+    return LFS_POINTER
+  data = encode(poster, "JPEG", quality=20 if "large_image" in cases else 90)
+  return data[: len(data) * 7 // 10] if "truncated_image" in cases else data
+
+
+def _spoil(files: dict[str, bytes], table, special: Mapping[str, str], cases: set[str]) -> None:
+  """Removes and breaks files, in place."""
+  if film := special.get("missing_image"):
+    del files[f"dataset/{film}.jpeg"]
+  if film := special.get("broken_json"):
+    name = f"dataset/{film}.json"
+    files[name] = files[name][:-20]
+  if "missing_json" in cases:
+    del files[f"dataset/{table['train'][0]}.json"]
+  if "shared_id" in cases:
+    table["test"][0] = table["train"][0]

@@ -1,0 +1,1 @@
+"""Trifeature, rendered or from a folder of pictures."""

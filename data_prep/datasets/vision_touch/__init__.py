@@ -1,0 +1,1 @@
+"""Vision & Touch, as MultiBench publishes it."""

@@ -1,0 +1,1 @@
+"""Reads files that nobody vouches for: what they are, what they hold, without running any of it."""

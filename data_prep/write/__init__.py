@@ -1,0 +1,1 @@
+"""Writes shards, and the parts of fixtures: pickles and features with planted structure."""
