@@ -24,7 +24,7 @@ from absl import flags
 from configs import trifeature, xor
 from configs.sweeps import spurious_xor
 from launch import app
-from launch.benchmark_multibench import (
+from launch.benchmark.multibench import (
   Row,
   conversion_rows,
   input_rows,

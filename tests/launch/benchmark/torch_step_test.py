@@ -11,14 +11,14 @@ torch.set_num_threads(1)  # idle threads that spin make tiny products slow on a 
 import jax
 import jax.numpy as jnp
 
-from launch import torch_step
+from launch.benchmark import torch_step
 from synjax import masking
 from synjax.models.encoders import SequenceTransformer
 from synjax.models.fusion import FusionTransformer
 from tests import torch_weights
 from tests.losses.contrastive_test import cases
 
-GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 SPEC = importlib.util.spec_from_file_location("recipe", GOLDEN / "recipe.py")
 recipe = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(recipe)

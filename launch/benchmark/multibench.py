@@ -181,7 +181,7 @@ def _against_torch(name: str, bound: float) -> Row:
     return Row(what, "", "torch is not installed", "not measured", asked, False)
   import torch
 
-  from launch import torch_step
+  from launch.benchmark import torch_step
 
   torch.set_num_threads(os.cpu_count())
   theirs = torch_step.InfMaskingStep(torch_step.ROWS[name])

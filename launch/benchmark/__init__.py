@@ -1,0 +1,1 @@
+"""Measures speed and memory, one file a group of rows: python -m launch.benchmark."""
