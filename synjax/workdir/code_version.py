@@ -29,8 +29,8 @@ def sources() -> str:
 
 
 def packages() -> dict[str, str]:
-  """Returns the installed versions of what makes numbers."""
-  return {name: importlib.metadata.version(name) for name in _PACKAGES}
+  """Returns the installed versions of what makes numbers; "unknown" of what is not installed."""
+  return {name: _installed_version(name) for name in _PACKAGES}
 
 
 def hash_sources(package: pathlib.Path) -> str:
@@ -52,12 +52,12 @@ def version_of(package: pathlib.Path) -> str:
     when code differs from it. Elsewhere, also in a checkout of another project, "<version>+<hash of
     the sources>".
   """
-  return _commit(package) or f"{_installed_version()}+{hash_sources(package)}"
+  return _commit(package) or f"{_installed_version(_PROJECT)}+{hash_sources(package)}"
 
 
-def _installed_version() -> str:
+def _installed_version(distribution: str) -> str:
   try:
-    return importlib.metadata.version(_PROJECT)
+    return importlib.metadata.version(distribution)
   except importlib.metadata.PackageNotFoundError:
     return "unknown"
 

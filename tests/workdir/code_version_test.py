@@ -104,3 +104,11 @@ def test_the_code_of_this_process_is_named():
   start = head(root) if (root / ".git").exists() else code_version._installed_version()
   assert code_version.describe().startswith(start)
   assert len(code_version.sources()) == 12
+
+
+def test_a_checkout_that_is_not_installed_has_no_version_but_runs(monkeypatch):
+  def missing(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+
+  monkeypatch.setattr(importlib.metadata, "version", missing)
+  assert set(code_version.packages().values()) == {"unknown"}
