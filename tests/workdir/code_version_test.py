@@ -1,5 +1,6 @@
 """The named code against real repositories: this project's own, another's, and an installation in one."""
 
+import importlib.metadata
 import pathlib
 import shutil
 import subprocess
