@@ -15,7 +15,7 @@ SUPERVISED_METHODS = (
   "synib",
   "unimodal",
 )
-# Views of images, spec/infmasking.md 7.1.
+# Views of images, docs/spec/infmasking.md 7.1.
 SIMCLR = {
   "crop_scale": (0.08, 1.0),  # share of the image's area in a crop
   "jitter_probability": 0.8,
@@ -117,8 +117,9 @@ def method_config(name: str, **fields) -> ConfigDict:
   comm = {"temperature": 0.1, "weights": ()}
   masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
   supervised = {
-    # Of the unimodal heads' cross-entropies; 1: published on real data (spec/synib.md 1.1), also for the
-    # baseline without a penalty (spec/synib_release.md 1.18). 0: what the heads say means nothing.
+    # Of the unimodal heads' cross-entropies; 1: published on real data (docs/spec/synib.md 1.1),
+    # also for the baseline without a penalty (docs/spec/synib_release.md 1.18). 0: what the heads
+    # say means nothing.
     "unimodal_weight": 1.0,
     "detach_unimodal": False,
   }
@@ -139,7 +140,7 @@ def method_config(name: str, **fields) -> ConfigDict:
     # Epochs of random masks, p = 1/2, before the learned ones: heads that know nothing flag nothing.
     "mask_warmup_epochs": 1.0,
     # A batch in which more than this share of the examples has nothing or everything flagged is masked at
-    # random, p = 1/2; 1: never (spec/synib.md 2.6).
+    # random, p = 1/2; 1: never (docs/spec/synib.md 2.6).
     "mask_collapse_share": 0.9,
   }
   penalty = {

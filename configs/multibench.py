@@ -9,7 +9,7 @@ from configs.common import base_config, learns_from_labels, method_config
 
 
 def stored_config(method: str, name: str, **method_fields) -> ConfigDict:
-  """Returns the fields that all stored datasets share (spec/infmasking.md 6, 7, 10).
+  """Returns the fields that all stored datasets share (docs/spec/infmasking.md 6, 7, 10).
 
   Args:
     method: name of the method.

@@ -102,7 +102,7 @@ _TRIFEATURE_METHODS = _recipes(
   patience=10,
 )
 _TRIFEATURE = Benchmark(
-  # spec/infmasking.md, section 10; std of MAE: spec/baselines.md, section 9.
+  # docs/spec/infmasking.md 10; std of MAE: docs/spec/baselines.md 9.
   source=(
     "InfMasking (NeurIPS 2025, arXiv 2509.25270), Trifeature table; its rows cross, cross_self"
     " and factorcl are quoted from CoMM (ICLR 2025, arXiv 2409.07402)"
@@ -148,7 +148,7 @@ _AUDIO = ("vision", "text", "audio")
 
 def _multibench(columns, rows, classes, setting) -> Benchmark:
   return Benchmark(
-    # spec/infmasking.md, section 10; spec/baselines.md, section 9.
+    # docs/spec/infmasking.md 10; docs/spec/baselines.md 9.
     source=(
       "InfMasking (NeurIPS 2025, arXiv 2509.25270), MultiBench tables; its row comm is a re-run with"
       " settings that are not published, here CoMM's defaults; its rows cross, cross_self, factorcl and"

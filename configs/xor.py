@@ -1,7 +1,7 @@
 r"""The synthetic studies of SynIB: Spurious XOR, PID-controlled XOR, and one of three modalities.
 
 `--config=configs/xor.py:METHOD,PRESET` with the presets `spurious`, `pid` and `three`. Test accuracy in %
-(SynIB, App. F, and spec/synib.md 3.4, 3 seeds):
+(SynIB, App. F, and docs/spec/synib.md 3.4; 3 seeds):
 
   spurious, shortcut strength 1 (chance 50)      supervised 50, random mask below oracle, oracle 100
   pid at (.45, 0, .45, .10), synergy examples    supervised 50.3, tuned 90.0; with lambda 10:
@@ -41,7 +41,7 @@ def get_config(argument: str = "synib") -> ConfigDict:
 
 
 def _spurious(config: ConfigDict) -> None:
-  """Spurious XOR: spec/synib.md 3.1."""
+  """Spurious XOR: docs/spec/synib.md 3.1."""
   config.data.name = "spurious_xor"
   config.data.strength = 1.0  # of the shortcut in training; absent at test
   config.data.num_train = 300
@@ -60,7 +60,7 @@ def _spurious(config: ConfigDict) -> None:
 
 
 def _pid(config: ConfigDict) -> None:
-  """PID-controlled XOR: spec/synib.md 3.2."""
+  """PID-controlled XOR: docs/spec/synib.md 3.2."""
   config.data.name = "pid_xor"
   # Which source carries an example's label, as probabilities.
   config.data.unique1 = 0.45

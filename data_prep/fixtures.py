@@ -1,9 +1,9 @@
 """Writes small source files that look like the real ones: python -m data_prep.fixtures DATASET --out=D.
 
-The files have the names, keys, dtypes, shapes and padding of the published ones (spec/data.md 3.9,
-4.5), the rows that go wrong in practice, and labels that follow planted sources of known strength
-(`planted`), so that training on them must beat chance. A manifest beside each file says which rows are
-special and what was planted.
+The files have the names, keys, dtypes, shapes and padding of the published ones (docs/spec/data.md
+3.9, 4.5), the rows that go wrong in practice, and labels that follow planted sources of known
+strength (`planted`), so that training on them must beat chance. A manifest beside each file says
+which rows are special and what was planted.
 """
 
 import argparse
@@ -117,7 +117,8 @@ def make_fixture(
   Raises:
     ValueError: an argument is out of range, or a file of that name exists that no fixture wrote.
 
-  Source: spec/data.md 3.9, 4.5, 12. It wants under 2 MB; 24 + 8 + 8 rows of true width are 3 to 17.
+  Source: docs/spec/data.md 3.9, 4.5, 12. It wants under 2 MB; 24 + 8 + 8 rows of true width are 3
+  to 17.
   """
   if name in FOLDER_DATASETS:
     if (protocol, numpy_spelling, python2, signed_labels) != (3, "new", False, False):

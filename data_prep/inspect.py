@@ -22,7 +22,7 @@ from synjax.workdir.files import resolve
 
 _BLOCK = 2**18  # elements looked at in one go: keeps the copies that comparisons make small
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_VISION_OUTLIER = 1e6  # the threshold of SynIB's filter (spec/data.md 3.4)
+_VISION_OUTLIER = 1e6  # the threshold of SynIB's filter (docs/spec/data.md 3.4)
 _MAX_ENTRIES, _MAX_DEPTH, _MAX_DISTINCT = 50, 6, 20
 _JSON_LIMIT = 256 * 1024**2
 
@@ -42,7 +42,7 @@ def inspect_file(path: str | os.PathLike) -> dict:
     FileNotFoundError: nothing is there.
     sniff.WrongFileError: the path is a folder.
 
-  Source: spec/data.md 1, 2.3 (item 10), 3.8, 4.4.
+  Source: docs/spec/data.md 1, 2.3 (item 10), 3.8, 4.4.
   """
   path = os.fspath(path)
   kind = sniff.identify(path)

@@ -93,12 +93,12 @@ def test_three_modalities_train(tmp_path):
 
 
 def test_the_synthetic_configs_are_the_papers_recipes():
-  config = xor.get_config("synib,spurious")  # spec/synib.md 3.1
+  config = xor.get_config("synib,spurious")  # docs/spec/synib.md 3.1
   assert (config.batch_size, config.total_epochs, config.data.num_test) == (128, 100, 30000)
   assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("adam", 2e-3, 1e-3)
   assert (config.method.penalty, config.method.unimodal_weight) == (1.0, 0.05)
   assert (config.method.mask_steps, config.method.mask_sparsity) == (50, 1.0)
-  config = xor.get_config("synib,pid")  # spec/synib.md 3.2
+  config = xor.get_config("synib,pid")  # docs/spec/synib.md 3.2
   assert (config.batch_size, config.total_epochs, config.optim.lr) == (64, 30, 3e-4)
   assert (config.method.penalty, config.method.unimodal_weight) == (10.0, 1.0)
   assert (config.method.mask_steps, config.method.mask_sparsity) == (20, 5.0)
@@ -113,7 +113,7 @@ def test_an_unknown_method_or_preset_is_named(argument):
 
 def test_the_full_config_is_the_papers_row():
   config = trifeature.get_config("infmasking")
-  # spec/infmasking.md, section 10: E 512, 1 layer, r .7, K 6, lambda 1, tau .1, lr 3e-4, wd 1e-4.
+  # docs/spec/infmasking.md 10: E 512, 1 layer, r .7, K 6, lambda 1, tau .1, lr 3e-4, wd 1e-4.
   assert (config.model.width, config.model.num_layers, config.model.num_heads) == (512, 1, 8)
   assert (config.method.mask_ratio, config.method.num_views) == (0.7, 6)
   assert (config.method.mask_lambda, config.method.temperature) == (1.0, 0.1)
@@ -295,7 +295,7 @@ def test_your_own_arrays_take_a_step(tmp_path, compile_quickly):
   run.checkpointer.close()
 
 
-# spec/infmasking.md, section 10: E, fusion layers, r, K, lambda, tau, lr, wd, last weight; trainable
+# docs/spec/infmasking.md 10: E, fusion layers, r, K, lambda, tau, lr, wd, last weight; trainable
 # parameters of everything but the head, as counted in the published code.
 PUBLISHED = {
   ("mosi", "2"): (40, 1, 0.8, 5, 0.25, 0.1, 1e-3, 1e-2, None, 1_759_160),

@@ -4,11 +4,12 @@
     --sweep=configs/sweeps/loss_terms.py --workdir=runs/loss_terms --config.num_seeds=3
 
 5 runs a seed. The n + 3 terms of n modalities, each times its weight / (n + 3), are the bounds of both
-masked views, InfoNCE of each modality and InfoNCE of all modalities (spec/infmasking.md 5.4). A term
-that is off gets weight 0 in place of the config's own, and is still computed. "without masked terms" is
-CoMM with a loss smaller by (n + 1) / (n + 3), which Adam hardly notices; the row CoMM is the method
-itself, on the same model and with the config's other fields. Published, Trifeature, synergy in %
-(spec/infmasking.md 10, 12): all terms 77.0, without masking 71.4, masked terms only 58.7.
+masked views, InfoNCE of each modality and InfoNCE of all modalities (docs/spec/infmasking.md 5.4).
+A term that is off gets weight 0 in place of the config's own, and is still computed. "without
+masked terms" is CoMM with a loss smaller by (n + 1) / (n + 3), which Adam hardly notices; the row
+CoMM is the method itself, on the same model and with the config's other fields. Published,
+Trifeature, synergy in % (docs/spec/infmasking.md 10, 12): all terms 77.0, without masking 71.4,
+masked terms only 58.7.
 """
 
 from configs.sweeps.mask_ratio import ACCURACY, COSTS

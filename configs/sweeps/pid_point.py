@@ -1,4 +1,4 @@
-"""PID-controlled XOR at mixture (u1, u2, r, s) = (.45, 0, .45, .10): every row of spec/synib.md 3.4.
+"""PID-controlled XOR at mixture (u1, u2, r, s) = (.45, 0, .45, .10), every row.
 
   python -m launch.sweep --config=configs/xor.py:supervised,pid \
     --sweep=configs/sweeps/pid_point.py --workdir=runs/pid_point
@@ -63,7 +63,7 @@ def get_report():
       {
         "where": {"arm": arm},
         "values": dict(zip((ACCURACY, SYNERGY), values, strict=True)),
-        "source": "replica of the paper's setting, spec/synib.md 3.4 (selected step, 3 seeds)",
+        "source": "replica of the paper's setting, docs/spec/synib.md 3.4 (selected step, 3 seeds)",
       }
       for arm, values in REFERENCE.items()
     ],

@@ -5,8 +5,9 @@
 
 231 points x 7 arms x 3 seeds = 4,851 runs, for a GPU; `--sweep=configs/sweeps/pid_simplex.py:0.25` takes
 a coarser step: 15 points. Penalised arms have lambda 10; the paper chose it for each point and seed.
-Reference values, over all points of one share of synergy: spec/synib.md 3.3, vanilla, tuned vanilla and
-oracle (its "random" and "learned" are runs of a confidence penalty, spec/synib.md 11).
+Reference values, over all points of one share of synergy: docs/spec/synib.md 3.3, vanilla, tuned
+vanilla and oracle (its "random" and "learned" are runs of a confidence penalty, docs/spec/synib.md
+11).
 """
 
 from configs.sweeps.pid_point import ACCURACY, SEEDS, SYNERGY, TUNED, make_arm
@@ -71,7 +72,7 @@ def get_report():
       {
         "where": {"arm": arm, "data.synergy": share},
         "values": dict(zip((ACCURACY, SYNERGY), values, strict=True)),
-        "source": "authors' records, mean over points of that share, spec/synib.md 3.3",
+        "source": "authors' records, mean over points of that share, docs/spec/synib.md 3.3",
       }
       for share, row in REFERENCE.items()
       for arm, values in zip(arms, row, strict=True)

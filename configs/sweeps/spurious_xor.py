@@ -4,8 +4,8 @@
     --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor
 
 198 runs: 11 strengths x 6 arms x 3 seeds. The shortcut is in training and validation only. Reference
-points: spec/verification.md, 3.3 (batch 100, 10 seeds; random: p = .5) and spec/synib.md, 3.4 (learned).
-Strength 1: vanilla at chance (50), oracle 100, random and learned in between.
+points: docs/spec/verification.md 3.3 (batch 100, 10 seeds; random: p = .5) and docs/spec/synib.md
+3.4 (learned). Strength 1: vanilla at chance (50), oracle 100, random and learned in between.
 """
 
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -51,7 +51,9 @@ def get_report():
         "where": {"arm": arm, "data.strength": strength},
         "values": {ACCURACY: percent / 100},
         "which": "last",  # that recipe selects no step
-        "source": "replica of the paper's curve, spec/verification.md 3.3 and spec/synib.md 3.4",
+        "source": (
+          "replica of the paper's curve, docs/spec/verification.md 3.3 and docs/spec/synib.md 3.4"
+        ),
       }
       for arm, curve in REFERENCE.items()
       for strength, percent in curve.items()

@@ -106,8 +106,8 @@ def read_image(path: str | os.PathLike) -> ImageBytes:
   Raises:
     OSError: the file is there but cannot be read (permissions, a failing disk).
 
-  Source: spec/data.md 6.1, 6.3, 11. The published code decodes what a truncated file still holds; here
-  it is not valid.
+  Source: docs/spec/data.md 6.1, 6.3, 11. The published code decodes what a truncated file still
+  holds; here it is not valid.
   """
   origin = {"path": os.fspath(path)}
   try:

@@ -60,7 +60,7 @@ def scan(path: str | os.PathLike) -> PickleScan:
     DamagedPickleError: the file ends before STOP, declares a payload longer than the file, names a memo
       slot beyond its opcodes (either would reserve memory without bound), or has an unknown opcode.
 
-  Source: spec/data.md 2.3, items 8 and 10.
+  Source: docs/spec/data.md 2.3, items 8 and 10.
   """
   path = os.fspath(path)
   if os.path.getsize(path) == 0:

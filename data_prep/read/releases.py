@@ -1,7 +1,8 @@
 """The published files of each data set: names, sizes, dimensions, counts; and which of them a tree is.
 
-spec/data.md tells what is measured from what is inferred; nobody opened a real file while writing it.
-Converters therefore compare and report ("expected against found"), and stop only on contradictions.
+docs/spec/data.md tells what is measured from what is inferred; nobody opened a real file while
+writing it. Converters therefore compare and report ("expected against found"), and stop only on
+contradictions.
 """
 
 import dataclasses
@@ -146,7 +147,7 @@ def match(tree: object) -> Match:
   Returns:
     A `Match`. Of several releases of one layout the one with the fewest differences is taken.
 
-  Source: spec/data.md 0, 3.2, 4.2.
+  Source: docs/spec/data.md 0, 3.2, 4.2.
   """
   if isinstance(tree, dict) and len(set(MIMIC_KEYS) & set(tree)) >= 2:
     return _match_mimic(tree)
@@ -228,7 +229,7 @@ def _count_differences(release, parts) -> list[str]:
 
 
 def count_with_text(part: Mapping) -> int:
-  """Rows of a split that survive the text rule of spec/data.md 3.4: dropped iff `text[i].sum() == 0`."""
+  """Rows of a split that stay: dropped iff `text[i].sum() == 0` (docs/spec/data.md 3.4)."""
   text = part.get("text")
   if not isinstance(text, np.ndarray) or text.ndim != 3 or text.dtype.kind not in "fiu":
     return 0

@@ -55,7 +55,7 @@ def load(
     DamagedPickleError: the stream is cut short or malformed, or bytes follow its end.
     FileNotFoundError: nothing is there.
 
-  Source: spec/data.md 2.2, 2.3. Stricter: structured, datetime and void dtypes are refused.
+  Source: docs/spec/data.md 2.2, 2.3. Stricter: structured, datetime and void dtypes are refused.
   """
   path = os.fspath(path)
   if encoding not in _ENCODINGS:

@@ -92,7 +92,7 @@ def identify(path: str | os.PathLike) -> FileKind:
     source_files.UnsafeSourceError: it is a named pipe, a socket or a device.
     FileNotFoundError: nothing is there.
 
-  Source: spec/data.md 2.3 (first-byte table), 8.1 (LFS pointers).
+  Source: docs/spec/data.md 2.3 (first-byte table), 8.1 (LFS pointers).
   """
   path = os.fspath(path)
   if os.path.isdir(path):

@@ -27,7 +27,7 @@ def dump(
   Args:
     tree: dicts, lists, tuples, numbers, text, bytes, arrays.
     path: to write; replaced if it exists.
-    protocol: 0 to 5; 3 is what the published files most likely are (spec/data.md 2.1).
+    protocol: 0 to 5; 3 is what the published files most likely are (docs/spec/data.md 2.1).
     numpy_spelling: "old" writes `numpy.core` (NumPy 1), "new" `numpy._core` (NumPy 2).
     python2: write text and bytes as Python 2's `str`, at protocol 2 and with the old spelling, whatever
       is asked; text must be ASCII.
@@ -35,8 +35,8 @@ def dump(
   Raises:
     ValueError: an unknown protocol or spelling.
 
-  Source: spec/data.md 3.9 (Python-2-like recipe). Writes the old names at protocols 4 and 5 as well,
-  where replacing bytes in a finished stream would corrupt it.
+  Source: docs/spec/data.md 3.9 (Python-2-like recipe). Writes the old names at protocols 4 and 5 as
+  well, where replacing bytes in a finished stream would corrupt it.
   """
   if protocol not in PROTOCOLS or numpy_spelling not in NUMPY_SPELLINGS:
     raise ValueError(

@@ -111,7 +111,7 @@ def describe(
   Returns:
     A JSON-ready dict.
 
-  Source: spec/data.md 1, 11.
+  Source: docs/spec/data.md 1, 11.
   """
   return {
     "dataset": dataset,
@@ -176,7 +176,7 @@ def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -
     ConversionError: a data set is there already; another process is writing it; too little space, found
       before or while writing; an iterator yields another number of examples than planned.
 
-  Source: spec/data.md 11, spec/ecosystem.md 2.
+  Source: docs/spec/data.md 11, docs/spec/ecosystem.md 2.
   """
   final = folder(data_dir, plan.name, plan.config)
   _check_metadata(plan)

@@ -1,9 +1,10 @@
 """InfMasking's training step in plain PyTorch: what `launch.benchmark` measures synjax against.
 
-Written from spec/infmasking.md 1-6 in the published manner: the fusion runs on every subset and on
-every masked view, K views one after the other in a Python loop, masked views of single modalities
-are computed and thrown away. Beyond that it is kept fast: library attention, encoder layers and GRU,
-the variance of the bound without its [batch, width, width] matrix, and views that are given.
+Written from docs/spec/infmasking.md 1 to 6 in the published manner: the fusion runs on every subset
+and on every masked view, K views one after the other in a Python loop, masked views of single
+modalities are computed and thrown away. Beyond that it is kept fast: library attention, encoder
+layers and GRU, the variance of the bound without its [batch, width, width] matrix, and views that
+are given.
 
 Not part of the library: the only file that imports torch (extra `benchmark`), so import it late.
 """
@@ -74,7 +75,10 @@ ROWS = {
 
 
 class _TransformerEncoder(nn.Module):
-  """MultiBench's sequence transformer (spec 1.2), [batch, length, features] to [..., width]."""
+  """MultiBench's sequence transformer: [batch, length, features] to [..., width].
+
+  Source: docs/spec/infmasking.md 1.2.
+  """
 
   def __init__(self, features: int, width: int):
     super().__init__()
@@ -89,7 +93,10 @@ class _TransformerEncoder(nn.Module):
 
 
 class _TabularEncoder(nn.Module):
-  """MIMIC's perceptron and the adapter that makes a token of each feature (spec 1.3, 2)."""
+  """MIMIC's perceptron and the adapter that makes a token of each feature.
+
+  Source: docs/spec/infmasking.md 1.3, 2.
+  """
 
   def __init__(self, features: int, tokens: int, width: int):
     super().__init__()
@@ -103,7 +110,7 @@ class _TabularEncoder(nn.Module):
 
 
 class _GRUEncoder(nn.Module):
-  """MIMIC's time series: all states of a GRU (spec 1.3)."""
+  """MIMIC's time series: all states of a GRU (docs/spec/infmasking.md 1.3)."""
 
   def __init__(self, features: int, width: int):
     super().__init__()
@@ -114,7 +121,7 @@ class _GRUEncoder(nn.Module):
 
 
 class _Block(nn.Module):
-  """A block of the fusion transformer (spec 3.1)."""
+  """A block of the fusion transformer (docs/spec/infmasking.md 3.1)."""
 
   def __init__(self, width: int, num_heads: int, num_layers: int):
     super().__init__()
@@ -135,7 +142,7 @@ class _Block(nn.Module):
 
 
 class _Fusion(nn.Module):
-  """The fusion transformer, one set of tokens at a time (spec 3)."""
+  """The fusion transformer, one set of tokens at a time (docs/spec/infmasking.md 3)."""
 
   def __init__(self, width: int, num_heads: int, num_layers: int):
     super().__init__()
@@ -158,7 +165,7 @@ class _Fusion(nn.Module):
 
 
 class _Head(nn.Sequential):
-  """The projection head (spec 4)."""
+  """The projection head (docs/spec/infmasking.md 4)."""
 
   def __init__(self, width: int, hidden: int, features: int):
     super().__init__(
@@ -236,7 +243,7 @@ def _encoder(kind: str, tokens: int, features: int, width: int) -> nn.Module:
 
 
 def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tensor:
-  """Symmetric NT-Xent of two [batch, features] of unit vectors (spec 5.1)."""
+  """Symmetric NT-Xent of two [batch, features] of unit vectors (docs/spec/infmasking.md 5.1)."""
   excluded = _EXCLUDED * torch.eye(len(a), dtype=a.dtype)
   cross = a @ b.T / temperature
   rows = torch.cat([cross, a @ a.T / temperature + excluded], dim=1)
@@ -246,7 +253,10 @@ def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tens
 
 
 def mask_bound(q: torch.Tensor, masked: torch.Tensor, temperature: float, rho: float):
-  """The term of infinite masking (spec 5.3) of q [batch, features] and masked [K, batch, features]."""
+  """The term of infinite masking of q [batch, features] and masked [K, batch, features].
+
+  Source: docs/spec/infmasking.md 5.3.
+  """
   others = _EXCLUDED * torch.eye(len(q), dtype=q.dtype)
   cosines = torch.einsum("bd,kcd->kbc", q, masked)
   own = torch.diagonal(cosines, dim1=1, dim2=2)
@@ -258,7 +268,9 @@ def mask_bound(q: torch.Tensor, masked: torch.Tensor, temperature: float, rho: f
 
 
 def loss_terms(z, masked, temperature: float, rho: float) -> torch.Tensor:
-  """The n + 3 terms of InfMasking (spec 5.2-5.4) on raw projections, in published order.
+  """The n + 3 terms of InfMasking on raw projections, in published order.
+
+  Source: docs/spec/infmasking.md 5.2 to 5.4.
 
   Args:
     z: two [subsets, batch, features], the full subset last.
@@ -276,7 +288,10 @@ def loss_terms(z, masked, temperature: float, rho: float) -> torch.Tensor:
 
 
 def create_optimizer(model: nn.Module, row: Row) -> torch.optim.Optimizer:
-  """AdamW with the published groups: no decay for vectors and for names with bias, ln, bn (spec 6)."""
+  """AdamW with the published groups: no decay for vectors and for names with bias, ln, bn.
+
+  Source: docs/spec/infmasking.md 6.
+  """
   groups = {True: [], False: []}
   for name, parameter in model.named_parameters():
     exempt = parameter.ndim < 2 or any(word in name for word in ("bias", "ln", "bn"))

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 _BY_PROTOCOL = {
-  # The published validation probe searches like that of the test (spec/infmasking.md 9).
+  # The published validation probe searches like that of the test (docs/spec/infmasking.md 9).
   "probe.validation_search": {"paper": "fine", "clean": "coarse"},
-  # Mean and std of all rows, the test rows among them (spec/infmasking.md 7.2), or of the training rows.
+  # Mean and std of all rows, the test rows among them (docs/spec/infmasking.md 7.2), or of the
+  # training rows.
   "data.statistics": {"paper": "zscore_all", "clean": "zscore_train"},
 }
 

@@ -10,7 +10,7 @@ and tasks a run uses, padding, and the split that the published code lacks.
   mimic          tabular, timeseries                icd9, mortality
   vision_touch   image, force, proprio, action      contact, [ee_yaw_next]
 
-Source: spec/data.md 3 to 5; spec/infmasking.md 7.2, 10.
+Source: docs/spec/data.md 3 to 5; docs/spec/infmasking.md 7.2, 10.
 """
 
 import dataclasses
@@ -151,7 +151,7 @@ SOURCES: Mapping[str, Source] = {
     },
     views={"force": ("noise", "drop"), "proprio": ("noise",), "action": ("noise",)},
     stored_as={"action": "action_next"},
-    # The published window; tanh bounds spikes of the sensor (spec/data.md 5.3).
+    # The published window; tanh bounds spikes of the sensor (docs/spec/data.md 5.3).
     prepare={"force": lambda force: np.tanh(force[-_FORCE_READINGS:]).astype(np.float32)},
   ),
 }

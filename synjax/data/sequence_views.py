@@ -70,7 +70,7 @@ def sequence_transform(
   here. It is not specified where its crops and consecutive drops start, nor that a crop is never
   empty: both are this library's choice.
 
-  References: spec/infmasking.md 7.2.
+  References: docs/spec/infmasking.md 7.2.
   """
   _check(operations, probability, drop_fraction, noise_std)
   operations = tuple(operations)

@@ -243,7 +243,7 @@ def simclr(
   Differences from the published code: no rounding to 8 bits between the stages; the blur radius
   follows `size` (published: 0.1-2 pixels also at 128, here blur_radius=(.175, 3.5)).
 
-  References: spec/infmasking.md 7.1; Chen et al. 2020 (SimCLR), appendix A.
+  References: docs/spec/infmasking.md 7.1; Chen et al. 2020 (SimCLR), appendix A.
   """
   _check_size(size)
   _check_range("crop_scale", crop_scale, high=1, positive=True)
@@ -307,7 +307,7 @@ def random_crop(size: int, *, crop_scale: tuple[float, float]) -> View:
   Raises:
     ValueError: a field is out of its range; the message names it.
 
-  References: spec/infmasking.md 7.1; the sampling of torchvision's RandomResizedCrop.
+  References: docs/spec/infmasking.md 7.1; the sampling of torchvision's RandomResizedCrop.
   """
   return simclr(
     size,

@@ -1,7 +1,8 @@
 """Bimodal Trifeature: pairs of rendered images of the same shape, with four probing tasks.
 
 First stage of a run on Trifeature: `load` returns the `Dataset` whose batches the loop gathers.
-Source: the CoMM and InfMasking papers; spec/infmasking.md 8.2 and spec/verification.md 3.4.
+Source: the CoMM and InfMasking papers; docs/spec/infmasking.md 8.2 and docs/spec/verification.md
+3.4.
 """
 
 import errno
@@ -216,8 +217,8 @@ def draw_pairs(
   """Draws ordered pairs of images of the same shape; an image may be paired with itself.
 
   The colour-texture map is the first draw of `default_rng(42)`, and the published pairs are the
-  second (spec/infmasking.md 8.2). Unlike there, images never share that state: the published run
-  that rendered the images went on with another map than all later ones.
+  second (docs/spec/infmasking.md 8.2). Unlike there, images never share that state: the published
+  run that rendered the images went on with another map than all later ones.
 
   Args:
     stimuli: what is on the images.

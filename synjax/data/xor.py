@@ -25,13 +25,13 @@ NAMES = ("pid_xor", "spurious_xor", "three_way_xor")
 _VERSION = 1  # raise when the same config gives other data
 _STREAMS = {"train": 1, "val": 2, "test": 3, "split": 4}
 
-# Spurious XOR (spec/synib.md 3.1).
+# Spurious XOR (docs/spec/synib.md 3.1).
 _SPURIOUS_FEATURES = 64
 _SIGNAL = slice(0, 4)  # of both modalities
 _SPURIOUS = slice(4, 10)  # of the first
 _SIGNAL_MEAN, _SIGNAL_STD, _SPURIOUS_SCALE = 2.2, 0.55, 1.3
 
-# Projected XOR (spec/synib.md 3.2).
+# Projected XOR (docs/spec/synib.md 3.2).
 _FEATURES = 32
 _LATENTS = 4
 _STRENGTH = 3.0
@@ -60,7 +60,7 @@ def load_spurious_xor(config) -> pipeline.Dataset:
   Raises:
     ValueError: a size is not a positive integer, or the strength not a finite number.
 
-  Source: SynIB paper, app. F.1 and eq. 20; spec/synib.md 3.1. The published script stops at
+  Source: SynIB paper, app. F.1 and eq. 20; docs/spec/synib.md 3.1. The published script stops at
   strengths above 1 (a negative square root) and has no validation split.
   """
   sizes = _read_sizes(config.data, ("num_train", "num_val", "num_test"))
@@ -225,8 +225,8 @@ def load_pid_xor(config) -> pipeline.Dataset:
   Raises:
     ValueError: a size does not fit, or the mixture is none (`check_mixture`).
 
-  Source: SynIB paper, app. F.2; spec/synib.md 3.2. The projections are our own draws of seed 999: the
-  published ones come from another generator. Oracle masks are the block, of every example.
+  Source: SynIB paper, app. F.2; docs/spec/synib.md 3.2. The projections are our own draws of seed
+  999: the published ones come from another generator. Oracle masks are the block, of every example.
   """
   data = config.data
   check_mixture(data.unique1, data.unique2, data.redundancy, data.synergy)
@@ -251,7 +251,7 @@ def load_three_way_xor(config) -> pipeline.Dataset:
   Raises:
     ValueError: a size does not fit, or the mixture is none (`check_three_way_mixture`).
 
-  Source: our own extension of spec/synib.md 3.2 to the M modalities of its section 1.7.
+  Source: our own extension of docs/spec/synib.md 3.2 to the M modalities of docs/spec/synib.md 1.7.
   """
   data = config.data
   check_three_way_mixture(data.unique1, data.redundancy, data.pair, data.triple)

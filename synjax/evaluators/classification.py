@@ -132,8 +132,8 @@ def synergy_subset(
 
   With two classes random labels score one half on this subset, and so does anything that ignores the
   unimodal models: compare with chance, with what permuted labels score, and with `flipped`, the accuracy
-  there of the opposite of the unimodal models' mean vote (SynIB, Sec. 5; spec/synib.md 5.4). An example
-  is judged by the models of the modalities it has, and without any it is in no group.
+  there of the opposite of the unimodal models' mean vote (SynIB, Sec. 5; docs/spec/synib.md 5.4).
+  An example is judged by the models of the modalities it has, and without any it is in no group.
 
   Args:
     logits: [examples, classes] of the fused model.

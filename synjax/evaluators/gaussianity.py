@@ -51,7 +51,8 @@ def gaussianity(scores: np.ndarray) -> dict[str, np.ndarray]:
   Raises:
     ValueError: `scores` is not [examples, masks >= 2], or not finite.
 
-  Source: InfMasking (arXiv 2509.25270), spec/infmasking.md 5.3 and 12 (Gaussian assumption on z_mask).
+  Source: InfMasking (arXiv 2509.25270), docs/spec/infmasking.md 5.3 and 12 (Gaussian assumption on
+  z_mask).
   """
   scores = np.asarray(scores, np.float64)
   if scores.ndim != 2 or scores.shape[1] < 2:

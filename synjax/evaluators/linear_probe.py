@@ -72,7 +72,7 @@ def search_cost(score: Callable[[float], float], *, search: str = "fine") -> Cos
   Raises:
     ValueError: `search` is unknown.
 
-  Source: spec/infmasking.md, section 9 ("fine" is the published `fastsearch=False`). Costs are
+  Source: docs/spec/infmasking.md 9 ("fine" is the published `fastsearch=False`). Costs are
   float32 values as published; here the coarse ones too, so that none is fitted twice.
   """
   if search not in SEARCHES:
@@ -173,7 +173,7 @@ def evaluate(
   Raises:
     ValueError: a split does not fit (it is named), or `protocol` or `search` is unknown.
 
-  Source: spec/infmasking.md, section 9.
+  Source: docs/spec/infmasking.md 9.
   """
   if protocol not in PENALTIES:
     raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")

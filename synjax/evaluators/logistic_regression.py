@@ -90,7 +90,7 @@ def fit(
     ValueError: shapes do not fit, features are not finite, labels are out of range or of one class
       only, `cost` is not positive, or `penalty` is unknown.
 
-  Source: spec/infmasking.md, section 9; J. Nocedal and S. Wright, Numerical Optimization, 2nd ed.,
+  Source: docs/spec/infmasking.md 9; J. Nocedal and S. Wright, Numerical Optimization, 2nd ed.,
   algorithms 3.5, 3.6 and 7.4; D. Boehning, Multinomial logistic regression algorithm, 1992.
   """
   features, labels = check_examples("train", features, labels, num_classes=num_classes)

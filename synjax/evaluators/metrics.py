@@ -140,7 +140,7 @@ def macro_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
   Raises:
     ValueError: the shapes differ, or there are no examples.
 
-  Source: spec/infmasking.md, section 9.
+  Source: docs/spec/infmasking.md 9.
   """
   recall, _ = _class_recall("macro_accuracy", predictions, labels)
   return float(recall.mean())
@@ -243,7 +243,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     ValueError: the shapes do not fit, a label is out of range, a score is NaN, or only one class
       occurs.
 
-  Source: spec/infmasking.md, section 9 ("multiclass AUROC"); equals scikit-learn's
+  Source: docs/spec/infmasking.md 9 ("multiclass AUROC"); equals scikit-learn's
   `roc_auc_score(multi_class="ovr")`, which however refuses absent classes.
   """
   scores, labels = _check_scores("auroc", scores, labels)

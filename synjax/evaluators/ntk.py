@@ -50,7 +50,7 @@ def ntk_diagnostics(
   Raises:
     ValueError: the logits, `label`, `source` and `valid` are not all [batch].
 
-  Source: SynIB, Sec. 3.1 and App. K, spec/synib.md 9. Difference from the published code: its
+  Source: SynIB, Sec. 3.1 and App. K, docs/spec/synib.md 9. Difference from the published code: its
   residual is sigmoid(f) - y, the same in both figures.
   """
 

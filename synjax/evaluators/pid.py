@@ -5,7 +5,7 @@ that of a Gaussian one, `pid_of_samples` the plug-in estimate with its null.
 
 A PID is not a share of the data. A data set in which each example's label sits in one of four visible
 sources, with shares u1, u2, r, s, has the BROJA PID (u1 - m, u2 - m, r + m, s + m) with
-m = min(u1, u2) (spec/verification.md 3.2), so say which of the two a number is.
+m = min(u1, u2) (docs/spec/verification.md 3.2), so say which of the two a number is.
 """
 
 import dataclasses
@@ -148,9 +148,10 @@ def pid_of_samples(
   """Estimates the BROJA decomposition of samples by that of their relative frequencies.
 
   Biased: independent data of 686 examples and 20 values a variable report 0.46 bits of synergy
-  (spec/verification.md 3.2). So the estimate comes with a null, the same estimate after shuffling
-  `y`: a part below `null_mean + 2 null_std` is no evidence. The null has the bias of data without any
-  information; data that has some are less biased, so `estimate - null_mean` is too low for them.
+  (docs/spec/verification.md 3.2). So the estimate comes with a null, the same estimate after
+  shuffling `y`: a part below `null_mean + 2 null_std` is no evidence. The null has the bias of data
+  without any information; data that has some are less biased, so `estimate - null_mean` is too low
+  for them.
 
   Args:
     x1: `[samples]`, integer codes such as cluster numbers; or numbers, with `num_bins`.

@@ -108,7 +108,7 @@ def fit(examples: Moments, alphas: Sequence[float]) -> list[LinearRegression]:
   Raises:
     ValueError: an alpha is not positive.
 
-  Source: spec/infmasking.md, section 9; the objective of scikit-learn's `Ridge(alpha)`.
+  Source: docs/spec/infmasking.md 9; the objective of scikit-learn's `Ridge(alpha)`.
   """
   if not all(alpha > 0 for alpha in alphas):
     raise ValueError(f"fit: expected positive alphas, found {tuple(alphas)}.")
@@ -182,7 +182,7 @@ def evaluate(
   Raises:
     ValueError: a split does not fit (it is named), or `protocol` is unknown.
 
-  Source: spec/infmasking.md, section 9 (V&T-EE). The published solver runs in float32.
+  Source: docs/spec/infmasking.md 9 (V&T-EE). The published solver runs in float32.
   """
   if protocol not in PROTOCOLS:
     raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")

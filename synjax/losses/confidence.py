@@ -36,8 +36,9 @@ def categorical_kl(
   Raises:
     ValueError: `logits` is not 2-D, `reference_probs` has another shape, or unknown `direction`.
 
-  Source: SynIB, Eq. 14, spec/synib.md 1.3 and 1.4. Difference from the published code: its anchored
-  penalty (`unimodal_anchor`) is "r||q" with r a unimodal prediction; there is none to uniform.
+  Source: SynIB, Eq. 14, docs/spec/synib.md 1.3 and 1.4. Difference from the published code: its
+  anchored penalty (`unimodal_anchor`) is "r||q" with r a unimodal prediction; there is none to
+  uniform.
   """
   if direction not in DIRECTIONS:
     raise ValueError(f"categorical_kl: direction must be one of {DIRECTIONS}, got {direction!r}")
@@ -78,7 +79,7 @@ def bernoulli_kl(logits: jax.Array, *, direction: str = "q||r") -> jax.Array:
   Raises:
     ValueError: `logits` is not 1-D, or unknown `direction`.
 
-  Source: SynIB, App. C, spec/synib.md 1.3. Difference from the published code: it clamps p to
+  Source: SynIB, App. C, docs/spec/synib.md 1.3. Difference from the published code: it clamps p to
   [1e-6, 1 - 1e-6], which makes the gradient 0 beyond |f| = 13.8. log p and log(1 - p) are taken
   from log_sigmoid here, which is exact for every finite f, so there is nothing to clamp.
   """
@@ -113,7 +114,7 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
   Raises:
     ValueError: the two are not 2-D of the same shape.
 
-  Source: SynIB, Eq. 13, spec/synib.md 1.3 and 1.5.
+  Source: SynIB, Eq. 13, docs/spec/synib.md 1.3 and 1.5.
   """
   _check_matrix("gaussian_kl", "mean", mean)
   if log_variance.shape != mean.shape:
@@ -143,7 +144,7 @@ def dirichlet_kl(concentration: jax.Array) -> jax.Array:
   Raises:
     ValueError: `concentration` is not 2-D.
 
-  Source: released SynIB code only (not in the paper), spec/synib.md 1.3.
+  Source: released SynIB code only (not in the paper), docs/spec/synib.md 1.3.
   """
   _check_matrix("dirichlet_kl", "concentration", concentration)
   alpha = _widen(concentration)

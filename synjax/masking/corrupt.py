@@ -26,7 +26,7 @@ def gate(x: jax.Array, replacement: jax.Array, corrupt: jax.Array) -> jax.Array:
   Raises:
     ValueError: a shape does not fit, or `corrupt` is neither boolean nor floating point.
 
-  Source: SynIB, Eq. 15, spec/synib.md 2.1 and 2.5 (b).
+  Source: SynIB, Eq. 15, docs/spec/synib.md 2.1 and 2.5 (b).
   """
   if replacement.shape != x.shape or corrupt.shape != x.shape[: corrupt.ndim]:
     raise ValueError(
@@ -59,7 +59,7 @@ def sample_corrupt(
   Raises:
     ValueError: `probability` is a number outside [0, 1]. A traced one is not checked.
 
-  Source: SynIB, random masks, spec/synib.md 2.4.
+  Source: SynIB, random masks, docs/spec/synib.md 2.4.
   """
   if isinstance(probability, (int, float)) and not 0 <= probability <= 1:
     raise ValueError(f"sample_corrupt: probability must be in [0, 1], got {probability}")
@@ -123,8 +123,9 @@ def update_moments(
   Raises:
     ValueError: x does not end in the shape of the moments, or `valid` is not its leading part.
 
-  Source: SynIB, Eq. 17, spec/synib.md 2.2. As in the published code E[x^2] is kept, where the paper
-  writes a running variance. Difference: that code also updates in evaluation; call this in training.
+  Source: SynIB, Eq. 17, docs/spec/synib.md 2.2. As in the published code E[x^2] is kept, where the
+  paper writes a running variance. Difference: that code also updates in evaluation; call this in
+  training.
   """
   features = moments.first.shape
   leading = x.shape[: x.ndim - len(features)]
@@ -188,7 +189,7 @@ def fill(
   Raises:
     ValueError: unknown `name`, or the argument that this fill needs is missing.
 
-  Source: SynIB, Eq. 17, spec/synib.md 2.2.
+  Source: SynIB, Eq. 17, docs/spec/synib.md 2.2.
   """
   needs = {"noise": {"keys": keys}, "ema": {"keys": keys, "moments": moments}, "zeros": {}}
   needs["shuffle"] = {"order_key": order_key}

@@ -25,7 +25,7 @@ def num_kept(length: int, mask_ratio: float) -> int:
   Raises:
     ValueError: `mask_ratio` is outside [0, 1), or `length` is negative.
 
-  Source: spec/infmasking.md 3.2 (table of kept counts), as the published code computes it.
+  Source: docs/spec/infmasking.md 3.2 (table of kept counts), as the published code computes it.
   """
   if not 0 <= mask_ratio < 1:
     raise ValueError(f"mask_ratio must be in [0, 1), the fraction of tokens hidden: {mask_ratio}.")
@@ -61,7 +61,7 @@ def sample_keep(
     ValueError: `num_views` is below 1, `mask_ratio` is outside [0, 1), or `valid` has another shape
       or is not boolean.
 
-  Source: InfMasking (arXiv 2509.25270), spec/infmasking.md 3.2. Differences from the published
+  Source: InfMasking (arXiv 2509.25270), docs/spec/infmasking.md 3.2. Differences from the published
   code: masks are drawn for the full set only (those of unimodal subsets are never used there), and
   with `valid` padding neither takes part in the draw nor counts; pass None for the published rule.
   """

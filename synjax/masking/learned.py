@@ -61,8 +61,9 @@ def learn_corrupt(
   Raises:
     ValueError: `steps` is below 1, unknown `schedule`, or `valid` does not fit `shape`.
 
-  Source: SynIB, Eq. 5 and 19, App. F, spec/synib.md 2.6. Differences from the published code: the
-  released one stays soft and corrupts the important set itself; the early stop is left out (fixed T).
+  Source: SynIB, Eq. 5 and 19, App. F, docs/spec/synib.md 2.6. Differences from the published code:
+  the released one stays soft and corrupts the important set itself; the early stop is left out
+  (fixed T).
   """
   if steps < 1:
     raise ValueError(f"learn_corrupt: steps must be at least 1, got {steps}")

@@ -19,7 +19,7 @@ class ConfidencePenalty(Supervised):
   """Control of SynIB: the same penalty on the intact prediction, L += M lambda KL(q(. | x) || uniform).
 
   What SynIB becomes when its masks are empty, as in the synthetic runs recorded with the released code
-  (spec/synib.md 11.1).
+  (docs/spec/synib.md 11.1).
 
   Config (`config.method`): `Supervised`'s and `penalty` lambda >= 0 (traced).
   """
@@ -45,8 +45,8 @@ class MaskedAugmentation(SynIB):
   """Control of SynIB: masked copies as training data, no penalty (SynIB, App. G).
 
   L = mean over the copies {x, (x~_1, x_2), (x_1, x~_2), ...} of CE(y, q) + w sum_m CE(y, q_um). An
-  oracle mask corrupts what is NOT informative, so that the label stays readable (spec/synib.md 8). The
-  copies with a modality masked are those of the examples that have it.
+  oracle mask corrupts what is NOT informative, so that the label stays readable (docs/spec/synib.md
+  8). The copies with a modality masked are those of the examples that have it.
 
   Config (`config.method`): SynIB's fields of the mask, site "input".
   """

@@ -16,7 +16,7 @@ class Supervised(Method):
   Encoders, trunk and heads are those of `config.model`, the same for every supervised method.
 
   Config (`config.method`): `unimodal_weight` w >= 0 (traced); `detach_unimodal`: unimodal heads are
-  probes that train no encoder (spec/synib.md 1.6).
+  probes that train no encoder (docs/spec/synib.md 1.6).
   """
 
   traced = ("unimodal_weight",)
@@ -160,7 +160,7 @@ class Ensemble(Supervised):
   L = sum_m CE(y, q_um(x_m)); the models share no parameter, so training them together is training
   each alone. Both the loss and the mean are over what is there: a model learns from the examples that
   have its modality, and an example is scored by the models of the modalities it has (by none: uniform).
-  The published code averages probabilities or, elsewhere, adds logits (spec/synib.md 7).
+  The published code averages probabilities or, elsewhere, adds logits (docs/spec/synib.md 7).
   """
 
   traced = ()

@@ -27,10 +27,10 @@ class SynIB(Supervised):
 
       L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m KL(q(. | x~_m, x_-m) || r)
 
-  with x~_m = (1 - c) x_m + c eps, one modality corrupted at a time (Eq. 14, 15, 21; spec/synib.md 1, 2).
-  The intact and all counterfactual passes are one batched call of the fusion. What is padding, filler or
-  an absent modality is neither corrupted nor taken for a replacement, and a pass that corrupts a modality
-  is penalised on the examples that have it.
+  with x~_m = (1 - c) x_m + c eps, one modality corrupted at a time (Eq. 14, 15, 21;
+  docs/spec/synib.md 1, 2). The intact and all counterfactual passes are one batched call of the
+  fusion. What is padding, filler or an absent modality is neither corrupted nor taken for a
+  replacement, and a pass that corrupts a modality is penalised on the examples that have it.
 
   Config (`config.method`), beside `Supervised`'s: `penalty` lambda >= 0 and `corrupt_probability` in
   [0, 1] (both traced); `mask`: "random", "oracle" (the dataset's informative features), "learned" or
@@ -207,7 +207,7 @@ class SynIB(Supervised):
     )
 
   def guarded(self, name, corrupt, flagged, batch, info, real=None):
-    """Replaces learned masks that mean nothing by random ones (spec/synib.md 2.6).
+    """Replaces learned masks that mean nothing by random ones (docs/spec/synib.md 2.6).
 
     That is in the first `mask_warmup_epochs`, when the heads know nothing, and in a batch in which more
     than `mask_collapse_share` of the examples have nothing or everything of this modality flagged.

@@ -1,6 +1,6 @@
 """Adapters: from the output of an encoder to tokens [batch, length, width] for the fusion.
 
-Spec: spec/infmasking.md 2. No adapter adds a code of the modality; only `PatchAdapter` knows
+Spec: docs/spec/infmasking.md 2. No adapter adds a code of the modality; only `PatchAdapter` knows
 positions.
 """
 
@@ -164,7 +164,7 @@ def sincos_table_1d(length: int, width: int) -> np.ndarray:
 
 
 def sincos_table_2d(rows: int, columns: int, width: int) -> np.ndarray:
-  """Returns the position codes of a map (spec/infmasking.md 2).
+  """Returns the position codes of a map (docs/spec/infmasking.md 2).
 
   P(a, b) = [sin(a w), cos(a w), sin(b w), cos(b w)] for row a and column b: four blocks of
   q = width / 4 entries, w_k = 10000^(-k / q).

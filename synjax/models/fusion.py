@@ -2,7 +2,8 @@
 
 Sits between the adapters and the projection head; one call does all the fusion of a step. Two
 implementations of one definition: "dense" runs the transformer on every subset and every masked
-view; "exact" gets the same numbers from far less work (spec/infmasking.md 3, design 5.2), because
+view; "exact" gets the same numbers from far less work (docs/spec/infmasking.md 3, docs/design.md
+5.2), because
 
 * masked tokens are all replaced by one vector, after positions were added, so in a view they stay
   identical at every layer: n of them act as one *mask slot* with log n added to its logit;
@@ -197,9 +198,9 @@ class FusionTransformer(nn.Module):
   Raises:
     ValueError: an attribute is outside its range.
 
-  Source: InfMasking (arXiv 2509.25270) and CoMM (ICLR 2025), spec/infmasking.md 3. Differences from
-  the published code: no masked views of unimodal subsets, which are unused there; padding is not
-  attended to if `valid` is given (leave it out for the published pre-training).
+  Source: InfMasking (arXiv 2509.25270) and CoMM (ICLR 2025), docs/spec/infmasking.md 3. Differences
+  from the published code: no masked views of unimodal subsets, which are unused there; padding is
+  not attended to if `valid` is given (leave it out for the published pre-training).
   """
 
   width: int

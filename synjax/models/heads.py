@@ -12,9 +12,9 @@ class ProjectionHead(nn.Module):
   """Three-layer projection head: Dense-BN-ReLU-Dense-BN-ReLU-Dense.
 
   One head serves every subset, view and masked view. Each of them is a separate call with its own
-  batch statistics (spec/infmasking.md 4); here the calls are a leading axis, so that each dense
-  layer is a single matrix product over all calls. The running statistics follow the order of that
-  axis: the published order is view 1's subsets, view 2's subsets, then masked views.
+  batch statistics (docs/spec/infmasking.md 4); here the calls are a leading axis, so that each
+  dense layer is a single matrix product over all calls. The running statistics follow the order of
+  that axis: the published order is view 1's subsets, view 2's subsets, then masked views.
   The output is not normalised: the losses do that.
 
   Difference from the published code: it also sends the masked views of single modalities through

@@ -33,7 +33,7 @@ class MLPTrunk(nn.Module):
   """Perceptron on the concatenated vectors: Dense-ReLU for each width, with dropout.
 
   The published trunks have dropout between their layers, and one of a single layer has it after that
-  one (spec/synib.md 3.2 and 5.2).
+  one (docs/spec/synib.md 3.2 and 5.2).
 
   Attributes:
     hidden: widths of the layers.

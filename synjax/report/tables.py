@@ -39,7 +39,7 @@ NOT_PUBLISHED = (
   "**Fixture, not the published data** (or not of the published size): no published number stands beside"
   " these, for it would be one of other data."
 )
-PUBLISHED_CHECKPOINT = (  # spec/infmasking.md 7
+PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
   "Paper rows of infmasking and comm are of the epoch that was best on validation: compare them with"
   " best, not with last."
 )

@@ -153,7 +153,8 @@ def with_fallback(scores: Mapping[str, np.ndarray], name: str) -> np.ndarray:
   """Returns the selection metric, [trials]; the overall one where a trial has none.
 
   The accuracy on one source of the label is NaN in a trial whose validation split lacks that source:
-  there the accuracy on all of it decides, as in the published synthetic runs (spec/synib.md 3.2).
+  there the accuracy on all of it decides, as in the published synthetic runs (docs/spec/synib.md
+  3.2).
   """
   if name == LAST:
     return scores[name]

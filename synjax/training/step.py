@@ -111,7 +111,7 @@ def _losses_and_gradients(method, phase, batch, info, state):
   def objective(params):
     out = method.loss(params, state.model_state, batch, info, phase.name)
     # The mean over devices is taken here and again of the gradients: of the obvious forms only this
-    # one is right under jit, pmap and shard_map alike (design.md, section 3).
+    # one is right under jit, pmap and shard_map alike (docs/design.md 3).
     return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
 
   if method.per_loss:

@@ -92,7 +92,7 @@ def pillow_hue(image, shift):
 
 
 def pillow_view(rng, image):
-  """One draw of the recipe of spec/infmasking.md 7.1, float[SIZE, SIZE, 3] in [0, 1]."""
+  """One draw of the recipe of docs/spec/infmasking.md 7.1, float[SIZE, SIZE, 3] in [0, 1]."""
   image = pillow_crop(image, pillow_box(rng, *image.size[::-1], (0.08, 1)), SIZE)
   if rng.random() < 0.8:
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)

@@ -28,7 +28,7 @@ def copies():
 
 COLOR_OF_TEXTURE = [5, 6, 0, 7, 3, 2, 4, 9, 1, 8]
 H_TENTH = -(0.1 * np.log2(0.1) + 0.9 * np.log2(0.9))
-# spec/verification.md 3.2; expected R, U1, U2, S in bits
+# docs/spec/verification.md 3.2; expected R, U1, U2, S in bits
 CASES = {
   "and": (gate(lambda a, b: a & b, (2, 2)), (0.311278, 0, 0, 0.5)),
   "or": (gate(lambda a, b: a | b, (2, 2)), (0.311278, 0, 0, 0.5)),
@@ -212,7 +212,7 @@ def test_independent_samples_report_synergy_and_the_null_shows_it():
   rng = np.random.default_rng(0)
   x1, x2, y = rng.integers(20, size=686), rng.integers(20, size=686), rng.integers(2, size=686)
   found = pid.pid_of_samples(x1, x2, y, num_shuffles=10)
-  assert found.estimate.synergy == pytest.approx(0.46, abs=0.06)  # spec/verification.md 3.2
+  assert found.estimate.synergy == pytest.approx(0.46, abs=0.06)  # docs/spec/verification.md 3.2
   assert abs(found.estimate.synergy - found.null_mean.synergy) < 4 * found.null_std.synergy
   assert 0 < found.null_std.synergy < 0.05
 

@@ -100,7 +100,7 @@ def test_paper_protocol_scores_as_published(golden):
 
 
 def _reference(train, test, validation, protocol):
-  """The protocols of spec/infmasking.md 9 by scikit-learn alone; returns alpha and last fit."""
+  """Alpha and last fit by scikit-learn alone, protocols of docs/spec/infmasking.md 9."""
   fit_on, choose_on, everything = train, validation, [train, validation]
   if validation is None:
     kept, held_out = next(

@@ -154,7 +154,7 @@ def test_divergence_of_the_reference_itself_is_zero():
 
 @pytest.mark.parametrize(
   ("weight", "logit", "prob", "cross_entropy"),
-  # spec/synib.md 1.8, to its digits
+  # docs/spec/synib.md 1.8, to its digits
   [(0.1, None, None, 0.0065), (1, 0.739, 0.677, 0.3905), (10, 0.0954, 0.524, 0.6466)]
   + [(100, None, None, 0.6882)],
 )

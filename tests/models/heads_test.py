@@ -92,4 +92,4 @@ def test_parameters_have_the_published_shapes():
   names = torch_weights.only(torch_weights.projection_head("head", ()), "params")
   published = torch_weights.zeros("trifeatures", names)
   assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, published)
-  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 658_688  # spec/infmasking.md 4
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 658_688  # docs/spec/infmasking.md 4

@@ -251,7 +251,7 @@ def test_statistics_are_of_the_valid_examples_and_a_call_without_two_moves_nothi
 @pytest.mark.parametrize(("widths", "places"), [((7,), 1), ((7, 6), 1), ((7, 6, 5), 2)])
 @pytest.mark.parametrize("kind", ["trunk", "encoder"])
 def test_dropout_follows_every_relu_but_the_last_and_that_of_a_single_layer(kind, widths, places):
-  # spec/synib.md 5.2 (one layer) and 3.2 (two).
+  # docs/spec/synib.md 5.2 (one layer) and 3.2 (two).
   module = {
     "trunk": lambda: MLPTrunk(widths, 0.5),
     "encoder": lambda: DenseReLU(widths, 0.5),

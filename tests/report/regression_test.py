@@ -11,7 +11,7 @@ from synjax import report
 from synjax.report import plots, tables
 from synjax.report.runs import Group, Run
 
-# What is printed in the papers' tables (spec/infmasking.md 10): preset of the config file ->
+# What is printed in the papers' tables (docs/spec/infmasking.md 10): preset of the config file ->
 # (column, infmasking, comm, K, ratio, lambda, temperature, weighted, lr, weight decay, layers).
 PRINTED = {
   ("mosi", "2"): ((69.0, 1.2), (63.7, 2.5), 5, 0.8, 0.25, 0.1, False, 1e-3, 1e-2, 1),

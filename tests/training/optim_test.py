@@ -115,7 +115,7 @@ def test_an_unknown_optimizer_is_refused():
 
 @pytest.mark.parametrize("modality", ["subnet", "lnorm", "bn", "ln1", "bias", "bias_m", "url"])
 def test_decay_does_not_depend_on_the_names_of_modalities(modality):
-  """spec/infmasking.md 8: matrices are decayed, biases (of any rank) and norms are not."""
+  """docs/spec/infmasking.md 6: matrices are decayed, biases (of any rank) and norms are not."""
   matrix, block = jnp.zeros((2, 2)), jnp.zeros((1, 2, 2))
   tree = lambda name: {  # noqa: E731
     f"encoders_{name}": {

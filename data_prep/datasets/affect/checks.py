@@ -14,8 +14,8 @@ from data_prep.write import shards
 SPLITS = dict(zip(releases.SPLITS, shards.SPLITS, strict=True))
 CLIP = 1e6  # SynIB's threshold for outliers of vision
 _NONFINITE = ("nan", "posinf", "neginf", "overflow")
-# Rows with a negative, zero and positive score; MOSEI's are of a slightly larger edition (spec/data.md
-# 3.2), so only its proportions are compared.
+# Rows with a negative, zero and positive score; MOSEI's are of a slightly larger edition
+# (docs/spec/data.md 3.2), so only its proportions are compared.
 _SIGNS = {
   "mosi": {"train": (552, 53, 679), "valid": (92, 13, 124), "test": (379, 30, 277)},
   "mosei": {"train": (4738, 3540, 8048), "valid": (506, 433, 932), "test": (1350, 1025, 2284)},
@@ -81,7 +81,7 @@ def describe(
     parts: split -> content.
     surveys: split -> what is made of it.
 
-  Source: spec/data.md 3.2, 3.5, 3.8 (lists under "Metadata/sanity to record").
+  Source: docs/spec/data.md 3.2, 3.5, 3.8 (lists under "Metadata/sanity to record").
   """
   size, digest = path.stat().st_size, inspect.sha256(path)
   nonfinite = _collect_nonfinite(report, keys)

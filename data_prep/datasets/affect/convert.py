@@ -77,7 +77,7 @@ def plan(
     shards.ConversionError: the file cannot be read or is another data set's; a key is missing; an array
       has the wrong kind or width; labels have several columns; no row has text.
 
-  Source: spec/data.md 1, 2.3, 3.2 to 3.6, 3.8.
+  Source: docs/spec/data.md 1, 2.3, 3.2 to 3.6, 3.8.
   """
   release = releases.get(dataset)
   path = shards.find_file(source, release.files)

@@ -82,7 +82,8 @@ def plan(
     shards.ConversionError: a folder, list or file is missing or is something else; git-LFS pointers;
       WAV files that cannot be read; a label that contradicts its file name; a clip listed twice.
 
-  Source: spec/data.md 8. A clip without face features is kept; SynIB drops it, using none of them.
+  Source: docs/spec/data.md 8. A clip without face features is kept; SynIB drops it, using none of
+  them.
   """
   if dataset != "cremad":
     raise shards.ConversionError(f"dataset: expected 'cremad', found {dataset!r}")
@@ -113,8 +114,9 @@ def log_spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
   Returns:
     float32[257, 188], frequencies by time.
 
-  Source: spec/data.md 8.3, spec/synib.md 4.3. SynIB repeats three times, which leaves clips below 1 s
-  too short; they are repeated until 3 s are full. librosa resamples with another filter.
+  Source: docs/spec/data.md 8.3, docs/spec/synib.md 4.3. SynIB repeats three times, which leaves
+  clips below 1 s too short; they are repeated until 3 s are full. librosa resamples with another
+  filter.
   """
   wave = samples / 32_768
   if rate != SPECTROGRAM_RATE:

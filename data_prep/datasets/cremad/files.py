@@ -1,6 +1,6 @@
 """Reads the folders, lists and tables of CREMA-D as OGM-GE and SynIB lay them out.
 
-`cremad` makes shards of what is found here. Source: spec/data.md 8.1 to 8.3.
+`cremad` makes shards of what is found here. Source: docs/spec/data.md 8.1 to 8.3.
 """
 
 import collections
@@ -120,7 +120,7 @@ def check_folders(source: pathlib.Path) -> None:
     (
       FRAMES_FOLDER,
       "Extract one frame per second of each VideoFlash/*.flv to "
-      f"{FRAMES_FOLDER}/<clip>/00000.jpg, ... (spec/data.md 8.3).",
+      f"{FRAMES_FOLDER}/<clip>/00000.jpg, ... (docs/spec/data.md 8.3).",
     ),
   ):
     if not (source / name).is_dir():

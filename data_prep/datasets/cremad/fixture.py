@@ -112,7 +112,8 @@ def make(
   Raises:
     ValueError: an argument is out of range, or the folder holds recordings that no fixture wrote.
 
-  Source: spec/data.md 8.5, 12. It wants under 2 MB; 12 x 3 x 6 recordings of 1.5 to 3 s are more.
+  Source: docs/spec/data.md 8.5, 12. It wants under 2 MB; 12 x 3 x 6 recordings of 1.5 to 3 s are
+  more.
   """
   chosen = _choose_cases(mode, cases)
   num_clips = _DEFAULT_CLIPS if num_examples is None else num_examples

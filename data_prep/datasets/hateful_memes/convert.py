@@ -80,8 +80,8 @@ def plan(dataset: str, source: pathlib.Path) -> Iterator[shards.Plan]:
       form; an id has two labels; pictures are git-LFS pointers, or none of a split is there; a picture
       changed before it was written.
 
-  Source: spec/data.md 1, 7. The published loader takes dev for validation and test, and fails on rows
-  without a label; here these have label -1 and has_label false.
+  Source: docs/spec/data.md 1, 7. The published loader takes dev for validation and test, and fails
+  on rows without a label; here these have label -1 and has_label false.
   """
   source = pathlib.Path(source)
   root = source.parent if source.is_file() else source
@@ -123,7 +123,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
   Raises:
     shards.ConversionError: naming the line that is not of the published form.
 
-  Source: spec/data.md 7.
+  Source: docs/spec/data.md 7.
   """
   rows = []
   # Bytes, as text has further line ends (U+2028) that may stand inside a caption.

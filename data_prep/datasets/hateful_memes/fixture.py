@@ -76,7 +76,7 @@ def make(
   Raises:
     ValueError: an argument is out of range, or the folder has a `train.jsonl` that no fixture wrote.
 
-  Source: spec/data.md 7, 12.
+  Source: docs/spec/data.md 7, 12.
   """
   cases = mmimdb_fixture.choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
   num_train = mmimdb_fixture.check_size(

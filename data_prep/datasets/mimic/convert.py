@@ -72,7 +72,7 @@ def plan(
     shards.ConversionError: the file is not this pickle, an array is missing or has a shape that the
       labels' meaning or the split contradict, a column is constant or not finite afterwards.
 
-  Source: spec/data.md 4.2 to 4.4. Numbers of rows, hours and variables are those of the file.
+  Source: docs/spec/data.md 4.2 to 4.4. Numbers of rows, hours and variables are those of the file.
   """
   sys.stderr.write(f"note: {LICENCE}\n")
   path = _find(pathlib.Path(source))

@@ -94,8 +94,8 @@ def plan(
       not of that form; an id is repeated; a poster is a git-LFS pointer; too many posters are bad; a
       poster changed before it was written.
 
-  Source: spec/data.md 1, 6. The published loader draws a plot of a film at random at every access, also
-  in evaluation: all are stored, with the index of the longest.
+  Source: docs/spec/data.md 1, 6. The published loader draws a plot of a film at random at every
+  access, also in evaluation: all are stored, with the index of the longest.
   """
   if not 0 <= max_bad_images <= 1:
     raise shards.ConversionError(

@@ -85,7 +85,7 @@ def make(
   Raises:
     ValueError: an argument is out of range, or the folder has a `split.json` that no fixture wrote.
 
-  Source: spec/data.md 6.5, 12.
+  Source: docs/spec/data.md 6.5, 12.
   """
   cases = choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
   num_train = check_size(num_examples, strength, default=_DEFAULT_EXAMPLES, minimum=_MIN_EXAMPLES)

@@ -111,8 +111,8 @@ def plan(
       would shift; test images are of other combinations than published.
     ValueError: `resolution` is out of range, or the cache is damaged (`trifeature.load_images`).
 
-  Source: spec/data.md 9, spec/infmasking.md 8. One or two instances of every training combination
-  instead of three are converted with a warning.
+  Source: docs/spec/data.md 9, docs/spec/infmasking.md 8. One or two instances of every training
+  combination instead of three are converted with a warning.
   """
   if dataset != "trifeature":
     raise shards.ConversionError(f"dataset: expected 'trifeature', found {dataset!r}")

@@ -113,7 +113,7 @@ def plan(
     shards.ConversionError: no files, too few to split, one that is cut short or no HDF5, lacks a
       dataset, or has a shape or dtype that contradicts the format or the other files.
 
-  Source: spec/data.md 5. The size of images is that of the data.
+  Source: docs/spec/data.md 5. The size of images is that of the data.
   """
   recordings = _list_files(pathlib.Path(source))
   order = _split(recordings, split)

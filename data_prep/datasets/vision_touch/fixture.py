@@ -106,8 +106,8 @@ def make(
   Raises:
     ValueError: an argument is out of range, or the folder exists and no fixture wrote it.
 
-  Source: spec/data.md 5.5, 12. About half of the steps have contact, not 40 %, so that the label is the
-  signal exactly.
+  Source: docs/spec/data.md 5.5, 12. About half of the steps have contact, not 40 %, so that the
+  label is the signal exactly.
   """
   num_files = 10 if num_examples is None else num_examples
   chosen = tuple(cases) if cases is not None else EASY_CASES

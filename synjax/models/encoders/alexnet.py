@@ -23,7 +23,7 @@ _GRID = 6  # the average-pooled map is 6 x 6
 
 
 class AlexNet(nn.Module):
-  """Convolutional trunk of AlexNet (Krizhevsky 2014, one-tower form; spec/infmasking.md 1.1).
+  """Convolutional trunk of AlexNet (Krizhevsky 2014, one-tower form; docs/spec/infmasking.md 1.1).
 
   Five convolutions with bias and ReLU, max-pooling 3/2 after the first, second and fifth. An image
   of 224 pixels gives a 6 x 6 map of 256 channels.

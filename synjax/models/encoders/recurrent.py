@@ -10,7 +10,7 @@ from synjax.models.layers import check_layout, uniform_fan_in
 
 
 class GRU(nn.Module):
-  """One-layer gated recurrent unit with PyTorch's equations (spec/infmasking.md 1.3).
+  """One-layer gated recurrent unit with PyTorch's equations (docs/spec/infmasking.md 1.3).
 
   r = sigmoid(W_ir x + b_ir + W_hr h + b_hr), z likewise, n = tanh(W_in x + b_in + r (W_hn h +
   b_hn)), h' = (1 - z) n + z h, starting from h = 0. linen's cell has no b_hr, b_hz.

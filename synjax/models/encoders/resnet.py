@@ -12,7 +12,7 @@ _WIDTHS = (64, 128, 256, 512)  # of the four stages, two blocks each
 
 
 class ResNet18(nn.Module):
-  """ResNet-18 (He et al. 2016) without pre-training and without pooling (spec/infmasking.md 1.4).
+  """ResNet-18 (He et al. 2016), not pre-trained, no pooling (docs/spec/infmasking.md 1.4).
 
   Convolution 7 x 7 with stride 2, BN, ReLU, max-pooling 3/2; then four stages of two basic blocks,
   y = ReLU(S(x) + BN(conv(ReLU(BN(conv(x)))))) with 3 x 3 convolutions without bias. The first block

@@ -15,7 +15,7 @@ _PROPRIOCEPTION_WIDTHS = (32, 64, 128)
 
 
 class ForceEncoder(nn.Module):
-  """Five strided causal convolutions over a window of 32 readings (spec/infmasking.md 1.4).
+  """Five strided causal convolutions over a window of 32 readings (docs/spec/infmasking.md 1.4).
 
   y_i = LeakyReLU(W [x_2i, x_2i+1] + b) halves the length five times, from 32 steps to one. Each
   output sees nothing later than itself, the last one the whole window. The convolutions have
@@ -84,7 +84,7 @@ class ForceEncoder(nn.Module):
 class ProprioceptionEncoder(nn.Module):
   """Dense layers of width 32, 64, 128 and `features`, a leaky ReLU (0.1) after each, the last too.
 
-  The encoder of Vision&Touch's 8 numbers of pose and speed (spec/infmasking.md 1.4), PyTorch's
+  The encoder of Vision&Touch's 8 numbers of pose and speed (docs/spec/infmasking.md 1.4), PyTorch's
   initialisation.
 
   Attributes:

@@ -22,7 +22,7 @@ _CHOICES = {
 
 
 class SequenceTransformer(nn.Module):
-  """Transformer encoder of MultiBench (spec/infmasking.md 1.2, spec/synib.md 5.2).
+  """Transformer encoder of MultiBench (docs/spec/infmasking.md 1.2, docs/spec/synib.md 5.2).
 
   x <- x W (no bias), plus the position code; then `num_layers` times, with `norm="pre"`,
   x <- x + Drop(Attention(LN x)); x <- x + Drop(W2 Drop(ReLU(W1 LN x + b1)) + b2), or with

@@ -11,7 +11,7 @@ from synjax.models.layers import Dense, check_layout, relu_layers
 class MLP(nn.Module):
   """Two-layer perceptron W2 ReLU(W1 x + b1) + b2, without output activation.
 
-  The encoder of MIMIC's 5 static variables (spec/infmasking.md 1.3), PyTorch's initialisation.
+  The encoder of MIMIC's 5 static variables (docs/spec/infmasking.md 1.3), PyTorch's initialisation.
 
   Attributes:
     hidden: width of the hidden layer.
@@ -42,8 +42,8 @@ class MLP(nn.Module):
 class DenseReLU(nn.Module):
   """Stack of x <- ReLU(W x + b) with dropout: SynIB's encoder of synthetic vectors.
 
-  PyTorch's initialisation, which matters for nets this small (spec/synib.md 3.1, 3.2). The published
-  encoder of two layers has its dropout between them, that of one layer after it.
+  PyTorch's initialisation, which matters for nets this small (docs/spec/synib.md 3.1, 3.2). The
+  published encoder of two layers has its dropout between them, that of one layer after it.
 
   Attributes:
     widths: output width of each layer.

@@ -15,7 +15,7 @@ SMALL = {"mosi": (20, 5, 50), "mustard": (371, 81, 50), "urfunny": (371, 81, 20)
 
 
 def reference(tree, *, clean=False, full=False):
-  """Section 3.4, steps 1 to 4, and 3.6 of spec/data.md, row by row; split -> list of examples."""
+  """docs/spec/data.md 3.4, steps 1 to 4, and 3.6, row by row; split -> list of examples."""
   result = {}
   for split, part in tree.items():
     result[NAMES[split]] = rows = []

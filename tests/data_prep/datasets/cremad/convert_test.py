@@ -21,7 +21,7 @@ from data_prep.datasets.cremad import files as cremad_source
 from data_prep.datasets.cremad import fixture as cremad_fixture
 from data_prep.write import shards
 
-EMOTIONS = ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]  # ids 0 to 5 (spec/data.md 8.3)
+EMOTIONS = ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]  # ids 0 to 5 (docs/spec/data.md 8.3)
 
 
 def write(source, data_dir, **options):
@@ -73,7 +73,7 @@ def test_labels_and_counts_are_the_published_ones():
   for (config, split), classes in cremad.EXPECTED_CLASSES.items():
     assert sum(classes) == cremad.EXPECTED_COUNTS[config][split]
   by_name = np.sum([cremad.EXPECTED_CLASSES["ogm", split] for split in ("train", "test")], 0)
-  assert by_name.tolist() == [1087, 1271, 1271, 1271, 1271, 1271]  # spec/data.md 8.1
+  assert by_name.tolist() == [1087, 1271, 1271, 1271, 1271, 1271]  # docs/spec/data.md 8.1
 
 
 def test_shards_hold_what_lies_on_disk(hard):
@@ -187,7 +187,7 @@ def test_common_actors_of_a_fold_are_warned_about(easy, tmp_path):
 
 
 def log_spectrogram(wave_22050):
-  """Straight from spec/synib.md 4.3, by an explicit Fourier sum."""
+  """Straight from docs/spec/synib.md 4.3, by an explicit Fourier sum."""
   x = np.tile(wave_22050, -(-66_150 // len(wave_22050)))[:66_150].clip(-1, 1)
   x = np.concatenate([np.zeros(256), x, np.zeros(256)])
   n = np.arange(512)

@@ -68,7 +68,7 @@ def shuffled(num_rows):
 
 
 def reference(tree, statistics):
-  """spec/data.md 4.3, column by column."""
+  """docs/spec/data.md 4.3, column by column."""
   result = {}
   train = shuffled(len(tree["y_icd9"]))["train"]
   for name, key in (("tabular", "adm_features_all"), ("timeseries", "ep_tdata")):

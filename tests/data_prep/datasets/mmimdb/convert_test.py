@@ -14,7 +14,7 @@ from data_prep.read import images
 from data_prep.write import shards
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}
-# spec/data.md 6.2, in its own order
+# docs/spec/data.md 6.2, in its own order
 FILMS = {
   "drama": 13967, "comedy": 8592, "romance": 5364, "thriller": 5192, "crime": 3838, "action": 3550,
   "adventure": 2710, "horror": 2703, "documentary": 2082, "mystery": 2057, "sci-fi": 1991,

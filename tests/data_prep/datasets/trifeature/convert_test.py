@@ -18,7 +18,7 @@ from data_prep.datasets.trifeature import convert as trifeature
 from data_prep.write import shards
 from synjax.data import trifeature as library
 
-# Orders of spec/data.md 9, spelled out.
+# Orders of docs/spec/data.md 9, spelled out.
 SHAPES = [
   *("triangle", "square", "plus", "circle", "tee"),
   *("rhombus", "pentagon", "star", "fivesquare", "trapezoid"),
@@ -101,7 +101,7 @@ def tables(builders):
 
 
 def draw_pairs(names, biased):
-  """Pairs by brute force over the whole table, from spec/data.md 9."""
+  """Pairs by brute force over the whole table, from docs/spec/data.md 9."""
   labels = np.array([labels_of(name) for name in names])
   rng = np.random.default_rng(42)
   color_map = rng.permutation(10)
@@ -179,7 +179,7 @@ def test_pairs_are_those_of_brute_force(builders, tables, biased, split):
 
 
 def test_published_pairs_and_counts(builders, tables):
-  """Golden values of spec/data.md 9 and spec/infmasking.md 8.2."""
+  """Golden values of docs/spec/data.md 9 and docs/spec/infmasking.md 8.2."""
   found = {
     key: (len(table["i"]), list(zip(table["i"][:3].tolist(), table["j"][:3].tolist(), strict=True)))
     for key, table in tables.items()

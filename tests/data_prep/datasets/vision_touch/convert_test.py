@@ -54,7 +54,7 @@ def read(folder):
 
 
 def reference(folder, names, items):
-  """spec/data.md 5.3 for some files, one item after the other."""
+  """docs/spec/data.md 5.3 for some files, one item after the other."""
   rows = []
   for name in names:
     with h5py.File(folder / name, "r") as file:
@@ -175,7 +175,7 @@ def test_split_by_trajectory_of_many():
   leaked = {trajectories[i] for i in published["test"]} & {
     trajectories[i] for i in published["train"]
   }
-  assert len(leaked) == 149  # what spec/data.md 5.3 counted
+  assert len(leaked) == 149  # what docs/spec/data.md 5.3 counted
 
 
 def test_metadata_tell_what_is_odd(made, capsys):
