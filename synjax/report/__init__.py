@@ -67,15 +67,17 @@ def write_report(
     Path of report.md.
 
   Raises:
-    ValueError: no workdirs; a file that is broken or missing; a seed of a config twice.
+    ValueError: no workdirs; a file that is broken or missing; a seed of a config twice, or its seeds of
+      two code versions.
   """
   if not workdirs:
     raise ValueError("workdirs: expected at least one, found none; give --workdirs")
   runs = [read_run(workdir) for workdir in workdirs]
+  groups = group_runs(runs)  # what is refused leaves no folder
   folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / "report"
   folder.mkdir(parents=True, exist_ok=True)
   sections = ["# Report", markdown_table(runs, published)]
-  for group in group_runs(runs):
+  for group in groups:
     sections.append(f"## Run {group.label}")
     sections.append("\n".join(f"* `{run.workdir}`" for run in group.runs))
     if group.rows:

@@ -10,6 +10,7 @@ from typing import Any
 
 from synjax.config import durations, protocols
 from synjax.evaluators import evaluation
+from synjax.report.alike import require_one_code
 from synjax.workdir import results
 from synjax.workdir.metric_writer import read_metrics
 from synjax.workdir.results import config_hash
@@ -321,7 +322,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
   """Puts the seeds of equal configs on equal data together, in the order of the runs.
 
   Raises:
-    ValueError: a seed of a config is there twice; averaging would count it twice.
+    ValueError: a seed of a config is there twice, which averaging would count twice; or seeds of a config
+      are of two code versions.
   """
   members: dict[tuple, list[Run]] = {}
   for run in {run.workdir.resolve(): run for run in runs}.values():
@@ -338,5 +340,10 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
           f" has, found seed {row['seed']} of {owner[row['seed']]} again; leave one of the two out"
         )
       owner[row["seed"]] = run.workdir
+    require_one_code(
+      ((str(run.workdir), run.results) for run in same if run.results),
+      "--workdirs",
+      "Report those of each version by themselves, or train the old ones again in new workdirs",
+    )
     groups.append(Group(number, same, sorted((row for _, row in rows), key=lambda r: r["seed"])))
   return groups

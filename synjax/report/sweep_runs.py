@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from synjax.report.alike import require_one_code
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
 from synjax.report.units import is_fraction
@@ -225,18 +226,11 @@ def _require_alike(entries: Sequence[Mapping[str, Any]]) -> None:
 
   Rows whose overrides of the data differ, which a table may pool, are on other data.
   """
-  by_code: dict[str, list[Mapping[str, Any]]] = {}
-  for entry in entries:
-    by_code.setdefault(entry.get("sources", entry.get("code", "unknown")), []).append(entry)
-  if len(by_code) > 1:
-    found = "; ".join(
-      f"code {rows[0].get('code', 'unknown')} (rows {', '.join(row['id'] for row in rows)})"
-      for rows in by_code.values()
-    )
-    raise ValueError(
-      f"report of the sweep: expected rows of one code version in an average, found {found}. Train the"
-      " old ones again with --only=outdated, or use another --workdir"
-    )
+  require_one_code(
+    ((f"row {entry['id']}", entry) for entry in entries),
+    "report of the sweep",
+    "Train the old ones again with --only=outdated, or use another --workdir",
+  )
   states: dict[str, dict[str | None, str]] = {}
   for entry in entries:
     chosen = {k: v for k, v in entry["overrides"].items() if k.split(".")[0] in DATA_FIELDS}

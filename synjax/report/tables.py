@@ -284,10 +284,11 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
       if column.note and _fits(benchmark, name, measured)
     ]
   for group in groups[1:]:
-    changes = config_differences(groups[0].runs[0].experiment, group.runs[0].experiment)
-    notes.append(
-      f"{group.label} differs from {groups[0].label}: {'; '.join(changes) or 'data only'}."
-    )
+    first, run = groups[0].runs[0], group.runs[0]
+    changes = config_differences(first.experiment, run.experiment)
+    data = (found.results["data_fingerprint"] for found in (first, run))
+    changes = changes or [f"data only, fingerprint {' -> '.join(map(str, data))}"]
+    notes.append(f"{group.label} differs from {groups[0].label}: {'; '.join(changes)}.")
   return notes
 
 

@@ -97,7 +97,9 @@ def make_workdir(
   path, seeds=(42,), best=None, last=None, *, finished=True, steps=(10, 20), **fields
 ):
   path.mkdir(parents=True)
-  results_fields = {k: fields.pop(k) for k in ("data_fingerprint", "code") if k in fields}
+  results_fields = {
+    k: fields.pop(k) for k in ("data_fingerprint", "code", "sources") if k in fields
+  }
   config = make_config(seeds, **fields)
   (path / "config.json").write_text(json.dumps(config))
   (path / "metrics.jsonl").write_text(make_metrics(seeds, steps))
@@ -340,7 +342,32 @@ def test_other_configs_and_other_data_are_other_rows(tmp_path):
     assert cells(text, f"{number}: infmasking")["seeds"] == "1"
   assert "4: infmasking" not in text
   assert "2: infmasking differs from 1: infmasking: batch_size: 8 -> 16." in text
-  assert "3: infmasking differs from 1: infmasking: data only." in text
+  assert "3: infmasking differs from 1: infmasking: data only, fingerprint f00d -> beef." in text
+
+
+@pytest.mark.parametrize(
+  ("other", "versions"),
+  [
+    ({"code": "def456"}, ("abc123", "def456")),  # versions that wrote no hash of their sources
+    ({"code": "abc123+changes", "sources": "aaaa"}, ("abc123", r"abc123\+changes")),
+  ],
+)
+def test_seeds_of_two_code_versions_are_not_averaged(tmp_path, other, versions):
+  a, b = make_workdir(tmp_path / "a"), make_workdir(tmp_path / "b", (43,), **other)
+  named = rf"--workdirs: .*code {versions[0]} \({a}\); code {versions[1]} \({b}\)\. Report"
+  with pytest.raises(ValueError, match=named):
+    table(a, b)
+  with pytest.raises(ValueError, match=named):
+    report.write_report([a, b], tmp_path / "out", {})
+  assert not (tmp_path / "out").exists()
+  for workdir in (a, b):  # the advice
+    table(workdir)
+
+
+def test_commits_that_changed_no_number_are_one_code_version(tmp_path):
+  a = make_workdir(tmp_path / "a", sources="aaaa")
+  b = make_workdir(tmp_path / "b", (43,), code="def456", sources="aaaa")
+  assert cells(table(a, b), "1: infmasking")["seeds"] == "2"
 
 
 def test_seed_that_is_there_twice_is_refused(tmp_path):
