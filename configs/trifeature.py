@@ -17,8 +17,8 @@ Published, 5 seeds, macro accuracy in % (InfMasking, arXiv 2509.25270, Trifeatur
 Supervised methods (`:supervised`, `:synib`, `:ensemble`, ...) learn `--config.data.task`, on biased or
 unbiased pairs alike; no published row.
 
-Small (2 CPU cores, 9 to 11 minutes): `--config=configs/trifeature.py:infmasking,small`. Expected, seed
-42: redundancy 91, texture of image 1 and 2 81 and 63, synergy 57; other rounding moved these by up to 4
+Small (2 CPU cores, 6 to 11 minutes): `--config=configs/trifeature.py:infmasking,small`. Expected, seed
+42: redundancy 92, texture of image 1 and 2 78 and 65, synergy 58; other rounding moved these by up to 4
 points (RESULTS.md has the intervals).
 """
 
