@@ -27,7 +27,7 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
   defaults = base_config()
   defaults.method = method_config(method)
   if dataset in _FILES:
-    defaults.data = importlib.import_module(f"configs.{dataset}").get_config(method).data
+    defaults.data = importlib.import_module(f"configs.{dataset}").get_config().data
   elif dataset == "arrays":
     stored = stored_config(method, dataset)
     add_padding(stored)
