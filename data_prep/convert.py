@@ -5,48 +5,15 @@ for `tfds.builder_from_directory`. Exit status 1, with one message, when the sou
 """
 
 import argparse
-import dataclasses
-import importlib
 import pathlib
 import sys
 import types
 from collections.abc import Sequence
 
+from data_prep import registry
 from data_prep.read import source_files, stand_in
 from data_prep.write import shards
 from synjax.workdir.files import resolve
-
-
-@dataclasses.dataclass(frozen=True)
-class Converter:
-  """Where the converter of a data set lives.
-
-  Attributes:
-    module: has `OPTIONS`, flag -> keyword arguments of argparse, and `plan(dataset, source, **options)`,
-      which yields a `shards.Plan` for each TFDS data set to write.
-  """
-
-  module: str
-
-  def load(self) -> types.ModuleType:
-    """Imports the module."""
-    return importlib.import_module(self.module)
-
-
-_FAMILIES = {
-  "affect": ("mosi", "mosi_raw", "mosei", "mosei_raw", "urfunny", "mustard"),
-  "mimic": ("mimic",),
-  "vision_touch": ("vision_touch",),
-  "mmimdb": ("mmimdb",),
-  "hateful_memes": ("hateful_memes",),
-  "cremad": ("cremad",),
-  "trifeature": ("trifeature",),
-}
-CONVERTERS = {
-  dataset: Converter(f"data_prep.datasets.{family}.convert")
-  for family, datasets in _FAMILIES.items()
-  for dataset in datasets
-}
 
 
 def convert(
@@ -55,7 +22,7 @@ def convert(
   """Converts a data set and says on stdout what it writes, on stderr what looks wrong.
 
   Args:
-    dataset: one of `CONVERTERS`.
+    dataset: one of `registry.DATASETS`.
     source: a file, or the folder that holds the published one.
     data_dir: root of the TFDS data sets.
     overwrite: replace data sets that are there.
@@ -65,12 +32,12 @@ def convert(
     The folders written.
 
   Raises:
-    ValueError: the dataset is unknown, or (`shards.ConversionError`) the source cannot be converted.
+    ValueError: the dataset is unknown, or (`ConversionError`) the source cannot be converted.
     OSError: a file cannot be read or written.
   """
-  if dataset not in CONVERTERS:
-    raise ValueError(f"dataset: expected one of {list(CONVERTERS)}, found {dataset!r}")
-  module, folders = CONVERTERS[dataset].load(), []
+  if dataset not in registry.DATASETS:
+    raise ValueError(f"dataset: expected one of {list(registry.DATASETS)}, found {dataset!r}")
+  module, folders = registry.DATASETS[dataset].load("convert"), []
   source_path = source_files.resolve(source)
   for plan in module.plan(dataset, source_path, **_defaults(module) | options):
     counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
@@ -110,9 +77,11 @@ def _add_options(parser, module: types.ModuleType) -> None:
 
 def _make_parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m data_prep.convert", description=__doc__.split("\n")[0]
+    prog="python -m data_prep.convert",
+    description=__doc__.split("\n")[0],
+    epilog=registry.untrained_note(),
   )
-  parser.add_argument("dataset", choices=list(CONVERTERS))
+  parser.add_argument("dataset", choices=list(registry.DATASETS))
   parser.add_argument(
     "--source", type=resolve, required=True, help="the file, or the folder that holds it"
   )
@@ -127,7 +96,7 @@ def _find_dataset(arguments: Sequence[str]) -> str | None:
   parser.add_argument("--source")
   parser.add_argument("--data_dir")
   words = parser.parse_known_args(arguments)[1]
-  return next((word for word in words if word in CONVERTERS), None)
+  return next((word for word in words if word in registry.DATASETS), None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
   dataset = _find_dataset(arguments)
   try:
     if dataset is not None:
-      group = parser.add_argument_group(f"options of {dataset}")
-      _add_options(group, CONVERTERS[dataset].load())
+      entry = registry.DATASETS[dataset]
+      note = None if entry.trained else f"No training data set reads the shards of {dataset} yet."
+      group = parser.add_argument_group(f"options of {dataset}", note)
+      _add_options(group, entry.load("convert"))
     options = vars(parser.parse_args(arguments))
     convert(**options)
   except (OSError, ValueError, ImportError) as error:

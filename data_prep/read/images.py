@@ -20,7 +20,6 @@ import tqdm
 from PIL import Image
 
 from data_prep.read import source_files
-from data_prep.write import shards
 
 PROBLEMS = ("missing", "empty", "lfs_pointer", "html", "truncated", "too_large", "undecodable")
 # Of Pillow's formats, those that pictures of data sets come in; others start programs (EPS).
@@ -167,7 +166,7 @@ def reread(checked: ImageBytes) -> ImageBytes:
     `checked` with `data`.
 
   Raises:
-    shards.ConversionError: the file changed since it was checked.
+    ConversionError: the file changed since it was checked.
   """
   if checked.original:
     source = source_files.read_bytes(checked.path)
@@ -176,7 +175,7 @@ def reread(checked: ImageBytes) -> ImageBytes:
     again = read_image(checked.path)
     digest, data = again.source_sha256, again.data
   if digest != checked.source_sha256:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{checked.path}: expected the file that was checked (sha256 {checked.source_sha256}), found "
       f"sha256 {digest}: it changed during the conversion. Convert again."
     )
@@ -193,14 +192,14 @@ def group_problems(checked: Mapping[str, ImageBytes]) -> dict[str, list[str]]:
     problem -> names, most frequent first.
 
   Raises:
-    shards.ConversionError: some are git-LFS pointers, which one command turns into the pictures.
+    ConversionError: some are git-LFS pointers, which one command turns into the pictures.
   """
   problems = collections.defaultdict(list)
   for name, image in checked.items():
     if not image.valid:
       problems[image.problem].append(name)
   if pointers := problems.get("lfs_pointer"):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{checked[pointers[0]].path}: expected a picture, found a git-LFS pointer ({len(pointers):,} "
       f"such files of {len(checked):,}). Run `git lfs install && git lfs pull` in that repository."
     )
@@ -238,20 +237,6 @@ def grey_image(width: int, height: int) -> bytes:
   buffer = io.BytesIO()
   Image.new("RGB", (width, height), (128, 128, 128)).save(buffer, "JPEG", quality=95)
   return buffer.getvalue()
-
-
-def feature(encoding_format: str):
-  """Returns the TFDS feature of encoded pictures; pass each as a BytesIO, which needs no TensorFlow.
-
-  Args:
-    encoding_format: "jpeg" or "png", what most files are; the bytes stored may be the other one.
-
-  Returns:
-    A `tfds.features.Image` that is read back as uint8[height, width, 3].
-  """
-  import tensorflow_datasets as tfds
-
-  return tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format)
 
 
 def combine_digests(files: Iterable[tuple[str, int, str]]) -> dict[str, object]:

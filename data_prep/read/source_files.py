@@ -4,10 +4,12 @@ A folder from a stranger can hold a link to any file of this machine, whose byte
 shards, or a named pipe, on which a reader waits for ever.
 """
 
+import hashlib
 import json
 import os
 import pathlib
 import stat
+from collections.abc import Sequence
 
 MAX_FILE_BYTES = 2**30  # of a picture, a recording or a list, which are read whole
 
@@ -17,6 +19,10 @@ _KINDS = (
   (stat.S_ISCHR, "a character device"),
   (stat.S_ISBLK, "a block device"),
 )
+
+
+class ConversionError(ValueError):
+  """A source cannot be converted; the message has file, expected, found and what to do."""
 
 
 class UnsafeSourceError(ValueError):
@@ -88,6 +94,31 @@ def _require_tree(folder: str, inside: str) -> None:
         require_regular(entry.path)
 
 
+def find_file(source: str | os.PathLike, names: Sequence[str]) -> pathlib.Path:
+  """Returns the source file: `source` itself, or the published file in the folder `source`.
+
+  Raises:
+    ConversionError: nothing is there, or the folder holds none of the names; the message lists them.
+  """
+  source = pathlib.Path(source)
+  if not source.exists():
+    raise ConversionError(
+      f"{source}: expected {' or '.join(names)}, or a folder that holds it, found nothing. Check "
+      "--source."
+    )
+  if not source.is_dir():
+    return source
+  found = [source / name for name in names if (source / name).exists()]
+  if not found:
+    inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
+    raise ConversionError(
+      f"{source}: expected {' or '.join(names)} in this folder, found {inside}. Pass the "
+      "file with --source."
+    )
+  require_inside(source, found[0].name)
+  return found[0]
+
+
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a regular file whole.
 
@@ -117,3 +148,9 @@ def parse_json(text: str | bytes) -> object:
     return json.loads(text)
   except RecursionError:
     raise ValueError("it nests lists and objects too deep") from None
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Returns the SHA-256 of a file in hexadecimal."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

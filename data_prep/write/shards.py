@@ -14,7 +14,7 @@ import pathlib
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tqdm
@@ -29,10 +29,6 @@ _MODULE = "data_prep.shards"  # as written since version 1.0.0: same source, sam
 _MARGIN = 16 * 2**20  # bytes of free space to leave
 _MAX_SHARD_BYTES = 256 * 2**20
 _FULL = ("no space left on device", "disk quota exceeded")
-
-
-class ConversionError(ValueError):
-  """A source cannot be converted; the message has file, expected, found and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +72,20 @@ def scalar(dtype: object):
   import tensorflow_datasets as tfds
 
   return tfds.features.Scalar(dtype=np.dtype(dtype))
+
+
+def image(encoding_format: str):
+  """Returns the TFDS feature of encoded pictures; pass each as a BytesIO, which needs no TensorFlow.
+
+  Args:
+    encoding_format: "jpeg" or "png", what most files are; the bytes stored may be the other one.
+
+  Returns:
+    A `tfds.features.Image` that is read back as uint8[height, width, 3].
+  """
+  import tensorflow_datasets as tfds
+
+  return tfds.features.Image(shape=(None, None, 3), encoding_format=encoding_format)
 
 
 def text():
@@ -127,31 +137,6 @@ def describe(
   }
 
 
-def find_file(source: str | os.PathLike, names: Sequence[str]) -> pathlib.Path:
-  """Returns the source file: `source` itself, or the published file in the folder `source`.
-
-  Raises:
-    ConversionError: nothing is there, or the folder holds none of the names; the message lists them.
-  """
-  source = pathlib.Path(source)
-  if not source.exists():
-    raise ConversionError(
-      f"{source}: expected {' or '.join(names)}, or a folder that holds it, found nothing. Check "
-      "--source."
-    )
-  if not source.is_dir():
-    return source
-  found = [source / name for name in names if (source / name).exists()]
-  if not found:
-    inside = ", ".join(sorted(path.name for path in source.iterdir())[:10]) or "nothing"
-    raise ConversionError(
-      f"{source}: expected {' or '.join(names)} in this folder, found {inside}. Pass the "
-      "file with --source."
-    )
-  source_files.require_inside(source, found[0].name)
-  return found[0]
-
-
 def folder(data_dir: str | os.PathLike, name: str, config: str) -> pathlib.Path:
   """Returns where a data set lies: DATA_DIR/name/config/1.0.0."""
   return pathlib.Path(data_dir) / name / config / VERSION
@@ -182,7 +167,7 @@ def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -
   _check_metadata(plan)
   for split, count in plan.counts.items():
     if count < 1:
-      raise ConversionError(
+      raise source_files.ConversionError(
         f"{plan.name}/{plan.config}: {split}: expected examples, found none. Check the source."
       )
   _refuse_existing(final, overwrite)
@@ -208,7 +193,7 @@ def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -
 
 def _refuse_existing(final: pathlib.Path, overwrite: bool) -> None:
   if final.exists() and not overwrite:
-    raise ConversionError(
+    raise source_files.ConversionError(
       f"{final}: expected no data set, found one: it is already there. Pass --overwrite to replace "
       "it, or another --data_dir."
     )
@@ -218,7 +203,7 @@ def _check_metadata(plan: Plan) -> None:
   try:
     json.dumps(plan.metadata, allow_nan=False)
   except (TypeError, ValueError) as error:
-    raise ConversionError(
+    raise source_files.ConversionError(
       f"{plan.name}/{plan.config}: metadata: expected JSON, found {error}"
     ) from None
 
@@ -226,7 +211,7 @@ def _check_metadata(plan: Plan) -> None:
 def _check_space(final: pathlib.Path, nbytes: int) -> None:
   free = shutil.disk_usage(final.parent).free
   if free < nbytes + _MARGIN:
-    raise ConversionError(
+    raise source_files.ConversionError(
       f"{final.parent}: expected {nbytes + _MARGIN:,} bytes of free space, found {free:,}. Free some, "
       "or pass a --data_dir on another disk. Nothing was written."
     )
@@ -237,7 +222,7 @@ def _explained(final: pathlib.Path, nbytes: int):
   """Turns a full disk, which libraries report in several ways, into one error."""
   try:
     yield
-  except ConversionError:
+  except source_files.ConversionError:
     raise
   except Exception as error:
     number = getattr(error, "errno", None)
@@ -245,7 +230,7 @@ def _explained(final: pathlib.Path, nbytes: int):
       words in str(error).lower() for words in _FULL
     ):
       raise
-    raise ConversionError(
+    raise source_files.ConversionError(
       f"{final}: the disk filled up while writing (about {nbytes:,} bytes are needed): {error}. What "
       "was written is removed again. Free some space, or pass a --data_dir on another disk."
     ) from error
@@ -261,7 +246,7 @@ def _locked(final: pathlib.Path):
     with lock.hold(final.with_name(".lock"), "a conversion") as alone:
       yield alone
   except lock.InUse as error:
-    raise ConversionError(
+    raise source_files.ConversionError(
       f"{final}: another process is writing this data set. ({error}.)"
     ) from None
 
@@ -346,7 +331,7 @@ def _write_split(plan: Plan, split: str, info, partial: pathlib.Path, progress):
       for _ in range(end - done):
         example = next(examples, None)
         if example is None:
-          raise ConversionError(_wrong_count(plan, split, f"{done:,}"))
+          raise source_files.ConversionError(_wrong_count(plan, split, f"{done:,}"))
         record = serializer.serialize_example(info.features.encode_example(example))
         writer.write(record)
         num_bytes, done = num_bytes + len(record), done + 1
@@ -354,7 +339,7 @@ def _write_split(plan: Plan, split: str, info, partial: pathlib.Path, progress):
     finally:
       writer.close()
   if next(examples, None) is not None:
-    raise ConversionError(_wrong_count(plan, split, "more"))
+    raise source_files.ConversionError(_wrong_count(plan, split, "more"))
   lengths = np.diff([0, *ends]).tolist()
   return tfds.core.SplitInfo(
     name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template
@@ -387,6 +372,6 @@ def _check_counts(plan: Plan, partial: pathlib.Path) -> None:
       found += reader.num_records()
       reader.close()
     if found != count:
-      raise ConversionError(_wrong_count(plan, split, f"{found:,} on disk"))
+      raise source_files.ConversionError(_wrong_count(plan, split, f"{found:,} on disk"))
     source = builder.as_data_source(split)
     source[0], source[count - 1]

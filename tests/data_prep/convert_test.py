@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import convert, fixtures
+from data_prep import convert, fixtures, registry
 from data_prep.write import shards
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -82,16 +82,16 @@ def test_an_error_is_one_line_and_status_1(tmp_path, capsys, content, message):
 
 
 def test_every_data_set_has_a_converter():
-  assert list(convert.CONVERTERS) == [
+  assert list(registry.DATASETS) == [
     "mosi", "mosi_raw", "mosei", "mosei_raw", "urfunny", "mustard", "mimic", "vision_touch", "mmimdb",
     "hateful_memes", "cremad", "trifeature",
   ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dataset", convert.CONVERTERS)
+@pytest.mark.parametrize("dataset", registry.DATASETS)
 def test_every_converter_has_help_and_the_interface(dataset, capsys):
   try:
-    module = convert.CONVERTERS[dataset].load()
+    module = registry.DATASETS[dataset].load("convert")
   except ModuleNotFoundError as error:
     pytest.skip(str(error))
   assert callable(module.plan)
@@ -114,7 +114,7 @@ def test_an_unknown_data_set_lists_the_known(capsys, tmp_path):
 def fake(monkeypatch):
   """Registers a converter that gives the plans put into the returned list."""
   plans = []
-  module = types.ModuleType("data_prep.fake")
+  module = types.ModuleType("data_prep.datasets.fake.convert")
   module.OPTIONS = {"--size": {"type": int, "default": 3}, "--two_words": {"action": "store_true"}}
 
   def plan(dataset, source, **options):
@@ -123,8 +123,9 @@ def fake(monkeypatch):
       yield make()
 
   module.plan = plan
-  monkeypatch.setitem(sys.modules, "data_prep.fake", module)
-  monkeypatch.setitem(convert.CONVERTERS, "fake", convert.Converter("data_prep.fake"))
+  monkeypatch.setitem(sys.modules, "data_prep.datasets.fake.convert", module)
+  entry = registry.Entry("fake", fixture=None, trained=True)
+  monkeypatch.setitem(registry.DATASETS, "fake", entry)
   return module, plans
 
 

@@ -8,6 +8,7 @@ import pytest
 from sklearn import decomposition, linear_model, pipeline, preprocessing, svm
 
 from data_prep import fixtures
+from data_prep.datasets.mimic import fixture as mimic_fixture
 from data_prep.read import pickle_scan, releases, safe_pickle
 
 AFFECT = [name for name in fixtures.DATASETS if name != "mimic"]
@@ -265,7 +266,7 @@ def test_synergy_of_mimic_is_only_in_both_modalities(made):
   series = tree["ep_tdata"].mean(1)
   bits = {key: np.array(value) for key, value in manifest["sources"]["all"].items()}
   check_sources(tree["adm_features_all"], series, bits, 400)
-  label = tree["y_icd9"][:, fixtures.ICD9_TASK]
+  label = tree["y_icd9"][:, mimic_fixture.ICD9_TASK]
   both = np.concatenate([tree["adm_features_all"], series], 1)
   both = np.concatenate([both, products(tree["adm_features_all"][:, [0, 2, 3]], series)], 1)
   assert accuracy(both, label, 400) > 0.95  # the majority class alone: 0.66

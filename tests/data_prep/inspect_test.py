@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep import fixtures, inspect
+from data_prep.read import contents
 from data_prep.write import pickle_writer
 
 
@@ -92,7 +93,7 @@ def test_content_before_the_first_word_is_counted(tmp_path):
     "labels": np.zeros(3),
     "id": [1, 2, 2],
   }
-  found = inspect.describe_tree({"train": part, "dev": {**part, "id": [7, 8, 1]}})
+  found = contents.describe_tree({"train": part, "dev": {**part, "id": [7, 8, 1]}})
   assert found["splits"]["train"]["rows_nonzero_before_start"] == 1
   assert found["splits"]["valid"]["rows_without_audio"] == 3
   assert found["notes"] == [
@@ -120,7 +121,7 @@ def test_values_are_counted_across_blocks(kind, monkeypatch):
   array = (np.arange(60).reshape(20, 3) % 100).astype(kind)
   if kind[0] == "f":
     array[3, 1], array[19, 2], array[0, 0], array[10] = np.nan, np.inf, -np.inf, 5
-  found = inspect.count_values(array)
+  found = contents.count_values(array)
   finite = array[np.isfinite(array)]
   assert (found["min"], found["max"]) == (finite.min(), finite.max())
   if kind[0] == "f":

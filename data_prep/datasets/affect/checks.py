@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep import inspect
-from data_prep.read import releases
+from data_prep.read import contents, releases, source_files
 from data_prep.write import shards
 
 SPLITS = dict(zip(releases.SPLITS, shards.SPLITS, strict=True))
@@ -76,17 +75,17 @@ def describe(
   Args:
     path: of the source.
     release: it is taken for.
-    report: of `inspect.describe_tree`.
+    report: of `contents.describe_tree`.
     keys: split -> key in the file.
     parts: split -> content.
     surveys: split -> what is made of it.
 
   Source: docs/spec/data.md 3.2, 3.5, 3.8 (lists under "Metadata/sanity to record").
   """
-  size, digest = path.stat().st_size, inspect.sha256(path)
+  size, digest = path.stat().st_size, source_files.sha256(path)
   nonfinite = _collect_nonfinite(report, keys)
   repeated, shared = _count_repeated_ids(parts, surveys)
-  before = {split: inspect.describe_labels(part.labels) for split, part in parts.items()}
+  before = {split: contents.describe_labels(part.labels) for split, part in parts.items()}
   rows = {split: len(part.labels) for split, part in parts.items()}
   kept = {split: len(survey.kept) for split, survey in surveys.items()}
   warnings = _warn_file(release, report, size, digest) + _warn_counts(release, rows, kept)
@@ -94,7 +93,7 @@ def describe(
   if shared:
     warnings.append(f"id: {shared:,} segment ids occur in more than one split")
   labels = {
-    split: inspect.describe_labels(parts[split].labels[survey.kept])
+    split: contents.describe_labels(parts[split].labels[survey.kept])
     for split, survey in surveys.items()
   }
   return shards.describe(

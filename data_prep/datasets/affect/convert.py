@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_prep import inspect
 from data_prep.datasets.affect import checks
-from data_prep.read import pickle_scan, releases, safe_pickle, sniff
+from data_prep.read import contents, pickle_scan, releases, safe_pickle, sniff, source_files
+from data_prep.read.source_files import ConversionError
 from data_prep.write import shards
-from data_prep.write.shards import ConversionError
 
 OPTIONS = {
   "--nonfinite": {
@@ -74,18 +73,18 @@ def plan(
     One `shards.Plan`; its iterators release each split after use.
 
   Raises:
-    shards.ConversionError: the file cannot be read or is another data set's; a key is missing; an array
+    ConversionError: the file cannot be read or is another data set's; a key is missing; an array
       has the wrong kind or width; labels have several columns; no row has text.
 
   Source: docs/spec/data.md 1, 2.3, 3.2 to 3.6, 3.8.
   """
   release = releases.get(dataset)
-  path = shards.find_file(source, release.files)
+  path = source_files.find_file(source, release.files)
   tree = _load(
     path, _MAX_BYTES.get(dataset, safe_pickle.MAX_BYTES) if max_bytes is None else max_bytes
   )
   keys = _check_tree(path, tree, dataset)
-  report = inspect.describe_tree(tree)
+  report = contents.describe_tree(tree)
   _check_release(path, release, report, tree, keys)
   parts = {s: _read_part(f"{path}: {s}", tree[keys[s]], release, allow_ragged) for s in keys}
   clean = nonfinite == "clean"

@@ -79,16 +79,16 @@ def plan(
     Plans of `cremad/<config>` or `cremad/<config>_logspec`: every split in the order of its list.
 
   Raises:
-    shards.ConversionError: a folder, list or file is missing or is something else; git-LFS pointers;
+    ConversionError: a folder, list or file is missing or is something else; git-LFS pointers;
       WAV files that cannot be read; a label that contradicts its file name; a clip listed twice.
 
   Source: docs/spec/data.md 8. A clip without face features is kept; SynIB drops it, using none of
   them.
   """
   if dataset != "cremad":
-    raise shards.ConversionError(f"dataset: expected 'cremad', found {dataset!r}")
+    raise source_files.ConversionError(f"dataset: expected 'cremad', found {dataset!r}")
   if audio not in OPTIONS["--audio"]["choices"]:
-    raise shards.ConversionError(f"--audio: expected wave or logspec, found {audio!r}")
+    raise source_files.ConversionError(f"--audio: expected wave or logspec, found {audio!r}")
   source = pathlib.Path(source)
   files.check_folders(source)
   lists = files.read_lists(source, split)
@@ -135,7 +135,7 @@ def _make_plan(source: pathlib.Path, config: str, listed, clips, votes, audio: s
     for split, uids in listed.items()
   }
   if not any(kept.values()):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: {config}: expected recordings and frames of the listed clips, found none of "
       f"{sum(map(len, listed.values())):,}. Check that {files.AUDIO_FOLDER} and "
       f"{files.FRAMES_FOLDER} are those of CREMA-D."
@@ -248,7 +248,7 @@ def _features(audio: str) -> dict[str, object]:
   else:
     heard = {"logspec": shards.array(SPECTROGRAM_SHAPE, np.float32)}
   return heard | {
-    "frames": tfds.features.Sequence(images.feature("jpeg")),
+    "frames": tfds.features.Sequence(shards.image("jpeg")),
     "num_frames": shards.scalar(np.int32),
     "label": tfds.features.ClassLabel(names=CLASSES),
     "uid": shards.text(),

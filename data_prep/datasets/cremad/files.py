@@ -59,7 +59,7 @@ _POINTER = b"version https://git-lfs"
 _SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
-class UnreadableWavError(shards.ConversionError):
+class UnreadableWavError(source_files.ConversionError):
   """A WAV file that is none, or is cut off; the message says what it is and what to do."""
 
 
@@ -113,7 +113,7 @@ def check_folders(source: pathlib.Path) -> None:
   """Checks that recordings and frames are there.
 
   Raises:
-    shards.ConversionError: a folder is missing, or recordings are git-LFS pointers; says how many.
+    ConversionError: a folder is missing, or recordings are git-LFS pointers; says how many.
   """
   for name, advice in (
     (AUDIO_FOLDER, "Pass the folder that holds it; it is that of the CREMA-D repository."),
@@ -125,7 +125,7 @@ def check_folders(source: pathlib.Path) -> None:
   ):
     if not (source / name).is_dir():
       there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else "no folder"
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{source}: expected a folder {name} in it, found {there}. {advice}"
       )
   tables = ("train.csv", "test.csv", FOLDS_FILE, "summaryTable.csv", "tabulatedVotes.csv")
@@ -134,7 +134,7 @@ def check_folders(source: pathlib.Path) -> None:
   recordings = sorted((source / AUDIO_FOLDER).glob("*.wav"))
   pointers = [path for path in recordings if path.stat().st_size < 1024 and _is_pointer(path)]
   if pointers:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source / AUDIO_FOLDER}: expected WAV recordings, found {len(pointers):,} git-LFS pointers among "
       f"{len(recordings):,} files (the first is {pointers[0].name}). Run `git lfs install && git lfs "
       "pull` in the CREMA-D repository."
@@ -157,11 +157,13 @@ def read_lists(source: pathlib.Path, split: str) -> dict[str, dict[str, list[str
     Config -> split -> names of clips, in the order of the list.
 
   Raises:
-    shards.ConversionError: a list is missing or is something else; an entry is no clip, contradicts its
+    ConversionError: a list is missing or is something else; an entry is no clip, contradicts its
       label or is listed twice.
   """
   if split not in ("all", *CONFIGS):
-    raise shards.ConversionError(f"--split: expected all or one of {CONFIGS}, found {split!r}")
+    raise source_files.ConversionError(
+      f"--split: expected all or one of {CONFIGS}, found {split!r}"
+    )
   tables = [source / "train.csv", source / "test.csv"]
   folds = source / FOLDS_FILE
   lists = {}
@@ -171,7 +173,7 @@ def read_lists(source: pathlib.Path, split: str) -> dict[str, dict[str, list[str
     wanted = [split] if split != "all" else CONFIGS[1:]
     lists |= _read_folds(folds, wanted)
   if not lists:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected train.csv and test.csv (OGM-GE) or {FOLDS_FILE} (SynIB), found none of them. "
       "Copy them here from the repository of the method (OGM-GE: data/CREMAD, SynIB: assets/metadata)."
     )
@@ -179,7 +181,7 @@ def read_lists(source: pathlib.Path, split: str) -> dict[str, dict[str, list[str
     counts = collections.Counter(uid for uids in listed.values() for uid in uids)
     repeated = [uid for uid, count in counts.items() if count > 1]
     if repeated:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{source}: {config}: expected every clip once, found {len(repeated):,} listed more than once "
         f"(the first is {repeated[0]}). Take the lists from their repository again."
       )
@@ -189,14 +191,14 @@ def read_lists(source: pathlib.Path, split: str) -> dict[str, dict[str, list[str
 def _open_text(path: pathlib.Path, kind: str, what: str) -> str:
   """The text of a file, less a byte-order mark, if it is of the kind (`sniff`) that it should be."""
   if not path.is_file():
-    raise shards.ConversionError(f"{path}: expected {what}, found no file. Copy it here.")
+    raise source_files.ConversionError(f"{path}: expected {what}, found no file. Copy it here.")
   try:
     sniff.require(path, kind, what=what)
     return source_files.read_bytes(path).decode("utf-8-sig")
   except sniff.WrongFileError as error:
-    raise shards.ConversionError(str(error)) from None
+    raise source_files.ConversionError(str(error)) from None
   except UnicodeDecodeError as error:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected {what} in UTF-8, found {error}. Save it as UTF-8."
     ) from None
 
@@ -210,12 +212,12 @@ def _read_ogm_list(path: pathlib.Path) -> list[str]:
     fields = [field.strip() for field in line.split(",")]
     name = UID.fullmatch(fields[0])
     if len(fields) != 2 or not name:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: line {number}: expected `clip,LABEL` such as `1001_IEO_ANG_HI,ANG`, found "
         f"{line!r}. Take the list from its repository again."
       )
     if name["emotion"] != fields[1]:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: line {number}: expected the label {name['emotion']} that is in the name, found "
         f"{fields[1]!r} for {fields[0]}. Take the list from its repository again."
       )
@@ -228,10 +230,10 @@ def _read_folds(path: pathlib.Path, wanted) -> dict[str, dict[str, list[str]]]:
   what = "the folds of SynIB as JSON text, whatever its name says"
   try:
     tree = source_files.parse_json(_open_text(path, "json", what))
-  except shards.ConversionError:
+  except source_files.ConversionError:
     raise
   except ValueError as error:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected {what}, found {error}. Copy it again."
     ) from None
   lists = {}
@@ -241,7 +243,7 @@ def _read_folds(path: pathlib.Path, wanted) -> dict[str, dict[str, list[str]]]:
     fold = {_SPLIT_NAMES.get(key, key): part for key, part in fold.items()}
     if set(fold) != set(shards.SPLITS) or not all(isinstance(part, list) for part in fold.values()):
       keys = list(found or tree)[:8] if isinstance(found or tree, dict) else "a list"
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f'{path}: expected the key "{config[-1]}" with lists train, val and test, found {keys}. Copy the '
         "file of SynIB again."
       )
@@ -251,7 +253,7 @@ def _read_folds(path: pathlib.Path, wanted) -> dict[str, dict[str, list[str]]]:
       uids = [match[1] if match else "" for match in uids]
       bad = [e for e, uid in zip(fold[split], uids, strict=True) if not UID.fullmatch(uid)]
       if bad:
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{path}: fold {config[-1]}, {split}: expected names such as 1026_IEO_ANG_HI.wav-3, found "
           f"{bad[0]!r}. Copy the file of SynIB again."
         )
@@ -263,7 +265,7 @@ def read_votes(source: pathlib.Path) -> Votes:
   """Reads summaryTable.csv and tabulatedVotes.csv where they are: in the source or processedResults/.
 
   Raises:
-    shards.ConversionError: a table is something else, lacks a column, or a line cannot be read.
+    ConversionError: a table is something else, lacks a column, or a line cannot be read.
   """
   letters, counts = {}, {}
   summary, tabulated = (_find_table(source, n) for n in ("summaryTable.csv", "tabulatedVotes.csv"))
@@ -296,7 +298,7 @@ def _read_table(path: pathlib.Path | None, columns) -> Iterator[tuple[int, dict[
   reader = csv.DictReader(io.StringIO(text, newline=""))
   missing = [column for column in columns if column not in (reader.fieldnames or ())]
   if missing:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected the columns {list(columns)}, found {reader.fieldnames}. Take the file from the "
       "CREMA-D repository again."
     )
@@ -307,8 +309,8 @@ def _read_table(path: pathlib.Path | None, columns) -> Iterator[tuple[int, dict[
     yield reader.line_num, values
 
 
-def _bad_row(path: pathlib.Path, number: int, expected: str, found) -> shards.ConversionError:
-  return shards.ConversionError(
+def _bad_row(path: pathlib.Path, number: int, expected: str, found) -> source_files.ConversionError:
+  return source_files.ConversionError(
     f"{path}: line {number}: expected {expected}, found {found}. Take the file from the CREMA-D "
     "repository again."
   )

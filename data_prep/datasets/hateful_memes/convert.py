@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from data_prep import inspect
 from data_prep.read import images, sniff, source_files
 from data_prep.write import shards
 
@@ -76,7 +75,7 @@ def plan(dataset: str, source: pathlib.Path) -> Iterator[shards.Plan]:
     One `shards.Plan`.
 
   Raises:
-    shards.ConversionError: no list, or two for one split that differ; a line is no JSON object of that
+    ConversionError: no list, or two for one split that differ; a line is no JSON object of that
       form; an id has two labels; pictures are git-LFS pointers, or none of a split is there; a picture
       changed before it was written.
 
@@ -121,7 +120,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     Its rows, in order.
 
   Raises:
-    shards.ConversionError: naming the line that is not of the published form.
+    ConversionError: naming the line that is not of the published form.
 
   Source: docs/spec/data.md 7.
   """
@@ -132,7 +131,7 @@ def read_rows(path: pathlib.Path) -> list[Row]:
     if content.strip():
       rows.append(_parse_row(content, path, line, len(rows)))
   if not rows:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected one JSON object per line, found no line. {sniff.identify(path).advice}"
     )
   return rows
@@ -161,7 +160,7 @@ class _Memes:
 
 def _make_features() -> dict[str, object]:
   return {
-    "image": images.feature("png"),
+    "image": shards.image("png"),
     "text": shards.text(),
     "label": shards.scalar(np.int64),
     "has_label": shards.scalar(np.bool_),
@@ -176,7 +175,7 @@ def _find_files(root: pathlib.Path, source: pathlib.Path) -> dict[str, pathlib.P
   known = [name for names in FILES.values() for name in names]
   if source.is_file() and source.name not in known:
     kind = sniff.identify(source)
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected the folder of train.jsonl and img/, found {kind.description}. {kind.advice}"
     )
   found = {
@@ -186,12 +185,12 @@ def _find_files(root: pathlib.Path, source: pathlib.Path) -> dict[str, pathlib.P
   files = {split: paths[0] for split, paths in found.items() if paths}
   if not files:
     there = sorted(path.name for path in root.iterdir())[:9] if root.is_dir() else "nothing there"
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{root}: expected one of {known} of Hateful Memes, found {there}. Pass the folder that holds "
       "them and img/."
     )
   if not (root / "img").is_dir():
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{root}: expected the folder img/ beside {files[next(iter(files))].name}, found none. Unpack the "
       "pictures there (img.tar.gz or the zip)."
     )
@@ -201,7 +200,7 @@ def _find_files(root: pathlib.Path, source: pathlib.Path) -> dict[str, pathlib.P
     if len(paths) == 2:
       first, second = ({row.id for row in read_rows(path)} for path in paths)
       if first != second:
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{paths[1]}: expected the ids of {paths[0].name}, as both are the split {split}, found "
           f"{len(first ^ second):,} that only one of them has. Move the list you do not want elsewhere."
         )
@@ -210,7 +209,7 @@ def _find_files(root: pathlib.Path, source: pathlib.Path) -> dict[str, pathlib.P
 
 def _parse_row(content: bytes, path: pathlib.Path, line: int, source_index: int) -> Row:
   def refuse(expected, found):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: line {line}: expected {expected}, found {found}. Get this list again from the source."
     )
 
@@ -219,7 +218,7 @@ def _parse_row(content: bytes, path: pathlib.Path, line: int, source_index: int)
   except ValueError as error:
     kind = sniff.identify(path)
     if kind.name in ("lfs_pointer", "html"):
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: expected one JSON object per line, found {kind.description}. {kind.advice}"
       ) from None
     refuse("JSON text", f"{error}: {ascii(content[:60].decode('latin1'))}")
@@ -293,7 +292,7 @@ def _check_repeats(path: pathlib.Path, split: str, rows: Sequence[Row]) -> list[
   for row in rows:
     other = first.setdefault(row.id, row)
     if other.label != row.label:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: line {row.line}: expected id {row.id} once, found it in line {other.line} with label "
         f"{other.label} and here with {row.label}. Remove the wrong line."
       )
@@ -313,7 +312,7 @@ def _check_pictures(files, rows, kept, pictures) -> list[str]:
   for split, found in rows.items():
     problems = images.group_problems({row.img_path: pictures[row.img_path] for row in found})
     if not kept[split]:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{files[split].parent / found[0].img_path}: expected the pictures of {files[split].name}, found "
         f"none of {len(found):,} ({images.list_problems(problems)}). Unpack img/ beside the lists, or "
         f"move {files[split].name} elsewhere to convert without it."
@@ -336,7 +335,7 @@ def _describe(dataset: str, files, rows, kept, pictures, warnings: list[str]) ->
   }
   present = {name: picture for name, picture in pictures.items() if picture.problem != "missing"}
   source = {
-    path.name: {"size": path.stat().st_size, "sha256": inspect.sha256(path)}
+    path.name: {"size": path.stat().st_size, "sha256": source_files.sha256(path)}
     for path in files.values()
   }
   source["img/*"] = images.combine_digests(

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from data_prep import inspect
-from data_prep.read import pickle_scan, releases, safe_pickle, sniff, source_files
+from data_prep.read import contents, pickle_scan, releases, safe_pickle, sniff, source_files
 from data_prep.write import shards
 
 OPTIONS = {
@@ -69,7 +68,7 @@ def plan(
     A `shards.Plan` for each of the statistics.
 
   Raises:
-    shards.ConversionError: the file is not this pickle, an array is missing or has a shape that the
+    ConversionError: the file is not this pickle, an array is missing or has a shape that the
       labels' meaning or the split contradict, a column is constant or not finite afterwards.
 
   Source: docs/spec/data.md 4.2 to 4.4. Numbers of rows, hours and variables are those of the file.
@@ -142,14 +141,14 @@ def _find(source: pathlib.Path) -> pathlib.Path:
   if source.is_dir():
     found = [source / name for name in names if (source / name).is_file()]
     if not found:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{source}: expected {' or '.join(names)} in this folder, found neither. Pass the file itself "
         "if it has another name."
       )
     source_files.require_inside(source, found[0].name)
     return found[0]
   if not source.is_file():
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected {names[0]} or its folder, found nothing. The file is given out by the "
       "authors of MultiBench to holders of a PhysioNet agreement; see README."
     )
@@ -165,7 +164,7 @@ def _load(path: pathlib.Path) -> dict:
     safe_pickle.UnsafePickleError,
     pickle_scan.DamagedPickleError,
   ) as error:
-    raise shards.ConversionError(str(error)) from error
+    raise source_files.ConversionError(str(error)) from error
   match = releases.match(tree)
   if match.dataset != "mimic":
     if match.release:
@@ -176,13 +175,13 @@ def _load(path: pathlib.Path) -> dict:
       if match.dataset == "affect":
         looks = "which looks like a MultiBench affect file (MOSI and relatives) of unknown widths"
       advice = "Use `python -m data_prep.inspect` to see what it holds."
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected im.pk of MIMIC-III, a dict with the keys {_show(releases.MIMIC_KEYS)}; found "
       f"{_describe(tree)}, {looks}. {advice}"
     )
   missing = [key for key in releases.MIMIC_KEYS if key not in tree]
   if missing:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected the keys {_show(releases.MIMIC_KEYS)}; {_show(missing)} missing, found "
       f"{_show(tree)}. Ask for the complete file."
     )
@@ -205,23 +204,23 @@ def _check_arrays(path, tree: Mapping, warnings: list[str]) -> dict[str, np.ndar
   for key, array in arrays.items():
     if array.ndim != (3 if key == "ep_tdata" else 2) or 0 in array.shape[1:]:
       what = "[rows, hours, variables]" if key == "ep_tdata" else "[rows, columns]"
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: {key}: expected an array {what}, found shape {array.shape}. It is not "
         "MultiBench's file."
       )
     if key != "ep_tdata" and array.shape[1] != release.widths[key]:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: {key}: expected {release.widths[key]} columns, found {array.shape[1]}. What the "
         "columns mean is known for MultiBench's file only."
       )
   lengths = {key: len(array) for key, array in arrays.items()}
   if len(set(lengths.values())) > 1:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected as many rows in every array, found {lengths}. The file is damaged or edited."
     )
   num_rows = lengths["ep_tdata"]
   if num_rows < 10:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected at least 10 rows (a tenth each for validation and test), found {num_rows}."
     )
   size = arrays["ep_tdata"].shape[1:]
@@ -250,7 +249,7 @@ def _to_numbers(path, key: str, array: object, warnings: list[str]) -> np.ndarra
         f"object_labels: {key}: expected numbers, found Python objects; {missing} None became missing"
       )
       return values.reshape(array.shape)
-  raise shards.ConversionError(
+  raise source_files.ConversionError(
     f"{path}: {key}: expected an array of numbers, found {found}. It is not MultiBench's file."
   )
 
@@ -270,7 +269,7 @@ def _standardise(path, key: str, values, train: list[int], statistics, zero_var,
     for column in np.flatnonzero(constant):
       where = f"{_column_name(key, column)} is constant"
       if statistics == "all" and zero_var == "error":
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{path}: zero variance: {where}; expected columns that vary, for the published code divides "
           "by their std. Pass --zero_var=ones to take 1 for it, or --statistics=train."
         )
@@ -290,7 +289,7 @@ def _require_finite(path, key: str, values: np.ndarray, what: str) -> None:
   bad = ~np.isfinite(values).reshape(-1, values.shape[-1])
   if bad.any():
     column = int(bad.any(0).argmax())
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: {_column_name(key, column)}: expected finite {what}, found {int(bad[:, column].sum())} "
       "that are not: its entries are too large for float32 or for their sum of squares. Look at the "
       "column with `python -m data_prep.inspect` and mend or remove those entries."
@@ -303,7 +302,7 @@ def _column_name(key: str, column: int) -> str:
 
 
 def _count_nonfinite(values: np.ndarray) -> dict[str, int]:
-  counts = inspect.count_values(values)
+  counts = contents.count_values(values)
   return {what: counts[what] for what in ("nan", "posinf", "neginf")}
 
 
@@ -362,13 +361,13 @@ def _describe_dataset(path, tree, labels, rows, warnings) -> dict:
       )
   return shards.describe(
     "mimic",
-    source={path.name: {"size": path.stat().st_size, "sha256": inspect.sha256(path)}},
+    source={path.name: {"size": path.stat().st_size, "sha256": source_files.sha256(path)}},
     counts_before_drop=counts,
     counts=counts,
     expected_counts=_EXPECTED_COUNTS,
     labels={split: _count_labels(labels, indices) for split, indices in rows.items()},
     warnings=warnings,
-    schema=inspect.describe_tree(tree),
+    schema=contents.describe_tree(tree),
     baselines=baselines,
     licence=LICENCE,
     split=f"random.Random({SPLIT_SEED}).shuffle; the first tenth validation, the second test",

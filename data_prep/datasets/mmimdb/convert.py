@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from data_prep import inspect
 from data_prep.read import images, sniff, source_files
 from data_prep.write import shards
 
@@ -90,7 +89,7 @@ def plan(
     One `shards.Plan`.
 
   Raises:
-    shards.ConversionError: no raw layout here; `split.json` or the JSON of a film is missing, damaged or
+    ConversionError: no raw layout here; `split.json` or the JSON of a film is missing, damaged or
       not of that form; an id is repeated; a poster is a git-LFS pointer; too many posters are bad; a
       poster changed before it was written.
 
@@ -98,7 +97,7 @@ def plan(
   access, also in evaluation: all are stored, with the index of the longest.
   """
   if not 0 <= max_bad_images <= 1:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"--max_bad_images: expected a share in [0, 1], found {max_bad_images}."
     )
   root = _find_root(pathlib.Path(source))
@@ -140,24 +139,24 @@ def read_film(path: pathlib.Path) -> tuple[list[str], list[str]]:
     (plots, genres), each a list of texts.
 
   Raises:
-    shards.ConversionError: not a JSON object, or "plot" or "genres" is not a list of texts.
+    ConversionError: not a JSON object, or "plot" or "genres" is not a list of texts.
   """
   film = _read_json(path)
   if not isinstance(film, dict):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected a JSON object of a film, found {type(film).__name__}. Unpack it again from "
       "mmimdb.tar.gz."
     )
   values = []
   for key in ("plot", "genres"):
     if key not in film:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: expected the keys 'plot' and 'genres', found no {key!r} among {sorted(film)[:9]}. "
         "Unpack it again from mmimdb.tar.gz."
       )
     value = film[key]
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: {key}: expected a list of texts, found {ascii(value)[:80]}. Unpack it again from "
         "mmimdb.tar.gz."
       )
@@ -214,7 +213,7 @@ def _make_features() -> dict[str, object]:
   import tensorflow_datasets as tfds
 
   return {
-    "image": images.feature("jpeg"),
+    "image": shards.image("jpeg"),
     "plots": tfds.features.Sequence(tfds.features.Text()),
     "plot_longest_index": shards.scalar(np.int32),
     "genres": shards.array((len(GENRES),), np.int32),
@@ -247,20 +246,20 @@ def _find_root(source: pathlib.Path) -> pathlib.Path:
     advice = kind.advice
     if kind.name == "hdf5":
       advice = "It has neither plots as text nor plain posters: get mmimdb.tar.gz of the same page."
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected the folder mmimdb/ (split.json, dataset/), found {kind.description}. {advice}"
     )
   for root in (source.parent if source.is_file() else source, source / "mmimdb"):
     if (root / "split.json").is_file():
       if not (root / "dataset").is_dir():
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{root}: expected the folder dataset/ beside split.json, found none. Unpack the whole of "
           "mmimdb.tar.gz."
         )
       source_files.require_inside(root, "split.json", "dataset")
       return root
   found = sorted(path.name for path in source.iterdir())[:9] if source.is_dir() else "nothing there"
-  raise shards.ConversionError(
+  raise source_files.ConversionError(
     f"{source}: expected split.json and dataset/ of MM-IMDb, found {found}. Unpack mmimdb.tar.gz and "
     "pass the folder that it makes."
   )
@@ -269,30 +268,30 @@ def _find_root(source: pathlib.Path) -> pathlib.Path:
 def _read_splits(path: pathlib.Path) -> tuple[dict[str, list[str]], list[str]]:
   table = _read_json(path)
   if not isinstance(table, dict):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected an object of train, dev and test, found {type(table).__name__}."
     )
   splits, seen = {}, {}
   for split, keys in _SPLIT_KEYS.items():
     found = [key for key in keys if key in table]
     if len(found) != 1:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: expected one list of ids for {split} (one of the keys {list(keys)}), found "
         f"{found or sorted(table)[:9]}. Take split.json from mmimdb.tar.gz."
       )
     ids = table[found[0]]
     if not isinstance(ids, list) or not ids:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: {found[0]}: expected a list of ids, found {ascii(ids)[:40]}."
       )
     for row, film in enumerate(ids):
       if not isinstance(film, str) or not re.fullmatch(r"[0-9]{7,8}", film):
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{path}: {found[0]}[{row}]: expected a text of 7 digits such as '0068646', found "
           f"{ascii(film)[:40]}. Ids are zero-padded texts: do not write the file again as numbers."
         )
       if film in seen:
-        raise shards.ConversionError(
+        raise source_files.ConversionError(
           f"{path}: expected every id once, found {film} in {seen[film]} and in {found[0]}[{row}]. A "
           "film in two splits leaks the test: take split.json from mmimdb.tar.gz."
         )
@@ -311,7 +310,7 @@ def _read_json(path: pathlib.Path) -> object:
     advice = f" {kind.advice}" if kind.name in ("lfs_pointer", "html", "empty") else ""
   except ValueError as error:
     found, advice = f"{type(error).__name__}: {error}", ""
-  raise shards.ConversionError(
+  raise source_files.ConversionError(
     f"{path}: expected JSON text, found {found}.{advice} Unpack it again from mmimdb.tar.gz."
   )
 
@@ -321,7 +320,7 @@ def _require_films(root: pathlib.Path, splits: Mapping[str, Sequence[str]]) -> N
   for split, films in splits.items():
     missing = [film for film in films if f"{film}.json" not in names]
     if missing:
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{_json_path(root, missing[0])}: expected a JSON file for each of the {len(films):,} ids of "
         f"{split}, found {len(missing):,} missing: {missing[:_MAX_NAMED]}. Unpack mmimdb.tar.gz again."
       )
@@ -342,7 +341,7 @@ def _read_all(root: pathlib.Path, splits: Mapping[str, Sequence[str]]) -> _Stati
       statistics.empty_plots += sum(not plot.strip() for plot in plots)
       if not any(plot.strip() for plot in plots):
         statistics.without_text.append(film)
-      statistics.digests.append((path.name, path.stat().st_size, inspect.sha256(path)))
+      statistics.digests.append((path.name, path.stat().st_size, source_files.sha256(path)))
       statistics.nbytes += sum(len(text.encode()) for text in plots + genres) + 300
     statistics.labels[split], statistics.without_genre[split] = total.tolist(), int(without)
   return statistics
@@ -355,7 +354,7 @@ def _check_posters(
   problems = images.group_problems(posters)
   bad = [film for films in problems.values() for film in films]
   if len(bad) > max_bad_images * len(posters):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{posters[bad[0]].path}: expected at most {max_bad_images:.2%} of {len(posters):,} posters to "
       f"be bad, found {len(bad):,} ({images.list_problems(problems)}). Unpack mmimdb.tar.gz again, or "
       f"pass --max_bad_images={_round_up(len(bad) / len(posters))} to store grey pictures for them."
@@ -410,7 +409,7 @@ def _describe(dataset: str, root: pathlib.Path, splits, statistics: _Statistics,
   return shards.describe(
     dataset,
     source={
-      "split.json": {"size": path.stat().st_size, "sha256": inspect.sha256(path)},
+      "split.json": {"size": path.stat().st_size, "sha256": source_files.sha256(path)},
       "dataset/*.json": images.combine_digests(statistics.digests),
       "dataset/*.jpeg": images.combine_digests(
         (f"{film}.jpeg", poster.source_size, poster.source_sha256)

@@ -107,7 +107,7 @@ def plan(
     Plans of `images`, `pairs_unbiased` and `pairs_biased`, each with splits train and test.
 
   Raises:
-    shards.ConversionError: the folder lacks images, has others, or has an unreadable one: all indices
+    ConversionError: the folder lacks images, has others, or has an unreadable one: all indices
       would shift; test images are of other combinations than published.
     ValueError: `resolution` is out of range, or the cache is damaged (`trifeature.load_images`).
 
@@ -115,7 +115,7 @@ def plan(
   combination instead of three are converted with a warning.
   """
   if dataset != "trifeature":
-    raise shards.ConversionError(f"dataset: expected 'trifeature', found {dataset!r}")
+    raise source_files.ConversionError(f"dataset: expected 'trifeature', found {dataset!r}")
   source = pathlib.Path(source)
   found = _render(source, resolution) if render else _read_folder(source)
   yield _plan_images(found)
@@ -217,14 +217,14 @@ def _label_stimuli(names: list[str]) -> trifeature_render.Stimuli:
 
 def _list_pngs(folder: pathlib.Path) -> list[str]:
   if not folder.is_dir():
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{folder}: expected a folder of PNGs named like triangle_solid_red_0.png, found none. Pass the "
       "folder that holds train/ and test/, or --render."
     )
   names = sorted(p.name for p in folder.iterdir() if p.suffix == ".png" and p.name[0] != ".")
   bad = [name for name in names if not _NAME.fullmatch(name)]
   if bad:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{folder}: expected names shape_texture_color(_instance).png, found {bad[0]!r} ({len(bad):,} such "
       "files). Move them elsewhere: images are counted in the order of their names."
     )
@@ -234,7 +234,7 @@ def _list_pngs(folder: pathlib.Path) -> list[str]:
 def _compare_names(folder: pathlib.Path, expected: Sequence[str], found: Sequence[str]) -> None:
   missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
   if missing or extra:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{folder}: expected the {len(expected):,} images of the published split, found {len(found):,}: "
       f"{len(missing):,} are missing {missing[:3]}, {len(extra):,} do not belong here {extra[:3]}. Pairs "
       "count the images in the order of their names, so every one matters: render them again."
@@ -244,7 +244,7 @@ def _compare_names(folder: pathlib.Path, expected: Sequence[str], found: Sequenc
 def _check_image(image: images.ImageBytes, size: tuple[int, int]) -> None:
   found = f"{image.found} of {image.width} x {image.height}" if image.valid else image.problem
   if not image.valid or image.found != "PNG RGB" or (image.width, image.height) != size:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{image.path}: expected a PNG RGB of {size[0]} x {size[1]} pixels like the first image, found "
       f"{found}. Render the images again."
     )

@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 import tqdm
 
-from data_prep import inspect
 from data_prep.read import sniff, source_files
 from data_prep.write import shards
 
@@ -110,7 +109,7 @@ def plan(
     "depth_flow", "items49", "by_trajectory".
 
   Raises:
-    shards.ConversionError: no files, too few to split, one that is cut short or no HDF5, lacks a
+    ConversionError: no files, too few to split, one that is cut short or no HDF5, lacks a
       dataset, or has a shape or dtype that contradicts the format or the other files.
 
   Source: docs/spec/data.md 5. The size of images is that of the data.
@@ -175,14 +174,14 @@ def _list_files(source: pathlib.Path) -> list[_Recording]:
   if source.is_file():
     kind = sniff.identify(source)
     advice = "Pass its folder." if kind.name == "hdf5" else kind.advice
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected the folder {_FOLDER} of .h5 files, found {kind.description}. {advice}"
     )
   folder = source if _h5_names(source) else source / _FOLDER
   names = _h5_names(folder)
   if not names:
     found = "nothing" if not source.exists() else "no file of that kind"
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{source}: expected a folder of .h5 files ({_FOLDER}), found {found}. Unpack {_FOLDER}.zip and "
       "pass the folder that it makes."
     )
@@ -204,14 +203,14 @@ def _split(recordings: Sequence[_Recording], split: str) -> dict[str, list[int]]
   """Positions of train and test files; raises where there are too few."""
   folder, trajectories = recordings[0].path.parent, [r.trajectory for r in recordings]
   if split == "by_segment" and len(recordings) < 5:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{folder}: expected at least 5 files (a fifth is test), found {len(recordings)}. The archive has "
       f"{_EXPECTED_FILES:,}."
     )
   strange = [r.path.name for r in recordings if r.segment < 0]
   if split == "by_trajectory" and (strange or len(set(trajectories)) < 2):
     found = f"the name {strange[0]}" if strange else f"{trajectories[0]!r} only"
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{folder}: split by trajectory: expected names TRAJECTORY_SEGMENT_1000.h5 of at least 2 "
       f"trajectories, found {found}. Use --split=by_segment."
     )
@@ -224,14 +223,14 @@ def _opened(path: pathlib.Path):
   try:
     sniff.require(path, "hdf5", what=f"a recording of {_FOLDER}")
   except sniff.WrongFileError as error:
-    raise shards.ConversionError(str(error)) from error
+    raise source_files.ConversionError(str(error)) from error
   try:
     # Not in SWMR mode, as the published loader: on a damaged file it retries for ever.
     with h5py.File(path, "r") as file:
       _require_own_data(path, file)
       yield file
   except (OSError, RuntimeError, KeyError) as error:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected a readable HDF5 file, found a damaged one: {error}. {_ADVICE}"
     ) from error
 
@@ -244,7 +243,7 @@ def _require_own_data(path: pathlib.Path, file: h5py.File) -> None:
   """
 
   def refuse(name, found):
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: {name}: expected data inside this file, found {found}. {_ADVICE}"
     )
 
@@ -269,7 +268,7 @@ def _check_file(path: pathlib.Path, file: h5py.File, with_depth_flow: bool) -> t
   needed = _REQUIRED + (_DEPTH_FLOW if with_depth_flow else ())
   missing = [name for name in needed if not isinstance(file.get(name), h5py.Dataset)]
   if missing:
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: expected the datasets {', '.join(needed)}; {', '.join(missing)} missing, found "
       f"{', '.join(sorted(file)) or 'none'}. {_ADVICE}"
     )
@@ -290,7 +289,7 @@ def _check_file(path: pathlib.Path, file: h5py.File, with_depth_flow: bool) -> t
     dtype = file[name].dtype
     if shapes[name] != expected[name] or dtype.kind not in "biuf":
       more = " or more" if name == "proprio" else ""
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: {name}: expected numbers of shape {list(expected[name])}{more}, found {dtype} of shape "
         f"{list(shapes[name])}. {_ADVICE}"
       )
@@ -303,12 +302,12 @@ def _scan_file(recording: _Recording, scan: _Scan, items: int, with_depth_flow: 
   with _opened(path) as file:
     size = _check_file(path, file, with_depth_flow)
     if scan.size not in (None, size):
-      raise shards.ConversionError(
+      raise source_files.ConversionError(
         f"{path}: image: expected the height and width of the other files, {scan.size}, found {size}. "
         "All images of a data set have one size."
       )
     scan.size = size
-    scan.source[name] = {"size": path.stat().st_size, "sha256": inspect.sha256(path)}
+    scan.source[name] = {"size": path.stat().st_size, "sha256": source_files.sha256(path)}
     scan.channels_first += [name] if file["image"].shape[1] == 3 else []
     if file["image"].dtype != np.uint8:
       _to_uint8(path, file["image"][:])
@@ -340,7 +339,7 @@ def _to_uint8(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
   with np.errstate(invalid="ignore"):
     exact = images.astype(np.uint8)
   if not (exact == images).all():
-    raise shards.ConversionError(
+    raise source_files.ConversionError(
       f"{path}: image: expected uint8, or whole numbers of 0 to 255, found {images.dtype} values from "
       f"{images.min()} to {images.max()}. How they map to pixels is not known: store them as uint8."
     )

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 import h5py
 import numpy as np
 
-from data_prep import inspect
+from data_prep.read import source_files
 from data_prep.write import planted
 
 FOLDER = "triangle_real_data"
@@ -137,7 +137,7 @@ def make(
     here = {case for case, files in special.items() if name in files}
     here |= {"mixed_dtypes"} & set(chosen) if number % 2 else set()
     _write(folder / name, _spoil(generator, arrays, here), here)
-    manifest["files"][name] = inspect.sha256(folder / name)
+    manifest["files"][name] = source_files.sha256(folder / name)
     manifest["sources"][name] = {k: v[: _STEPS - 1].astype(int).tolist() for k, v in bits.items()}
   if "distractor" in chosen:
     for name in ("README.txt", f"._{names[0]}"):

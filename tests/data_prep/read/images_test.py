@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.read import images
+from data_prep.read import images, source_files
 from data_prep.write import shards
 
 
@@ -82,7 +82,7 @@ def test_stored_pictures_decode_to_what_pillow_converts_to_rgb(tmp_path, name):
   assert (image.data == source) == image.original == original
   assert (image.source_size, image.path) == (len(source), str(path))
   assert image.source_sha256 == hashlib.sha256(source).hexdigest()
-  feature = images.feature("jpeg")
+  feature = shards.image("jpeg")
   decoded = feature.decode_example_np(feature.encode_example(io.BytesIO(image.data)))
   with Image.open(path) as reference:
     np.testing.assert_array_equal(decoded, np.asarray(reference.convert("RGB")))
@@ -90,7 +90,7 @@ def test_stored_pictures_decode_to_what_pillow_converts_to_rgb(tmp_path, name):
 
 def test_without_conversion_readers_would_return_something_else():
   # The reason why some files are not kept: TFDS hands out palette indices and fourth channels.
-  feature = images.feature("png")
+  feature = shards.image("png")
   for name in ("palette_png", "cmyk_jpeg", "rgba_png"):
     source = FILES[name][0]
     with Image.open(io.BytesIO(source)) as reference:
@@ -161,7 +161,9 @@ def test_checked_pictures_hold_no_data_and_are_read_again(tmp_path):
     assert images.reread(image) == images.read_image(path)
   for name in ("rgb_jpeg", "cmyk_jpeg"):  # kept and encoded again
     (tmp_path / name).write_bytes(FILES["grey_png"][0])
-    with pytest.raises(shards.ConversionError, match=f"{name}: expected the file that was checked"):
+    with pytest.raises(
+      source_files.ConversionError, match=f"{name}: expected the file that was checked"
+    ):
       images.reread(checked[list(FILES).index(name)])
 
 
@@ -180,7 +182,9 @@ def test_problems_are_grouped_and_pointers_refused(tmp_path):
   }  # fmt: skip
   (tmp_path / "b").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
   checked["b"] = images.read_image(tmp_path / "b")
-  with pytest.raises(shards.ConversionError, match=r"/b: .*git-LFS pointer \(1 such files of 3\)"):
+  with pytest.raises(
+    source_files.ConversionError, match=r"/b: .*git-LFS pointer \(1 such files of 3\)"
+  ):
     images.group_problems(checked)
 
 

@@ -1,15 +1,13 @@
-import importlib
-
 import pytest
 
-from data_prep import convert, fixtures
+from data_prep import convert, fixtures, registry
 from data_prep.read import stand_in
 
 
 @pytest.mark.parametrize("name", ["mustard", "mimic", *fixtures.FOLDER_DATASETS])
 def test_every_fixture_is_found_out_by_its_manifest(name, tmp_path):
   fixtures.make_fixture(name, tmp_path)
-  module = importlib.import_module(convert.CONVERTERS[name].module)
+  module = registry.DATASETS[name].load("convert")
   plan = next(iter(module.plan(name, tmp_path, **convert._defaults(module))))
   assert stand_in.find_fixture(tmp_path, plan.metadata).startswith(
     f"fixture of data_prep.fixtures {name}, signal "

@@ -14,6 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
+from data_prep.read import source_files
 from data_prep.write import shards
 
 ARRAY = np.array([[np.nan, -np.inf, 1e-42], [1 / 3, -0.0, np.inf]], np.float32)
@@ -132,7 +133,7 @@ def test_progress_shows_the_time_left(tmp_path, capsys):
 
 def test_an_existing_data_set_needs_the_flag(tmp_path):
   shards.write(make_plan(seed=1), tmp_path)
-  with pytest.raises(shards.ConversionError, match="already there. Pass --overwrite"):
+  with pytest.raises(source_files.ConversionError, match="already there. Pass --overwrite"):
     shards.write(make_plan(seed=2), tmp_path)
   assert_holds(shards.folder(tmp_path, "tiny", "small"), seed=1)
   shards.write(make_plan(5, seed=2), tmp_path, overwrite=True)
@@ -201,7 +202,7 @@ def test_a_run_killed_between_two_renamings_loses_nothing(tmp_path):
   folder = shards.write(make_plan(seed=1), tmp_path)
   run_killed(tmp_path, "renaming")
   assert not folder.exists()
-  with pytest.raises(shards.ConversionError, match="already there"):
+  with pytest.raises(source_files.ConversionError, match="already there"):
     shards.write(make_plan(seed=3), tmp_path)
   assert_holds(folder, seed=1)  # brought back
   assert hidden(tmp_path) == ["1.0.0"]
@@ -214,7 +215,7 @@ def test_a_living_process_keeps_its_files(tmp_path):
   (partial / "shard").write_text("x")
   with open(parent / ".lock", "w") as file:
     fcntl.flock(file, fcntl.LOCK_EX)
-    with pytest.raises(shards.ConversionError, match="another process is writing"):
+    with pytest.raises(source_files.ConversionError, match="another process is writing"):
       shards.write(make_plan(), tmp_path)
     assert (partial / "shard").exists()
   shards.write(make_plan(), tmp_path)
@@ -224,7 +225,7 @@ def test_a_living_process_keeps_its_files(tmp_path):
 def test_one_writer_at_a_time(tmp_path):
   def write_again(i):
     if i == 4:
-      with pytest.raises(shards.ConversionError, match="another process is writing"):
+      with pytest.raises(source_files.ConversionError, match="another process is writing"):
         shards.write(make_plan(seed=2), tmp_path)
 
   assert_holds(shards.write(make_plan(seed=1, at=write_again), tmp_path), seed=1)
@@ -247,7 +248,9 @@ def test_too_little_space_is_found_before_writing(tmp_path, monkeypatch):
     shutil, "disk_usage", lambda path: types.SimpleNamespace(total=10**9, used=0, free=50 * 10**6)
   )
   called = []
-  with pytest.raises(shards.ConversionError, match=r"free space, found 50,000,000.*Nothing was"):
+  with pytest.raises(
+    source_files.ConversionError, match=r"free space, found 50,000,000.*Nothing was"
+  ):
     shards.write(make_plan(nbytes=GIB, at=called.append), tmp_path)
   assert called == [] and hidden(tmp_path) == []
   shards.write(make_plan(nbytes=10**6), tmp_path)
@@ -281,7 +284,7 @@ def test_a_disk_that_fills_up_is_explained_and_cleaned(tmp_path, monkeypatch, er
 
   with monkeypatch.context() as patch:
     patch.setattr(array_record_module, "ArrayRecordWriter", FullDisk)
-    with pytest.raises(shards.ConversionError, match="the disk filled up.*is removed again"):
+    with pytest.raises(source_files.ConversionError, match="the disk filled up.*is removed again"):
       shards.write(make_plan(seed=2), tmp_path, overwrite=True)
   assert_holds(folder, seed=1)
   assert hidden(tmp_path) == ["1.0.0"]
@@ -305,7 +308,7 @@ def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
   ],
 )
 def test_counts_are_checked(tmp_path, counts, message):
-  with pytest.raises(shards.ConversionError, match=message):
+  with pytest.raises(source_files.ConversionError, match=message):
     shards.write(make_plan(counts=counts), tmp_path)
   assert not shards.folder(tmp_path, "tiny", "small").exists()
 
@@ -326,24 +329,28 @@ def test_records_lost_on_disk_are_noticed(tmp_path, monkeypatch):
       self.writer.close()
 
   monkeypatch.setattr(array_record_module, "ArrayRecordWriter", Forgetful)
-  with pytest.raises(shards.ConversionError, match="train: expected 7 examples, found 6 on disk"):
+  with pytest.raises(
+    source_files.ConversionError, match="train: expected 7 examples, found 6 on disk"
+  ):
     shards.write(make_plan(), tmp_path)
   assert not shards.folder(tmp_path, "tiny", "small").exists()
 
 
 @pytest.mark.parametrize("bad", [{"x": np.int64(3)}, {"x": float("nan")}, {"x": {1, 2}}])
 def test_metadata_that_is_no_json_is_refused_before_writing(tmp_path, bad):
-  with pytest.raises(shards.ConversionError, match="metadata: expected JSON"):
+  with pytest.raises(source_files.ConversionError, match="metadata: expected JSON"):
     shards.write(make_plan(metadata=bad), tmp_path)
   assert not (tmp_path / "tiny").exists()
 
 
 def test_find_file(tmp_path):
-  with pytest.raises(shards.ConversionError, match="a.pkl or b.pkl, or a folder.*found nothing"):
-    shards.find_file(tmp_path / "none", ("a.pkl", "b.pkl"))
+  with pytest.raises(
+    source_files.ConversionError, match="a.pkl or b.pkl, or a folder.*found nothing"
+  ):
+    source_files.find_file(tmp_path / "none", ("a.pkl", "b.pkl"))
   (tmp_path / "c.txt").write_text("")
-  with pytest.raises(shards.ConversionError, match="in this folder, found c.txt"):
-    shards.find_file(tmp_path, ("a.pkl", "b.pkl"))
+  with pytest.raises(source_files.ConversionError, match="in this folder, found c.txt"):
+    source_files.find_file(tmp_path, ("a.pkl", "b.pkl"))
   (tmp_path / "b.pkl").write_text("")
-  assert shards.find_file(tmp_path, ("a.pkl", "b.pkl")) == tmp_path / "b.pkl"
-  assert shards.find_file(tmp_path / "c.txt", ("a.pkl",)) == tmp_path / "c.txt"
+  assert source_files.find_file(tmp_path, ("a.pkl", "b.pkl")) == tmp_path / "b.pkl"
+  assert source_files.find_file(tmp_path / "c.txt", ("a.pkl",)) == tmp_path / "c.txt"

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import fixtures, inspect
 from data_prep.datasets.affect import convert as affect
+from data_prep.read import source_files
 from data_prep.write import pickle_writer, shards
 
 NAMES = {"train": "train", "valid": "validation", "test": "test"}
@@ -340,7 +341,7 @@ def test_a_file_that_contradicts_its_data_set_is_refused(trees, plan_of, case):
   change, message = ERRORS[case]
   tree = trees("mosi")
   change(tree)
-  with pytest.raises(shards.ConversionError, match=f"(?s)file.pkl: ?.*{message}"):
+  with pytest.raises(source_files.ConversionError, match=f"(?s)file.pkl: ?.*{message}"):
     plan_of("mosi", tree)
 
 
@@ -358,24 +359,24 @@ def test_a_file_that_contradicts_its_data_set_is_refused(trees, plan_of, case):
   ],
 )
 def test_another_data_set_is_named(trees, plan_of, dataset, other, message):
-  with pytest.raises(shards.ConversionError, match=message):
+  with pytest.raises(source_files.ConversionError, match=message):
     plan_of(dataset, trees(other))
 
 
 def test_mosei_and_raw_mosi_are_told_apart_by_ids_and_rows(tmp_path):
   for dataset, other in (("mosi_raw", "mosei"), ("mosei", "mosi_raw")):
     path, _ = make(other, tmp_path / other, num_examples=12)
-    with pytest.raises(shards.ConversionError, match=f"looks like {other}"):
+    with pytest.raises(source_files.ConversionError, match=f"looks like {other}"):
       next(affect.plan(dataset, path))
 
 
 def test_other_trees_are_named(tmp_path, plan_of):
   path, _ = make("mimic", tmp_path, num_examples=40)
-  with pytest.raises(shards.ConversionError, match="looks like mimic"):
+  with pytest.raises(source_files.ConversionError, match="looks like mimic"):
     next(affect.plan("mosi", path))
-  with pytest.raises(shards.ConversionError, match="expected a dict of train.*found a list"):
+  with pytest.raises(source_files.ConversionError, match="expected a dict of train.*found a list"):
     plan_of("mosi", [1, 2])
-  with pytest.raises(shards.ConversionError, match="k-fold files are not supported"):
+  with pytest.raises(source_files.ConversionError, match="k-fold files are not supported"):
     plan_of("mosei", {"pooled": {}, "folds": {}})
 
 
@@ -399,12 +400,14 @@ def test_files_that_cannot_be_loaded(tmp_path):
     (pickle.dumps({"train": Bomb(tmp_path / "bomb")}), "asks for the global.*system"),
   ):
     path.write_bytes(content)
-    with pytest.raises(shards.ConversionError, match=f"(?s)mosi_data.pkl: .*({message})"):
+    with pytest.raises(source_files.ConversionError, match=f"(?s)mosi_data.pkl: .*({message})"):
       next(affect.plan("mosi", tmp_path))
   assert not (tmp_path / "bomb").exists()
-  with pytest.raises(shards.ConversionError, match="more than the limit of 1,000"):
+  with pytest.raises(source_files.ConversionError, match="more than the limit of 1,000"):
     next(affect.plan("mosi", good, max_bytes=1000))
-  with pytest.raises(shards.ConversionError, match="mosi_data.pkl, or a folder.*found nothing"):
+  with pytest.raises(
+    source_files.ConversionError, match="mosi_data.pkl, or a folder.*found nothing"
+  ):
     next(affect.plan("mosi", tmp_path / "none"))
 
 
@@ -417,13 +420,17 @@ def test_ragged_files_on_request(trees, plan_of, tmp_path, as_list):
       part[name] = rows if as_list else to_objects(rows)
   plan = plan_of("mosi", tree, allow_ragged=True)
   assert_same(read(shards.write(plan, tmp_path / "out")), reference(tree))
-  with pytest.raises(shards.ConversionError, match="--full: expected segments of one length"):
+  with pytest.raises(source_files.ConversionError, match="--full: expected segments of one length"):
     plan_of("mosi", tree, allow_ragged=True, full=True)
   tree["train"]["vision"][3] = np.zeros((50, 21))
-  with pytest.raises(shards.ConversionError, match=r"train/vision: row 3: .*\[steps, 20\].*50, 21"):
+  with pytest.raises(
+    source_files.ConversionError, match=r"train/vision: row 3: .*\[steps, 20\].*50, 21"
+  ):
     plan_of("mosi", tree, allow_ragged=True)
   tree["train"]["vision"][3] = np.array([["a"] * 20])
-  with pytest.raises(shards.ConversionError, match="row 3: expected a matrix of numbers.*<U1"):
+  with pytest.raises(
+    source_files.ConversionError, match="row 3: expected a matrix of numbers.*<U1"
+  ):
     plan_of("mosi", tree, allow_ragged=True)
 
 

@@ -19,6 +19,7 @@ from data_prep import convert
 from data_prep.datasets.cremad import convert as cremad
 from data_prep.datasets.cremad import files as cremad_source
 from data_prep.datasets.cremad import fixture as cremad_fixture
+from data_prep.read import source_files
 from data_prep.write import shards
 
 EMOTIONS = ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]  # ids 0 to 5 (docs/spec/data.md 8.3)
@@ -409,25 +410,25 @@ def test_errors_say_what_is_wrong(easy, tmp_path, name):
   source = copy(easy[0], tmp_path / "source")
   spoil, message = ERRORS[name]
   spoil(source)
-  with pytest.raises(shards.ConversionError) as caught:
+  with pytest.raises(source_files.ConversionError) as caught:
     list(cremad.plan("cremad", source))
   assert message in str(caught.value)
   assert str(source) in str(caught.value)
 
 
 def test_wrong_arguments_are_refused(easy):
-  with pytest.raises(shards.ConversionError, match="expected 'cremad'"):
+  with pytest.raises(source_files.ConversionError, match="expected 'cremad'"):
     next(cremad.plan("ravdess", easy[0]))
-  with pytest.raises(shards.ConversionError, match="--split: expected all or one of"):
+  with pytest.raises(source_files.ConversionError, match="--split: expected all or one of"):
     first_plan(easy[0], split="fold6")
-  with pytest.raises(shards.ConversionError, match="--audio: expected wave or logspec"):
+  with pytest.raises(source_files.ConversionError, match="--audio: expected wave or logspec"):
     first_plan(easy[0], audio="mp3")
 
 
 def test_a_list_that_is_asked_for_must_be_there(easy, tmp_path):
   source = copy(easy[0], tmp_path / "source")
   (source / "data_splits_val.pkl").unlink()
-  with pytest.raises(shards.ConversionError, match="data_splits_val.pkl: expected the folds"):
+  with pytest.raises(source_files.ConversionError, match="data_splits_val.pkl: expected the folds"):
     first_plan(source, split="fold1")
 
 
@@ -438,7 +439,7 @@ def test_frames_that_change_during_the_conversion_are_noticed(easy, tmp_path):
   frame = sorted((source / "Image-01-FPS" / uid).iterdir())[0]
   other = next(p for p in (source / "Image-01-FPS").rglob("*.jpg") if p != frame)
   replace(frame, other.read_bytes())
-  with pytest.raises(shards.ConversionError, match="changed"):
+  with pytest.raises(source_files.ConversionError, match="changed"):
     next(plan.splits["train"]())
 
 
@@ -467,7 +468,7 @@ def test_the_command_converts_and_warns(easy, tmp_path, capsys):
 @pytest.mark.parametrize("case", cremad_fixture.ERROR_CASES)
 def test_error_cases_of_the_fixture_raise_as_announced(tmp_path, case):
   manifest = cremad_fixture.make(tmp_path, num_examples=72, cases=[case])
-  with pytest.raises(shards.ConversionError) as caught:
+  with pytest.raises(source_files.ConversionError) as caught:
     list(cremad.plan("cremad", tmp_path))
   assert manifest["error"] in str(caught.value)
 
@@ -594,5 +595,5 @@ def test_a_header_of_very_many_channels_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"1": ' + "9" * 5000 + "}"])
 def test_folds_that_no_parser_should_be_given_are_named(tmp_path, text):
   (tmp_path / cremad_source.FOLDS_FILE).write_text(text)
-  with pytest.raises(shards.ConversionError, match=cremad_source.FOLDS_FILE):
+  with pytest.raises(source_files.ConversionError, match=cremad_source.FOLDS_FILE):
     cremad_source.read_lists(tmp_path, "fold1")

@@ -11,7 +11,7 @@ from data_prep import convert
 from data_prep.datasets.hateful_memes import convert as hateful_memes
 from data_prep.datasets.hateful_memes import fixture as hateful_memes_fixture
 from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
-from data_prep.read import images
+from data_prep.read import images, source_files
 from data_prep.write import shards
 
 FILES = {
@@ -182,7 +182,8 @@ def test_both_names_of_a_split(clean, tmp_path):
   ]
   _rewrite(root / "test.jsonl", lambda rows: rows[1:])
   with pytest.raises(
-    shards.ConversionError, match=r"test\.jsonl: expected the ids of test_seen.jsonl.*found 1 "
+    source_files.ConversionError,
+    match=r"test\.jsonl: expected the ids of test_seen.jsonl.*found 1 ",
   ):
     _plan(root)
 
@@ -212,7 +213,7 @@ def test_a_list_without_any_picture_is_an_error(clean, tmp_path):
   for row in _lines(root / "dev.jsonl"):
     (root / row["img"]).unlink()
   with pytest.raises(
-    shards.ConversionError, match=r"pictures of dev\.jsonl, found none of 10 \(10 missing"
+    source_files.ConversionError, match=r"pictures of dev\.jsonl, found none of 10 \(10 missing"
   ):
     _plan(root)
 
@@ -224,7 +225,7 @@ def test_plan_is_lazy_and_notices_a_picture_that_changes(clean, tmp_path):
   path = root / _lines(root / "train.jsonl")[1]["img"]
   path.write_bytes(path.read_bytes() + b"x")
   with pytest.raises(
-    shards.ConversionError, match=f"{path.name}: expected the file that was checked"
+    source_files.ConversionError, match=f"{path.name}: expected the file that was checked"
   ):
     next(examples)
 
@@ -257,7 +258,9 @@ def test_bad_lines_are_named(clean, tmp_path, name):
   change, message = BAD_LINES[name]
   root = shutil.copytree(clean, tmp_path / "source")
   _rewrite(root / "train.jsonl", change)
-  with pytest.raises(shards.ConversionError, match=r"train\.jsonl: line 4: expected .*" + message):
+  with pytest.raises(
+    source_files.ConversionError, match=r"train\.jsonl: line 4: expected .*" + message
+  ):
     _plan(root)
 
 
@@ -278,7 +281,7 @@ def test_bad_lines_are_named(clean, tmp_path, name):
 def test_lists_that_are_none(clean, tmp_path, content, message):
   root = shutil.copytree(clean, tmp_path / "source")
   (root / "train.jsonl").write_bytes(content)
-  with pytest.raises(shards.ConversionError, match=r"train\.jsonl: .*" + message):
+  with pytest.raises(source_files.ConversionError, match=r"train\.jsonl: .*" + message):
     _plan(root)
 
 
@@ -300,21 +303,21 @@ def test_lists_that_are_none(clean, tmp_path, content, message):
 )
 def test_errors_of_the_fixture(tmp_path, case, message):
   hateful_memes_fixture.make(tmp_path, cases=[case])
-  with pytest.raises(shards.ConversionError, match=message):
+  with pytest.raises(source_files.ConversionError, match=message):
     _plan(tmp_path)
 
 
 def test_other_sources_are_refused_with_advice(clean, tmp_path):
   archive = tmp_path / "hateful_memes.zip"
   archive.write_bytes(b"PK\x03\x04" + bytes(30) + b"PK\x05\x06" + bytes(18))
-  with pytest.raises(shards.ConversionError, match="found a zip archive. Unpack it"):
+  with pytest.raises(source_files.ConversionError, match="found a zip archive. Unpack it"):
     _plan(archive)
-  with pytest.raises(shards.ConversionError, match="found nothing there"):
+  with pytest.raises(source_files.ConversionError, match="found nothing there"):
     _plan(tmp_path / "nowhere")
   root = shutil.copytree(clean, tmp_path / "source")
   shutil.rmtree(root / "img")
   with pytest.raises(
-    shards.ConversionError, match=r"the folder img/ beside train\.jsonl, found none"
+    source_files.ConversionError, match=r"the folder img/ beside train\.jsonl, found none"
   ):
     _plan(root)
 

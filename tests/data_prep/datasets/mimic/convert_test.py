@@ -9,8 +9,8 @@ import tensorflow_datasets as tfds
 
 from data_prep import convert, fixtures
 from data_prep.datasets.mimic import convert as mimic
-from data_prep.read import safe_pickle
-from data_prep.write import pickle_writer, shards
+from data_prep.read import safe_pickle, source_files
+from data_prep.write import pickle_writer
 
 SIZES = {"ep_tdata": (40, 24, 12), "adm_features_all": (40, 5), "adm_labels_all": (40, 6)}
 
@@ -208,7 +208,7 @@ def test_python_2_file_gives_the_same_examples(source, tmp_path, plan_of):
 def test_constant_column(tree, plan_of):
   tree["adm_features_all"][:, 1] = 0.1  # whose mean over 40 rows is not 0.1 to the last bit
   with pytest.raises(
-    shards.ConversionError, match=r"zero variance: adm_features_all column 1 \(AIDS"
+    source_files.ConversionError, match=r"zero variance: adm_features_all column 1 \(AIDS"
   ):
     plan_of(tree)
   for options in ({"zero_var": "ones"}, {"statistics": "train"}):
@@ -310,14 +310,16 @@ AFFECT = {
   ],
 )
 def test_contradictions_stop_with_a_message_of_their_own(tree, plan_of, edit, message):
-  with pytest.raises(shards.ConversionError, match=message) as caught:
+  with pytest.raises(source_files.ConversionError, match=message) as caught:
     plan_of(edit(tree))
   assert "im.pk" in str(caught.value)
 
 
 def test_raw_values_beyond_float32_stop(tree, plan_of):
   tree["ep_tdata"][0, 0, 4] = 1e39
-  with pytest.raises(shards.ConversionError, match="ep_tdata column 4: expected finite float32"):
+  with pytest.raises(
+    source_files.ConversionError, match="ep_tdata column 4: expected finite float32"
+  ):
     plan_of(tree, statistics="none")
 
 
@@ -334,11 +336,11 @@ def test_files_that_are_no_such_pickle(tmp_path, capsys):
   }
   for name, (content, message) in cases.items():
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(shards.ConversionError, match=message):
+    with pytest.raises(source_files.ConversionError, match=message):
       next(mimic.plan("mimic", tmp_path / name))
-  with pytest.raises(shards.ConversionError, match="expected im.pk or im.pkl in this folder"):
+  with pytest.raises(source_files.ConversionError, match="expected im.pk or im.pkl in this folder"):
     next(mimic.plan("mimic", tmp_path))
-  with pytest.raises(shards.ConversionError, match="found nothing"):
+  with pytest.raises(source_files.ConversionError, match="found nothing"):
     next(mimic.plan("mimic", tmp_path / "none.pk"))
   assert "executed\n" not in capsys.readouterr().out
 

@@ -10,7 +10,7 @@ from PIL import Image
 from data_prep import convert
 from data_prep.datasets.mmimdb import convert as mmimdb
 from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
-from data_prep.read import images
+from data_prep.read import images, source_files
 from data_prep.write import shards
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}
@@ -173,7 +173,7 @@ def test_plan_is_lazy_and_notices_a_poster_that_changes(tmp_path):
   path = tmp_path / "dataset" / f"{second}.jpeg"
   path.write_bytes(path.read_bytes() + b"x")
   with pytest.raises(
-    shards.ConversionError, match=f"{second}.jpeg: expected the file that was checked"
+    source_files.ConversionError, match=f"{second}.jpeg: expected the file that was checked"
   ):
     next(examples)
 
@@ -259,7 +259,7 @@ def test_errors_name_the_file_and_what_is_wrong(clean, tmp_path, name):
   spoil, message = ERRORS[name]
   root = shutil.copytree(clean, tmp_path / "source")
   spoil(root)
-  with pytest.raises(shards.ConversionError, match=f"(?s){message}") as caught:
+  with pytest.raises(source_files.ConversionError, match=f"(?s){message}") as caught:
     _plan(root)
   assert str(root) in str(caught.value)
 
@@ -280,31 +280,31 @@ def test_errors_name_the_file_and_what_is_wrong(clean, tmp_path, name):
 )
 def test_errors_of_the_fixture(tmp_path, case, message):
   _make(tmp_path, case)
-  with pytest.raises(shards.ConversionError, match=message):
+  with pytest.raises(source_files.ConversionError, match=message):
     _plan(tmp_path)
 
 
 def test_the_share_of_bad_posters_that_an_error_proposes_is_enough(tmp_path):
   _make(tmp_path, "truncated_image", num_examples=20)  # 1 / 32 = 0.03125
-  with pytest.raises(shards.ConversionError) as caught:
+  with pytest.raises(source_files.ConversionError) as caught:
     _plan(tmp_path, max_bad_images=0.031)
   share = float(str(caught.value).split("--max_bad_images=")[1].split()[0])
   assert sum(_plan(tmp_path, max_bad_images=share).counts.values()) == 32 and share < 0.04
   assert sum(_plan(tmp_path, max_bad_images=1 / 32).counts.values()) == 32
-  with pytest.raises(shards.ConversionError, match=r"a share in \[0, 1\], found -1"):
+  with pytest.raises(source_files.ConversionError, match=r"a share in \[0, 1\], found -1"):
     _plan(tmp_path, max_bad_images=-1)
 
 
 def test_other_sources_are_refused_with_advice(tmp_path):
   hdf5 = tmp_path / "multimodal_imdb.hdf5"
   hdf5.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-  with pytest.raises(shards.ConversionError, match="found an HDF5 file.*get mmimdb.tar.gz"):
+  with pytest.raises(source_files.ConversionError, match="found an HDF5 file.*get mmimdb.tar.gz"):
     _plan(hdf5)
   archive = tmp_path / "mmimdb.tar.gz"
   archive.write_bytes(b"\x1f\x8b" + bytes(100))
-  with pytest.raises(shards.ConversionError, match="found a gzip archive. Unpack it"):
+  with pytest.raises(source_files.ConversionError, match="found a gzip archive. Unpack it"):
     _plan(archive)
-  with pytest.raises(shards.ConversionError, match="found nothing there"):
+  with pytest.raises(source_files.ConversionError, match="found nothing there"):
     _plan(tmp_path / "nowhere")
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from data_prep import convert
 from data_prep.datasets.trifeature import convert as trifeature
+from data_prep.read import source_files
 from data_prep.write import shards
 from synjax.data import trifeature as library
 
@@ -297,7 +298,7 @@ def test_errors_say_what_is_wrong(source, tmp_path, name):
   shutil.copytree(source, folder, copy_function=os.link)
   spoil, message = ERRORS[name]
   spoil(folder)
-  with pytest.raises(shards.ConversionError) as caught:
+  with pytest.raises(source_files.ConversionError) as caught:
     next(trifeature.plan("trifeature", folder))
   assert message in str(caught.value) and str(folder) in str(caught.value)
 
@@ -311,7 +312,7 @@ def test_hidden_and_other_files_do_not_matter(source, tmp_path):
 
 
 def test_another_dataset_is_refused(source):
-  with pytest.raises(shards.ConversionError, match="expected 'trifeature', found 'avmnist'"):
+  with pytest.raises(source_files.ConversionError, match="expected 'trifeature', found 'avmnist'"):
     next(trifeature.plan("avmnist", source))
 
 

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from data_prep import convert, fixtures
 from data_prep.datasets.vision_touch import convert as vision_touch
 from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
+from data_prep.read import source_files
 from data_prep.write import planted, shards
 
 FOLDER = vision_touch_fixture.FOLDER
@@ -265,7 +266,7 @@ def _replace(key, change):
 )
 def test_a_contradictory_file_stops_and_is_named(copy, change, message):
   _edit(copy, "foo_3_1000.h5", change)
-  with pytest.raises(shards.ConversionError, match=message) as caught:
+  with pytest.raises(source_files.ConversionError, match=message) as caught:
     plan_of(copy)
   assert str(caught.value).startswith(str(copy / "foo_3_1000.h5"))
 
@@ -285,7 +286,7 @@ def test_transposing_channels_swaps_height_and_width_as_published(copy):
 def test_depth_and_flow_are_needed_only_when_asked_for(copy, key):
   _edit(copy, "foo_2_1000.h5", lambda file: file.__delitem__(key))
   plan_of(copy)
-  with pytest.raises(shards.ConversionError, match=f"{key} missing"):
+  with pytest.raises(source_files.ConversionError, match=f"{key} missing"):
     plan_of(copy, with_depth_flow=True)
 
 
@@ -300,30 +301,30 @@ def test_files_that_are_no_hdf5(copy):
     (middle, "damaged|missing"),
   ):
     path.write_bytes(content)
-    with pytest.raises(shards.ConversionError, match=message) as caught:
+    with pytest.raises(source_files.ConversionError, match=message) as caught:
       examples_of(plan_of(copy))
     assert str(path) in str(caught.value)
 
 
 def test_sources_that_are_no_folder_of_recordings(copy, tmp_path):
-  with pytest.raises(shards.ConversionError, match="found nothing"):
+  with pytest.raises(source_files.ConversionError, match="found nothing"):
     plan_of(tmp_path / "none")
   (tmp_path / "empty").mkdir()
   (tmp_path / "empty" / "._foo_0_1000.h5").write_bytes(b"\x00\x05\x16\x07")
-  with pytest.raises(shards.ConversionError, match="found no file of that kind"):
+  with pytest.raises(source_files.ConversionError, match="found no file of that kind"):
     plan_of(tmp_path / "empty")
   (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(60) + b"PK\x05\x06" + bytes(18))
-  with pytest.raises(shards.ConversionError, match="found a zip archive"):
+  with pytest.raises(source_files.ConversionError, match="found a zip archive"):
     plan_of(tmp_path / "a.zip")
-  with pytest.raises(shards.ConversionError, match="Pass its folder"):
+  with pytest.raises(source_files.ConversionError, match="Pass its folder"):
     plan_of(copy / "foo_0_1000.h5")
-  with pytest.raises(shards.ConversionError, match="'foo' only"):
+  with pytest.raises(source_files.ConversionError, match="'foo' only"):
     plan_of(copy, split="by_trajectory")
   (copy / "foo_0_1000.h5").rename(copy / "calibration.h5")
-  with pytest.raises(shards.ConversionError, match=r"the name calibration\.h5"):
+  with pytest.raises(source_files.ConversionError, match=r"the name calibration\.h5"):
     plan_of(copy, split="by_trajectory")
   (copy / "calibration.h5").unlink()
-  with pytest.raises(shards.ConversionError, match="at least 5 files"):
+  with pytest.raises(source_files.ConversionError, match="at least 5 files"):
     plan_of(copy)
 
 
@@ -331,7 +332,7 @@ def test_sources_that_are_no_folder_of_recordings(copy, tmp_path):
 def test_error_cases_of_the_fixture(tmp_path, case):
   options = {"num_examples": 5, "image_size": 16, "cases": (case,)}
   manifest = vision_touch_fixture.make(tmp_path, **options)
-  with pytest.raises(shards.ConversionError) as caught:
+  with pytest.raises(source_files.ConversionError) as caught:
     plan_of(tmp_path)
   assert vision_touch_fixture.ERROR_CASES[case] in str(caught.value)
   assert manifest["special_files"][case][0] in str(caught.value)

@@ -1,0 +1,60 @@
+"""Which data sets there are and where each lives: one line a data set, for the converter and the fixture.
+
+A new data set is a folder in `datasets/` with `convert.py`, `fixture.py` where there is one, and a line
+here.
+"""
+
+import dataclasses
+import importlib
+import types
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """What the commands know of a data set before they import anything of it.
+
+  Attributes:
+    family: its folder in `data_prep/datasets`. `convert.py` there has `OPTIONS`, flag -> keyword
+      arguments of argparse, and `plan(dataset, source, **options)`, which yields a `shards.Plan` for
+      each TFDS data set to write.
+    fixture: what `fixture.py` there makes: "pickle", one file (see `pickle_fixture.Family`), or
+      "folder", by its `make`; None: there is none.
+    trained: whether a data set of `synjax.data` reads the shards.
+  """
+
+  family: str
+  fixture: Literal["pickle", "folder"] | None
+  trained: bool
+
+  def load(self, part: Literal["convert", "fixture"]) -> types.ModuleType:
+    """Imports a module of the family."""
+    return importlib.import_module(f"data_prep.datasets.{self.family}.{part}")
+
+
+DATASETS = {
+  "mosi": Entry("affect", fixture="pickle", trained=True),
+  "mosi_raw": Entry("affect", fixture="pickle", trained=False),
+  "mosei": Entry("affect", fixture="pickle", trained=True),
+  "mosei_raw": Entry("affect", fixture="pickle", trained=False),
+  "urfunny": Entry("affect", fixture="pickle", trained=True),
+  "mustard": Entry("affect", fixture="pickle", trained=True),
+  "mimic": Entry("mimic", fixture="pickle", trained=True),
+  "vision_touch": Entry("vision_touch", fixture="folder", trained=True),
+  "mmimdb": Entry("mmimdb", fixture="folder", trained=False),
+  "hateful_memes": Entry("hateful_memes", fixture="folder", trained=False),
+  "cremad": Entry("cremad", fixture="folder", trained=False),
+  # Training renders its own.
+  "trifeature": Entry("trifeature", fixture=None, trained=False),
+}
+
+
+def with_fixture(*kinds: str) -> tuple[str, ...]:
+  """Returns the data sets whose fixture is of one of these kinds, in order."""
+  return tuple(name for name, entry in DATASETS.items() if entry.fixture in kinds)
+
+
+def untrained_note() -> str:
+  """Says which shards no training data set reads; "" if all are read."""
+  names = [name for name, entry in DATASETS.items() if not entry.trained]
+  return f"No training data set reads the shards of these yet: {', '.join(names)}." if names else ""
