@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument("--num_examples", type=int, help="rows of train (mimic: of the file)")
   parser.add_argument("--numpy_spelling", choices=pickle_writer.NUMPY_SPELLINGS, default="new")
   parser.add_argument("--protocol", type=int, choices=pickle_writer.PROTOCOLS, default=3)
-  parser.add_argument("--mode", choices=pickle_fixture.MODES, default="easy")
+  parser.add_argument("--mode", choices=planted.MODES, default="easy")
   parser.add_argument("--signal", choices=planted.SIGNALS, default="mixed")
   parser.add_argument("--strength", type=float, default=6.0)
   parser.add_argument("--seed", type=int, default=0)

@@ -14,8 +14,6 @@ from data_prep.read import releases, source_files
 from data_prep.write import pickle_writer, planted
 from synjax.workdir.files import write_atomically
 
-MODES = ("easy", "hard")
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -77,8 +75,8 @@ def check(
   Raises:
     ValueError: an argument is out of range.
   """
-  if mode not in MODES:
-    raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
+  if mode not in planted.MODES:
+    raise ValueError(f"mode: expected one of {planted.MODES}, found {mode!r}")
   num_rows = family.DEFAULT_ROWS if num_examples is None else num_examples
   if num_rows < family.MIN_ROWS:
     raise ValueError(

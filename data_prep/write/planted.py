@@ -9,6 +9,10 @@ import dataclasses
 
 import numpy as np
 
+MODES = (
+  "easy",
+  "hard",
+)  # what a fixture holds beside plain rows: what all take, what needs a policy
 SIGNALS = ("mixed", "redundancy", "unique_1", "unique_2", "synergy")
 NOISE_STD = 0.3  # of a feature, about that of a GloVe coordinate
 

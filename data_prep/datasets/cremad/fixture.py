@@ -32,7 +32,6 @@ from data_prep.datasets.cremad.files import (
 from data_prep.read import images
 from data_prep.write import planted
 
-MODES = ("easy", "hard")
 # Case -> id of the warning it must give, None where there must be none.
 HARD_CASES = {
   "missing_wav": "missing_wav",
@@ -158,8 +157,8 @@ def _describe(root: pathlib.Path, chosen, special) -> dict[str, object]:
 
 
 def _choose_cases(mode: str, cases) -> frozenset[str]:
-  if mode not in MODES:
-    raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
+  if mode not in planted.MODES:
+    raise ValueError(f"mode: expected one of {planted.MODES}, found {mode!r}")
   known = (*HARD_CASES, *ERROR_CASES)
   chosen = cases if cases is not None else (HARD_CASES if mode == "hard" else ())
   if set(chosen) - set(known):

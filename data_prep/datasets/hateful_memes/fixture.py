@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
-from data_prep.write import planted
+from data_prep.write import picture_fixture, planted
 
 # What the converter takes as it is; the last three concern whole lists.
 EASY_CASES = (
@@ -66,7 +65,7 @@ def make(
     mode: "easy" (`EASY_CASES`) or "hard" (with `HARD_CASES`).
     cases: exactly these special cases instead, also of `ERROR_CASES`.
     signal: one of `planted.SIGNALS`.
-    strength: of every planted bit, see `mmimdb_fixture.draw_picture` and `draw_plot`.
+    strength: of every planted bit, see `picture_fixture.draw_picture` and `draw_plot`.
 
   Returns:
     The manifest: "file", "files" (name -> sha256), "rows" and "rows_kept" per split, "special_rows"
@@ -78,8 +77,8 @@ def make(
 
   Source: docs/spec/data.md 7, 12.
   """
-  cases = mmimdb_fixture.choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
-  num_train = mmimdb_fixture.check_size(
+  cases = picture_fixture.choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
+  num_train = picture_fixture.check_size(
     num_examples, strength, default=_DEFAULT_EXAMPLES, minimum=_MIN_EXAMPLES
   )
   generator = np.random.default_rng([seed, zlib.crc32(b"hateful_memes")])
@@ -100,7 +99,7 @@ def make(
     "options": {},
     "expected_warnings": sorted({"count"} | {_WARNINGS[case] for case in cases & set(_WARNINGS)}),
   }  # fmt: skip
-  return mmimdb_fixture.write_files(out_dir, files, manifest)
+  return picture_fixture.write_files(out_dir, files, manifest)
 
 
 def _draw_lists(generator, num_train: int, cases: set[str], signal: str, strength: float):
@@ -112,7 +111,7 @@ def _draw_lists(generator, num_train: int, cases: set[str], signal: str, strengt
     lists[split] = [
       _draw_row(generator, bits, row, number + row, strength, files) for row in range(count)
     ]
-    sources[split] = mmimdb_fixture.bits_to_lists(bits)
+    sources[split] = picture_fixture.bits_to_lists(bits)
     number += count
   return lists, files, sources
 
@@ -137,12 +136,12 @@ def _draw_row(
   """Draws the line of one meme; puts its picture into `files`."""
   shown = bits.redundancy[row], bits.unique_1[row], bits.gate_1[row]
   told = bits.redundancy[row], bits.unique_2[row], bits.gate_2[row]
-  picture = mmimdb_fixture.draw_picture(
+  picture = picture_fixture.draw_picture(
     generator, shown, width=_SIDE, height=_SIDE, strength=strength
   )
-  text = mmimdb_fixture.draw_plot(generator, told, num_filler=_NUM_FILLER, strength=strength)
+  text = picture_fixture.draw_plot(generator, told, num_filler=_NUM_FILLER, strength=strength)
   name = f"img/{number:05d}.png"
-  files[name] = mmimdb_fixture.encode(picture, "PNG")
+  files[name] = picture_fixture.encode(picture, "PNG")
   return {"id": number, "img": name, "label": int(bits.label[row]), "text": text}
 
 
@@ -186,7 +185,7 @@ def _spoil_pictures(files: dict[str, bytes], special: Mapping[str, str]) -> None
     if name := special.get(case):
       with Image.open(io.BytesIO(files[name])) as picture:
         converted = picture.convert(mode)
-      files[name] = mmimdb_fixture.encode(converted, "PNG")
+      files[name] = picture_fixture.encode(converted, "PNG")
 
   redraw("rgba_image", "RGBA")
   redraw("palette_image", "P")
@@ -196,7 +195,7 @@ def _spoil_pictures(files: dict[str, bytes], special: Mapping[str, str]) -> None
   if name := special.get("missing_image"):
     del files[name]
   if name := special.get("lfs_image"):
-    files[name] = mmimdb_fixture.LFS_POINTER
+    files[name] = picture_fixture.LFS_POINTER
 
 
 def _write_lines(memes: Sequence[dict], cases: set[str]) -> bytes:

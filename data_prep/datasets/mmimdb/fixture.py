@@ -1,24 +1,19 @@
 """Writes a small MM-IMDb in the raw layout: `split.json`, `dataset/{id}.json`, `dataset/{id}.jpeg`.
 
 The poster (modality 1) and every plot (modality 2) carry planted bits (`planted`); the genre drama is
-their label, and comedy its opposite, so that every film has a genre. `draw_picture` and `draw_plot`
-serve the Hateful Memes fixture too.
+their label, and comedy its opposite, so that every film has a genre.
 """
 
-import hashlib
-import io
 import json
 import os
-import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
-from data_prep.write import planted
+from data_prep.write import picture_fixture, planted
 
-MODES = ("easy", "hard")
 # What the converter takes as it is.
 EASY_CASES = (
   "empty_plot", "unicode_plot", "long_plot", "unknown_genre_only", "ten_genres", "grey_image",
@@ -40,18 +35,11 @@ _WARNINGS = {
 }
 _MIN_EXAMPLES, _DEFAULT_EXAMPLES = 20, 30
 _WIDTH, _HEIGHT = 40, 60
-_PIXEL_STD, _LEVELS = 16.0, 5.0  # of the noise; per unit of strength
 _OTHER_GENRES = ("Romance", "THRILLER", "Sci-Fi", "film-noir", "War")
 _TEN_GENRES = (
   "Action", "Adventure", "ANIMATION", "comedy", "Drama", "Family", "Fantasy", "Musical", "Sci-Fi",
   "Short",
 )  # fmt: skip
-WORDS = (("sun", "storm"), ("river", "desert"), ("violin", "engine"))  # bit 1, bit 0
-_FILLER = (
-  "a", "the", "of", "one", "who", "meets", "finds", "town", "house", "friend", "night", "road", "story",
-  "years", "leaves", "secret", "train", "letter",
-)  # fmt: skip
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 81234\n"
 
 
 def make(
@@ -75,7 +63,7 @@ def make(
     mode: "easy" (`EASY_CASES`) or "hard" (with `HARD_CASES`).
     cases: exactly these special cases instead, also of `ERROR_CASES`.
     signal: one of `planted.SIGNALS`.
-    strength: of every planted bit, see `draw_picture` and `draw_plot`; 0 plants nothing.
+    strength: of every planted bit, see `picture_fixture.draw_picture` and `draw_plot`; 0 plants nothing.
 
   Returns:
     The manifest: "file", "files" (name -> sha256), "rows" per split, "special_rows" (case -> id),
@@ -87,8 +75,10 @@ def make(
 
   Source: docs/spec/data.md 6.5, 12.
   """
-  cases = choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
-  num_train = check_size(num_examples, strength, default=_DEFAULT_EXAMPLES, minimum=_MIN_EXAMPLES)
+  cases = picture_fixture.choose_cases(mode, cases, EASY_CASES, HARD_CASES, ERROR_CASES)
+  num_train = picture_fixture.check_size(
+    num_examples, strength, default=_DEFAULT_EXAMPLES, minimum=_MIN_EXAMPLES
+  )
   generator = np.random.default_rng([seed, zlib.crc32(b"mmimdb")])
   rows = {"train": num_train, "dev": num_train // 3, "test": num_train // 3}
   ids = iter(f"{number:07d}" for number in 12 + 7 * generator.permutation(sum(rows.values())))
@@ -96,7 +86,7 @@ def make(
   files, sources = {}, {}
   for split, films in table.items():
     bits = planted.draw_sources(generator, len(films), signal=signal)
-    sources[split] = bits_to_lists(bits)
+    sources[split] = picture_fixture.bits_to_lists(bits)
     for row, film in enumerate(films):
       own = {case for case in cases if split == "train" and _ROWS.get(case) == row}
       poster, text = _draw_film(generator, bits, row, strength, own)
@@ -111,141 +101,18 @@ def make(
     "options": {"max_bad_images": 0.1} if "image" in warnings else {},
     "expected_warnings": sorted(warnings),
   }  # fmt: skip
-  return write_files(out_dir, files, manifest)
-
-
-def draw_picture(
-  generator: np.random.Generator,
-  bits: Sequence[bool],
-  *,
-  width: int,
-  height: int,
-  strength: float,
-) -> Image.Image:
-  """Draws a picture that carries three bits: hue, direction of stripes, brightness.
-
-  In grey levels: 128 + 5 strength (s_1 h_c + p(y, x) + s_3) + N(0, 16^2), clipped to [0, 255], with
-  s_j = 2 bits_j - 1 and h = (1, 0, -1) for red, green, blue. The stripes p, 4 pixels wide and +-1 in
-  turn, are vertical for bit 2 = 1 and horizontal for 0 (they have no s_2).
-
-  Args:
-    generator: NumPy's.
-    bits: three.
-    width: pixels.
-    height: pixels.
-    strength: 0 plants nothing.
-
-  Returns:
-    An RGB picture.
-  """
-  first, second, third = (2.0 * bool(bit) - 1 for bit in bits)
-  y, x = np.mgrid[:height, :width]
-  stripes = np.where((x if second > 0 else y) // 4 % 2, 1.0, -1.0)
-  planted_part = first * np.array([1.0, 0, -1]) + stripes[..., None] + third
-  noise = _PIXEL_STD * generator.standard_normal((height, width, 3))
-  pixels = 128 + _LEVELS * strength * planted_part + noise
-  return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
-
-
-def draw_plot(
-  generator: np.random.Generator, bits: Sequence[bool], *, num_filler: int, strength: float
-) -> str:
-  """Draws a text that carries three bits: for each, one word of its pair in `WORDS`, among filler.
-
-  Args:
-    generator: NumPy's.
-    bits: three.
-    num_filler: words that say nothing.
-    strength: each word comes round(strength / 2) times; 0 plants nothing.
-
-  Returns:
-    Words in random order.
-  """
-  words = generator.choice(_FILLER, num_filler).tolist()
-  for pair, bit in zip(WORDS, bits, strict=True):
-    words += [pair[0] if bit else pair[1]] * round(strength / 2)
-  return " ".join(generator.permutation(words).tolist())
-
-
-def choose_cases(
-  mode: str, cases: Sequence[str] | None, easy: Sequence[str], hard: Sequence[str],
-  errors: Sequence[str],
-) -> set[str]:  # fmt: skip
-  """Returns the special cases to write: those asked for, or those of the mode; ValueError if unknown."""
-  if mode not in MODES:
-    raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
-  known = (*easy, *hard, *errors)
-  if cases is None:
-    return set(easy if mode == "easy" else (*easy, *hard))
-  if unknown := sorted(set(cases) - set(known)):
-    raise ValueError(f"cases: expected some of {known}, found {unknown}")
-  return set(cases)
-
-
-def check_size(num_examples: int | None, strength: float, *, default: int, minimum: int) -> int:
-  """Returns the number of rows of train; ValueError if it or the strength is out of range."""
-  count = default if num_examples is None else num_examples
-  if count < minimum:
-    raise ValueError(f"num_examples: expected at least {minimum}, found {count}")
-  if not 0 <= strength <= 100:
-    raise ValueError(f"strength: expected a number in [0, 100], found {strength!r}")
-  return count
-
-
-def bits_to_lists(sources: planted.Sources) -> dict[str, list[int]]:
-  """Returns the planted bits of a split as lists of 0 and 1, for the manifest."""
-  names = ("redundancy", "unique_1", "unique_2", "gate_1", "gate_2", "synergy", "label")
-  return {name: np.asarray(getattr(sources, name)).astype(int).tolist() for name in names}
-
-
-def encode(image: Image.Image, encoding_format: str, **options) -> bytes:
-  """Returns the bytes of a picture file."""
-  buffer = io.BytesIO()
-  image.save(buffer, encoding_format, **options)
-  return buffer.getvalue()
-
-
-def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest: dict) -> dict:
-  """Writes the files of a fixture and its manifest; removes those of the fixture that was there.
-
-  Args:
-    out_dir: folder, made if missing.
-    files: name in it -> content.
-    manifest: with "file", the name that the manifest's own is made of.
-
-  Returns:
-    The manifest with "files", name -> sha256.
-
-  Raises:
-    ValueError: the folder has a "file" that no fixture wrote.
-  """
-  root = pathlib.Path(out_dir)
-  path = root / manifest["file"]
-  manifest_path = path.with_name(path.name + ".manifest.json")
-  if manifest_path.exists():
-    for name in json.loads(manifest_path.read_text())["files"]:
-      (root / name).unlink(missing_ok=True)
-  elif path.exists():
-    raise ValueError(
-      f"{path} exists and is no fixture: choose another folder, it may be the real data"
-    )
-  digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-  manifest = manifest | {"files": digests}
-  root.mkdir(parents=True, exist_ok=True)
-  manifest_path.write_text(json.dumps(manifest) + "\n")
-  for name, content in files.items():
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_bytes(content)
-  return manifest
+  return picture_fixture.write_files(out_dir, files, manifest)
 
 
 def _draw_film(generator, bits: planted.Sources, row: int, strength: float, cases: set[str]):
   """Draws one film: bytes of its poster and of its JSON, with what `cases` change."""
   shown = bits.redundancy[row], bits.unique_1[row], bits.gate_1[row]
   told = bits.redundancy[row], bits.unique_2[row], bits.gate_2[row]
-  poster = draw_picture(generator, shown, width=_WIDTH, height=_HEIGHT, strength=strength)
+  poster = picture_fixture.draw_picture(
+    generator, shown, width=_WIDTH, height=_HEIGHT, strength=strength
+  )
   plots = [
-    draw_plot(generator, told, num_filler=int(count), strength=strength)
+    picture_fixture.draw_plot(generator, told, num_filler=int(count), strength=strength)
     for count in generator.integers(8, 30, generator.integers(1, 4))
   ]
   genres = ["Drama" if bits.label[row] else "comedy"]
@@ -255,7 +122,7 @@ def _draw_film(generator, bits: planted.Sources, row: int, strength: float, case
   if "unicode_plot" in cases:
     plots[0] += " caf\u00e9 \u6771\u4eac \U0001f3ac \u2028 end"
   if "long_plot" in cases:
-    plots.append(draw_plot(generator, told, num_filler=1900, strength=strength))
+    plots.append(picture_fixture.draw_plot(generator, told, num_filler=1900, strength=strength))
   if "no_plot" in cases:
     plots = []
   if "unknown_genre_only" in cases:
@@ -287,10 +154,10 @@ def _encode_poster(poster: Image.Image, cases: set[str]) -> bytes:
     poster = poster.resize((3000, 2000), Image.Resampling.NEAREST)
   if "png_image" in cases:
     poster.putalpha(90)
-    return encode(poster, "PNG")
+    return picture_fixture.encode(poster, "PNG")
   if "lfs_image" in cases:
-    return LFS_POINTER
-  data = encode(poster, "JPEG", quality=20 if "large_image" in cases else 90)
+    return picture_fixture.LFS_POINTER
+  data = picture_fixture.encode(poster, "JPEG", quality=20 if "large_image" in cases else 90)
   return data[: len(data) * 7 // 10] if "truncated_image" in cases else data
 
 

@@ -29,7 +29,6 @@ from data_prep.read import source_files
 from data_prep.write import planted
 
 FOLDER = "triangle_real_data"
-MODES = ("easy", "hard")
 EASY_CASES = (
   "two_digit_segment", "distractor", "channels_first", "flat_depth", "wide_proprio", "force_spikes",
   "mixed_dtypes",
@@ -147,8 +146,8 @@ def make(
 
 
 def _check_arguments(num_files: int, mode: str, cases: Sequence[str], strength: float, size: int):
-  if mode not in MODES:
-    raise ValueError(f"mode: expected one of {MODES}, found {mode!r}")
+  if mode not in planted.MODES:
+    raise ValueError(f"mode: expected one of {planted.MODES}, found {mode!r}")
   if num_files < MIN_FILES:
     raise ValueError(
       f"num_examples: expected at least {MIN_FILES} files for vision_touch, found {num_files}"

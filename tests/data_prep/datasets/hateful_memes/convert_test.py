@@ -10,9 +10,8 @@ from PIL import Image
 from data_prep import convert
 from data_prep.datasets.hateful_memes import convert as hateful_memes
 from data_prep.datasets.hateful_memes import fixture as hateful_memes_fixture
-from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
 from data_prep.read import images, source_files
-from data_prep.write import shards
+from data_prep.write import picture_fixture, shards
 
 FILES = {
   "train": "train.jsonl", "dev_seen": "dev_seen.jsonl", "dev_unseen": "dev_unseen.jsonl",
@@ -374,6 +373,6 @@ def test_planted_bits_can_be_read_from_picture_and_caption(tmp_path):
       assert (pixels.mean(0).std() > pixels.mean(1).std()) == bits["unique_1"][row]
       assert (pixels.mean() > 128) == bits["gate_1"][row]
       told = [bits[name][row] for name in ("redundancy", "unique_2", "gate_2")]
-      for (yes, no), bit in zip(mmimdb_fixture.WORDS, told, strict=True):
+      for (yes, no), bit in zip(picture_fixture.WORDS, told, strict=True):
         assert (yes in example["text"].split()) == bit != (no in example["text"].split())
       assert example["label"] == bits["label"][row] == bits["unique_2"][row]

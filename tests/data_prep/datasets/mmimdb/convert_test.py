@@ -11,7 +11,7 @@ from data_prep import convert
 from data_prep.datasets.mmimdb import convert as mmimdb
 from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
 from data_prep.read import images, source_files
-from data_prep.write import shards
+from data_prep.write import picture_fixture, shards
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 # docs/spec/data.md 6.2, in its own order
@@ -374,7 +374,7 @@ def test_planted_bits_can_be_read_from_poster_and_plots(tmp_path, signal):
 
 def test_strength_zero_plants_nothing(tmp_path):
   _make(tmp_path, strength=0)
-  planted_words = {word for pair in mmimdb_fixture.WORDS for word in pair}
+  planted_words = {word for pair in picture_fixture.WORDS for word in pair}
   for example in _plan(tmp_path).splits["train"]():
     assert not planted_words & set(" ".join(example["plots"]).split())
     with Image.open(example["image"]) as image:

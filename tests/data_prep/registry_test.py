@@ -1,0 +1,39 @@
+import pathlib
+
+import pytest
+
+from data_prep import convert, registry
+from synjax import data
+from synjax.data import multibench
+
+ROOT = pathlib.Path(registry.__file__).parent
+
+
+@pytest.mark.parametrize("name", registry.DATASETS)
+def test_an_entry_says_what_lies_in_its_folder(name):
+  entry, folder = registry.DATASETS[name], ROOT / "datasets" / registry.DATASETS[name].family
+  assert (folder / "convert.py").is_file()
+  assert (folder / "fixture.py").is_file() == (entry.fixture is not None)
+
+
+def test_every_folder_is_of_some_entry():
+  folders = {path.parent.name for path in (ROOT / "datasets").glob("*/convert.py")}
+  assert folders == {entry.family for entry in registry.DATASETS.values()}
+
+
+def test_trained_are_those_that_the_library_reads_from_shards():
+  trained = {name for name, entry in registry.DATASETS.items() if entry.trained}
+  assert trained == set(multibench.SOURCES) and trained <= set(data.DATASETS)
+
+
+def test_help_names_the_data_sets_that_no_training_reads(capsys):
+  def help_of(*arguments):
+    with pytest.raises(SystemExit):
+      convert.main([*arguments, "--help"])
+    return " ".join(capsys.readouterr().out.split())
+
+  unread = "mosi_raw, mosei_raw, mmimdb, hateful_memes, cremad, trifeature"
+  assert f"No training data set reads the shards of these yet: {unread}." in help_of()
+  for name, entry in registry.DATASETS.items():
+    note = f"No training data set reads the shards of {name} yet."
+    assert (note in help_of(name)) != entry.trained
