@@ -10,7 +10,7 @@ from data_prep.read import releases
 
 _BLOCK = 2**18  # elements looked at in one go: keeps the copies that comparisons make small
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_VISION_OUTLIER = 1e6  # the threshold of SynIB's filter (spec/data.md 3.4)
+_VISION_OUTLIER = 1e6  # the threshold of SynIB's filter (docs/spec/data.md 3.4)
 _MAX_ENTRIES, _MAX_DEPTH, _MAX_DISTINCT = 50, 6, 20
 
 

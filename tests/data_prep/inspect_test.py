@@ -117,7 +117,7 @@ def test_mimic_labels_follow_the_rule_of_the_benchmark(made):
 
 @pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i8", "u1", "b1"])
 def test_values_are_counted_across_blocks(kind, monkeypatch):
-  monkeypatch.setattr(inspect, "_BLOCK", 7)
+  monkeypatch.setattr(contents, "_BLOCK", 7)
   array = (np.arange(60).reshape(20, 3) % 100).astype(kind)
   if kind[0] == "f":
     array[3, 1], array[19, 2], array[0, 0], array[10] = np.nan, np.inf, -np.inf, 5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import fixtures, inspect
+from data_prep import fixtures
 from data_prep.datasets.affect import convert as affect
 from data_prep.read import source_files
 from data_prep.write import pickle_writer, shards
@@ -569,5 +569,5 @@ def test_published_label_counts_give_no_warning(trees, plan_of):
 
 def test_the_checksum_of_the_published_file_gives_no_warning(trees, plan_of, monkeypatch):
   digest = "1a113ad5edc8b9b625a7e29e6b94a97ecade70494c4e022d9f7ba5affca3bbdc"
-  monkeypatch.setattr(inspect, "sha256", lambda path: digest)
+  monkeypatch.setattr(source_files, "sha256", lambda path: digest)
   assert "checksum" not in warnings_of(plan_of("mosi", trees("mosi")))
