@@ -23,6 +23,7 @@ from launch import app
 from synjax import evaluators, train
 from synjax.evaluators import evaluation, export, representation
 from synjax.report.subset_plots import plot_subsets
+from synjax.workdir import evaluation as evaluation_file
 from synjax.workdir import files, identity, lock
 
 logger = logging.getLogger("synjax")
@@ -61,7 +62,7 @@ def _evaluate(path: pathlib.Path, alone: bool) -> None:
   found = run.test(_WHICH.value) | subsets | unimodal
   command = shlex.join(["python", "-m", "launch.evaluate", *sys.argv[1:]])
   content = evaluation.build(run, _WHICH.value, found, described, command)
-  evaluation.write(path, content)
+  evaluation_file.write(path, content)
   if subsets:
     chance = evaluators.chance(run.config, run.dataset)
     title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"

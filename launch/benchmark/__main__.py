@@ -33,7 +33,7 @@ from launch.benchmark.multibench import (
 )
 from synjax import data, losses, masking, methods, models, train, trial
 from synjax.data import pipeline, transforms
-from synjax.evaluators import linear_probe, metrics
+from synjax.evaluators.estimators import linear, metrics
 from synjax.methods.supervised import cross_entropy
 from synjax.training.step import make_train_steps
 
@@ -220,10 +220,10 @@ def probe_rows() -> Iterator[Row]:
   labels = rng.integers(0, classes, 12000)
   centres = 0.1 * rng.normal(size=(classes, dim))
   features = (centres[labels] + rng.normal(size=(12000, dim))).astype(np.float32)
-  train_split = linear_probe.Split(features[:10000], labels[:10000])
-  test_split = linear_probe.Split(features[10000:], labels[10000:])
+  train_split = linear.Split(features[:10000], labels[:10000])
+  test_split = linear.Split(features[10000:], labels[10000:])
   start = time.perf_counter()
-  ours = linear_probe.evaluate(train_split, test_split, num_classes=classes)["macro_accuracy"]
+  ours = linear.evaluate(train_split, test_split, num_classes=classes)["macro_accuracy"]
   our_seconds = time.perf_counter() - start
 
   def fit(cost, rows):
@@ -232,13 +232,13 @@ def probe_rows() -> Iterator[Row]:
       return LogisticRegression(C=cost).fit(features[rows], labels[rows])
 
   start = time.perf_counter()
-  fitted, held_out = linear_probe.holdout_split(labels[:10000])
+  fitted, held_out = linear.holdout_split(labels[:10000])
 
   def score(cost):
     predicted = fit(cost, fitted).predict(features[held_out])
     return metrics.macro_accuracy(predicted, labels[held_out])
 
-  cost = linear_probe.search_cost(score).cost
+  cost = linear.search_cost(score).cost
   predicted = fit(cost, np.arange(10000)).predict(test_split.features)
   theirs = metrics.macro_accuracy(predicted, test_split.labels)
   their_seconds = time.perf_counter() - start

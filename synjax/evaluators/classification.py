@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from synjax.data.pipeline import Dataset, Split
-from synjax.evaluators import metrics
+from synjax.evaluators.estimators import metrics
 from synjax.methods.base import Method
 
 TASK = "label"

@@ -1,7 +1,6 @@
-"""evaluation.json: what `launch.evaluate` measured on a run, and what exactly was measured."""
+"""What `launch.evaluate` measures on a run, for evaluation.json."""
 
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +9,8 @@ import numpy as np
 from synjax import evaluators
 from synjax.evaluators import classification
 from synjax.workdir import code_version, identity, results
-from synjax.workdir.files import numbers, to_json, write_atomically
 
-FILE = "evaluation.json"
 UNIMODAL = "--unimodal"
-# What two evaluations must agree in to be of the same parameters.
-_SAME = ("which", "steps", "checkpoint", "config_hash", "data_fingerprint")
 
 Scores = dict[str, np.ndarray]  # metric -> [trials]
 
@@ -189,36 +184,3 @@ def build(
     "unimodal": unimodal,
     "scores": {name: named(values) for name, values in scores.items()},
   }
-
-
-def write(path: pathlib.Path, content: dict[str, Any]) -> None:
-  """Writes `evaluation.json` into a workdir.
-
-  Scores of an earlier command stay beside the new ones where they are of the same parameters.
-  """
-  try:
-    old = read(path)
-  except ValueError:
-    old = None
-  if old and all(old.get(name) == content[name] for name in _SAME):
-    content = content | {
-      "scores": old["scores"] | content["scores"],
-      "unimodal": content["unimodal"] or old.get("unimodal"),
-    }
-  write_atomically(path / FILE, to_json(content, indent=2))
-
-
-def read(path: pathlib.Path) -> dict[str, Any] | None:
-  """Reads the `evaluation.json` of a workdir, NaN for scores that do not exist; None where there is none.
-
-  Raises:
-    ValueError: the file is damaged, or of a version that did not say what was scored.
-  """
-  if not (path / FILE).exists():
-    return None
-  advice = "run launch.evaluate on this workdir again, which writes it anew, or delete it"
-  content = identity.read_json(path / FILE, "scores of a run", advice)
-  missing = [name for name in (*_SAME, "scores") if name not in content]
-  if missing:
-    raise ValueError(f"{path / FILE}: expected {missing}, found a file without; {advice}")
-  return content | {"scores": {name: numbers(found) for name, found in content["scores"].items()}}

@@ -1,6 +1,5 @@
 """embeddings.npz: the representations of a run, for plots and for other tools."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from synjax import parallel
 from synjax.data import pipeline
+from synjax.workdir import arrays as array_files
 
 MASKED_EXAMPLES = 64  # of the test split: enough for a picture, small on disk
 
@@ -46,12 +46,10 @@ def write_embeddings(
   masked = frozen.embed_masked(run.dataset.test, shown)
   if masked is not None:
     arrays |= {"test/masked": masked, "test/masked_index": np.arange(shown)}
-  file = path / "embeddings.npz"
+  file = path / array_files.EMBEDDINGS
   if not parallel.is_first_host():  # all hosts compute, one writes
     return file
-  temporary = path / f"embeddings.{os.getpid()}.npz"
-  np.savez(temporary, **arrays)
-  os.replace(temporary, file)
+  array_files.write(file, arrays)
   return file
 
 

@@ -1,6 +1,5 @@
 """gaussianity.npz: how Gaussian the masked views of some validation examples are, while a run trains."""
 
-import os
 import pathlib
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 from synjax import parallel
 from synjax.data import pipeline
 from synjax.evaluators import gaussianity
+from synjax.evaluators.estimators import normality
 from synjax.methods.base import Method
+from synjax.workdir import arrays as array_files
 
 EXAMPLES = 64  # of the validation split: enough for a median, small on disk
-FILE = "gaussianity.npz"
 
 
 def check(config, method: Method) -> None:
@@ -60,7 +60,7 @@ class GaussianityLog:
 
   `gaussianity.npz` holds `step` int[rows], rising, and `epoch` float64[rows]; `index` int[examples],
   evenly spaced rows of the validation split; float64[rows, trials, examples] of each of
-  `gaussianity.STATISTICS`; and `scores` float32[trials, examples, masks] of the newest row, divided by
+  `normality.STATISTICS`; and `scores` float32[trials, examples, masks] of the newest row, divided by
   the temperature.
   """
 
@@ -84,7 +84,10 @@ class GaussianityLog:
       batch_size: examples at a time, at most.
       steps_per_epoch: of the training split.
     """
-    self.path, self._steps_per_epoch = pathlib.Path(workdir) / FILE, steps_per_epoch
+    self.path, self._steps_per_epoch = (
+      pathlib.Path(workdir) / array_files.GAUSSIANITY,
+      steps_per_epoch,
+    )
     val = dataset.val
     count = min(EXAMPLES, val.num_examples)
     self._index = np.linspace(0, val.num_examples - 1, count).astype(np.int32)
@@ -116,13 +119,13 @@ class GaussianityLog:
         for i in trials
       ]
     )
-    found = [gaussianity.gaussianity(own) for own in scores]
-    row = {name: np.stack([own[name] for own in found]) for name in gaussianity.STATISTICS}
+    found = [normality.gaussianity(own) for own in scores]
+    row = {name: np.stack([own[name] for own in found]) for name in normality.STATISTICS}
     if parallel.is_first_host():  # all hosts compute, one writes
       self._add(step, row, scores)
     return {
       f"val/gaussianity/{name}": np.array([_median(own) for own in row[name]])
-      for name in gaussianity.STATISTICS
+      for name in normality.STATISTICS
     }
 
   def forget_after(self, step: int) -> None:
@@ -133,9 +136,9 @@ class GaussianityLog:
       kept = before["step"] <= step
       if kept.all():
         return
-      rows = ("step", "epoch", *gaussianity.STATISTICS)
+      rows = ("step", "epoch", *normality.STATISTICS)
       found = {name: before[name][kept] if name in rows else before[name] for name in before}
-    self._write(found)
+    array_files.write(self.path, found)
 
   def _add(self, step: int, row: dict[str, np.ndarray], scores: np.ndarray) -> None:
     new = {name: value[None] for name, value in row.items()}
@@ -144,12 +147,7 @@ class GaussianityLog:
       with np.load(self.path) as before:
         kept = before["step"] < step
         new = {name: np.concatenate([before[name][kept], value]) for name, value in new.items()}
-    self._write(new | {"index": self._index, "scores": scores})
-
-  def _write(self, arrays: dict[str, np.ndarray]) -> None:
-    temporary = self.path.with_name(f"gaussianity.{os.getpid()}.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, self.path)
+    array_files.write(self.path, new | {"index": self._index, "scores": scores})
 
 
 def _median(values: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
-from synjax.evaluators import knn, linear_probe, ridge_probe
+from synjax.evaluators.estimators import knn, linear, ridge
 from synjax.methods.base import Method
 
 MAX_SUBSET_MODALITIES = 4  # 15 subsets
@@ -28,7 +28,7 @@ def check(config, dataset: Dataset, method: Method) -> None:
       f" ('classification',), found {tuple(config.evaluators)}"
     )
   for field in ("validation_search", "test_search"):
-    known = linear_probe.SEARCHES + (None,) * (field == "validation_search")
+    known = linear.SEARCHES + (None,) * (field == "validation_search")
     if config.probe[field] not in known:
       raise ValueError(
         f"config.probe.{field}: expected one of {known}, found {config.probe[field]!r}"
@@ -45,8 +45,8 @@ def metric_names(config, dataset: Dataset) -> set[str]:
   del config
   if not _is_labelled(dataset):
     return set()
-  names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear_probe.METRICS}
-  names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge_probe.METRICS}
+  names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear.METRICS}
+  names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge.METRICS}
   names |= {"mean/macro_accuracy"} if dataset.tasks else set()
   return {f"val/{name}" for name in names}
 
@@ -173,7 +173,7 @@ def _require_labels(split: Split) -> None:
 
 def _split(
   dataset: Dataset, split: Split, embed: Embed, modalities: tuple[str, ...] = ()
-) -> linear_probe.Split:
+) -> linear.Split:
   """Embeds the examples of a split that have any of the modalities; (): of all."""
   _require_labels(split)
   features, labels = embed(split, modalities), split.labels
@@ -181,7 +181,7 @@ def _split(
   if having is not None and not having.all():
     features = features[:, having]
     labels = {task: values[having] for task, values in labels.items()}
-  return linear_probe.Split(features, labels)
+  return linear.Split(features, labels)
 
 
 def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
@@ -192,7 +192,7 @@ def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
   }
 
 
-def _probe(config, dataset, splits: Mapping[str, linear_probe.Split], search: str):
+def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str):
   """Fits on the probe split and scores the test split; the cost is chosen on the validation split."""
   probe, val, target = splits["probe"], splits["val"], splits["test"]
   left_out = dataset.test.num_examples - target.features.shape[1]
@@ -210,16 +210,14 @@ def _probe(config, dataset, splits: Mapping[str, linear_probe.Split], search: st
 
 def _classes(config, dataset, splits, search: str) -> dict[str, np.ndarray]:
   """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
-  return linear_probe.evaluate_tasks(
+  return linear.evaluate_tasks(
     *splits, num_classes=dataset.tasks, protocol=config.protocol, search=search
   )
 
 
 def _regressions(config, dataset, splits) -> dict[str, np.ndarray]:
   """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
-  return ridge_probe.evaluate_tasks(
-    *splits, num_outputs=dataset.regressions, protocol=config.protocol
-  )
+  return ridge.evaluate_tasks(*splits, num_outputs=dataset.regressions, protocol=config.protocol)
 
 
 def _neighbors(config, dataset, splits) -> dict[str, np.ndarray]:

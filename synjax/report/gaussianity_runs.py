@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 
-from synjax.evaluators import gaussianity, gaussianity_log
+from synjax.evaluators.estimators import normality
 from synjax.report.gaussianity_plots import write_gaussianity
+from synjax.workdir import arrays as array_files
 
 
 def write_run_gaussianity(
@@ -25,19 +26,19 @@ def write_run_gaussianity(
   Returns:
     `path`; None when the run has no `gaussianity.npz`.
   """
-  file = pathlib.Path(workdir) / gaussianity_log.FILE
+  file = pathlib.Path(workdir) / array_files.GAUSSIANITY
   if not file.exists():
     return None
   with np.load(file) as arrays:
     epochs, scores, count = arrays["epoch"], arrays["scores"], len(arrays["epoch"])
-    statistics = {name: arrays[name].reshape(count, -1) for name in gaussianity.STATISTICS}
+    statistics = {name: arrays[name].reshape(count, -1) for name in normality.STATISTICS}
   scores = scores.reshape(-1, scores.shape[-1])
   masks = scores.shape[1]
   rows = [
-    gaussianity.gaussian_reference(own * masks / (masks - 1), num_masks=masks)
+    normality.gaussian_reference(own * masks / (masks - 1), num_masks=masks)
     for own in statistics["variance"]
   ]
-  reference = {name: np.stack([row[name] for row in rows]) for name in gaussianity.STATISTICS}
+  reference = {name: np.stack([row[name] for row in rows]) for name in normality.STATISTICS}
   path = pathlib.Path(path)
   temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
   write_gaussianity(temporary, epochs, statistics, scores, reference=reference, title=title)

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax.config import durations, protocols
-from synjax.evaluators import evaluation
 from synjax.report.alike import require_one_code
-from synjax.workdir import results
+from synjax.workdir import evaluation, results
 from synjax.workdir.metric_writer import read_metrics
 from synjax.workdir.results import config_hash
 

@@ -8,6 +8,7 @@ import pytest
 from configs import xor
 from synjax import train
 from synjax.evaluators import evaluation
+from synjax.workdir import evaluation as evaluation_file
 
 
 def get(method, **fields):
@@ -106,14 +107,14 @@ def test_the_file_says_which_step_of_every_seed_was_scored(runs, tmp_path):
   assert found["config_hash"] == results["config_hash"]
   assert found["data_fingerprint"] == run.dataset.fingerprint
   assert evaluation.build(run, "last", {}, None, "cmd")["steps"] == {"0": 6, "1": 6}
-  evaluation.write(tmp_path, found)
+  evaluation_file.write(tmp_path, found)
   more = evaluation.build(run, "best", {"x": np.array([np.nan, 1])}, {"x1": 1}, "cmd 2")
-  evaluation.write(tmp_path, more)
-  again = evaluation.read(tmp_path)
+  evaluation_file.write(tmp_path, more)
+  again = evaluation_file.read(tmp_path)
   assert again["scores"]["test/label/accuracy"] == {"0": 0.5, "1": 1.0}  # nothing is lost
   assert np.isnan(again["scores"]["x"]["0"]) and again["unimodal"] == {"x1": 1}
-  evaluation.write(tmp_path, evaluation.build(run, "last", {}, None, "cmd 3"))
-  assert evaluation.read(tmp_path)["scores"] == {}  # of other parameters
+  evaluation_file.write(tmp_path, evaluation.build(run, "last", {}, None, "cmd 3"))
+  assert evaluation_file.read(tmp_path)["scores"] == {}  # of other parameters
 
 
 def test_trials_of_one_seed_are_told_apart(runs):

@@ -10,7 +10,9 @@ from scipy import stats
 
 from synjax import methods
 from synjax.evaluators import gaussianity as module
-from synjax.evaluators.gaussianity import gaussian_reference, gaussianity, masked_scores
+from synjax.evaluators.estimators import normality
+from synjax.evaluators.estimators.normality import gaussian_reference, gaussianity
+from synjax.evaluators.gaussianity import masked_scores
 from synjax.methods import Info
 from tests import tiny
 
@@ -28,7 +30,7 @@ def one(scores):
 
 def test_every_statistic_is_there_in_float64():
   found = gaussianity(np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32))
-  assert tuple(found) == module.STATISTICS
+  assert tuple(found) == normality.STATISTICS
   assert {(v.shape, v.dtype) for v in found.values()} == {((5,), np.dtype(np.float64))}
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from synjax import evaluators
 from synjax.data import pipeline
-from synjax.evaluators import linear_probe, representation, ridge_probe
+from synjax.evaluators import representation
+from synjax.evaluators.estimators import linear, ridge
 from tests import tiny
 
 
@@ -61,13 +62,13 @@ def test_checkpoints_are_selected_by_the_search_of_the_protocol(
   dataset, monkeypatch, protocol, field, expected
 ):
   used, config = [], tiny.get_config(protocol=protocol)
-  evaluate = linear_probe.evaluate_tasks
+  evaluate = linear.evaluate_tasks
 
   def note(*splits, search, **options):
     used.append(search)
     return evaluate(*splits, search="coarse", **options)
 
-  monkeypatch.setattr(linear_probe, "evaluate_tasks", note)
+  monkeypatch.setattr(linear, "evaluate_tasks", note)
   config.probe.validation_search = field
   representation.validate(config, dataset, types.SimpleNamespace(embed=planted))
   assert used == [expected]
@@ -130,14 +131,14 @@ def test_regressions_choose_alpha_where_the_protocol_says(dataset, protocol, mon
   """Published: on a part of the training split while training, on the validation split at the end."""
   only = with_regression(dataset, {})
   sizes = []
-  original = ridge_probe.evaluate
+  original = ridge.evaluate
 
   def spy(train, test, validation=None, **options):
     sizes.append(None if validation is None else len(validation.labels))
     assert options["protocol"] == protocol
     return original(train, test, validation, **options)
 
-  monkeypatch.setattr(ridge_probe, "evaluate", spy)
+  monkeypatch.setattr(ridge, "evaluate", spy)
   config, frozen = tiny.get_config(protocol=protocol), types.SimpleNamespace(embed=planted)
   representation.validate(config, only, frozen)
   assert set(sizes) == {None if protocol == "paper" else 40}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax.evaluators import logistic_regression, metrics
+from synjax.evaluators.estimators import logistic, metrics
 
 _SIMILARITIES_PER_CHUNK = 2**25  # 128 MiB of float32
 
@@ -30,7 +30,7 @@ def knn_accuracy(
   With cosine similarities s_i of the `num_neighbors` most similar training examples, class c gets
   `sum_i exp(s_i / temperature) [label_i = c]` and the largest sum wins (the lower class on ties).
   The field's standard form; its 200 neighbours are for ImageNet's 1.3 million examples, the default
-  20 for the thousands of the data sets here.
+  20 for the thousands of the datasets here.
 
   Args:
     train_features: `[train, dim]`; normalised here.
@@ -55,7 +55,7 @@ def knn_accuracy(
       "knn_accuracy: num_neighbors must be at least 1 and temperature positive, got "
       f"{num_neighbors} and {temperature}."
     )
-  check = functools.partial(logistic_regression.check_examples, num_classes=num_classes)
+  check = functools.partial(logistic.check_examples, num_classes=num_classes)
   train_features, train_labels = check("train", train_features, train_labels)
   dim = train_features.shape[1]
   test_features, test_labels = check("test", test_features, test_labels, dim=dim)

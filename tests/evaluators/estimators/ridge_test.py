@@ -7,8 +7,8 @@ import sklearn.linear_model
 import sklearn.metrics
 import sklearn.model_selection
 
-from synjax.evaluators import ridge_probe
-from synjax.evaluators.ridge_probe import ALPHAS, Split
+from synjax.evaluators.estimators import ridge
+from synjax.evaluators.estimators.ridge import ALPHAS, Split
 
 
 def _examples(size, seed, *, dim=7, outputs=3, noise=1.0, decades=2.0):
@@ -33,7 +33,7 @@ def _sklearn(alpha, *splits):
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_every_alpha_fits_as_scikit_learn(alpha, dim, decades):
   train, test = (_examples(size, size, dim=dim, decades=decades) for size in (40, 30))
-  fits = ridge_probe.fit(ridge_probe.moments(*train), ALPHAS)
+  fits = ridge.fit(ridge.moments(*train), ALPHAS)
   found = fits[ALPHAS.index(alpha)].predict(test.features)
   expected = _sklearn(alpha, train).predict(test.features.astype(np.float64))
   np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
@@ -41,23 +41,21 @@ def test_every_alpha_fits_as_scikit_learn(alpha, dim, decades):
 
 def test_moments_add_up_over_parts_of_any_size_and_over_chunks(monkeypatch):
   features, labels = _examples(100, 1)
-  cut = [
-    ridge_probe.moments(features[part], labels[part]) for part in np.split(np.arange(100), [9])
-  ]
-  monkeypatch.setattr(ridge_probe, "_CHUNK", 32)
-  whole = ridge_probe.moments(features, labels)
+  cut = [ridge.moments(features[part], labels[part]) for part in np.split(np.arange(100), [9])]
+  monkeypatch.setattr(ridge, "_CHUNK", 32)
+  whole = ridge.moments(features, labels)
   centred = features.astype(np.float64) - features.astype(np.float64).mean(0)
   np.testing.assert_allclose(whole.covariance, centred.T @ centred, rtol=1e-10)
   np.testing.assert_allclose(whole.cross, centred.T @ labels, rtol=1e-7)
   for together, one in zip(cut[0] + cut[1], whole, strict=True):
     np.testing.assert_allclose(together, one, rtol=1e-7)
-  fit = ridge_probe.fit(whole, [1.0])[0]
+  fit = ridge.fit(whole, [1.0])[0]
   np.testing.assert_allclose(fit.predict(features), features @ fit.weight.T + fit.bias, rtol=1e-10)
 
 
 def test_with_alpha_to_infinity_the_mean_is_predicted_and_with_alpha_to_zero_least_squares():
   train, test = _examples(50, 1), _examples(20, 2)
-  small, large = ridge_probe.fit(ridge_probe.moments(*train), [1e-12, 1e15])
+  small, large = ridge.fit(ridge.moments(*train), [1e-12, 1e15])
   mean = np.broadcast_to(train.labels.mean(0, dtype=np.float64), test.labels.shape)
   np.testing.assert_allclose(large.predict(test.features), mean, rtol=1e-6)
   extended = np.c_[train.features, np.ones(50)].astype(np.float64)
@@ -69,9 +67,7 @@ def test_with_alpha_to_infinity_the_mean_is_predicted_and_with_alpha_to_zero_lea
 
 def test_one_feature_by_hand():
   """x = -1, 1 and y = 0, 4: slope x'y / (x'x + alpha) = 4 / (2 + alpha), bias 2."""
-  fit = ridge_probe.fit(
-    ridge_probe.moments(np.array([[-1.0], [1.0]]), np.array([[0.0], [4.0]])), [2.0]
-  )[0]
+  fit = ridge.fit(ridge.moments(np.array([[-1.0], [1.0]]), np.array([[0.0], [4.0]])), [2.0])[0]
   np.testing.assert_allclose(fit.predict(np.array([[3.0]])), [[2 + 3 * 1.0]])
 
 
@@ -80,12 +76,12 @@ def test_one_feature_by_hand():
 def test_holdout_split_is_scikit_learns(num_examples, train_fraction, seed):
   reference = sklearn.model_selection.ShuffleSplit(1, train_size=train_fraction, random_state=seed)
   expected = next(reference.split(np.zeros(num_examples)))
-  found = ridge_probe.holdout_split(num_examples, train_fraction=train_fraction, seed=seed)
+  found = ridge.holdout_split(num_examples, train_fraction=train_fraction, seed=seed)
   for part, indices in zip(found, expected, strict=True):
     np.testing.assert_array_equal(part, indices)
   if (train_fraction, seed) == (0.8, 48):
     np.testing.assert_array_equal(
-      np.concatenate(ridge_probe.holdout_split(num_examples)), np.concatenate(expected)
+      np.concatenate(ridge.holdout_split(num_examples)), np.concatenate(expected)
     )
 
 
@@ -94,7 +90,7 @@ def test_paper_protocol_scores_as_published(golden):
   ends = np.cumsum(meta["ridge_regression"]["split"])[:-1]
   parts = (np.split(arrays[f"ridge_regression/{name}"], ends) for name in "XY")
   train, validation, test = (Split(*split) for split in zip(*parts, strict=True))
-  scores = ridge_probe.evaluate(train, test, validation, num_outputs=2, protocol="paper")
+  scores = ridge.evaluate(train, test, validation, num_outputs=2, protocol="paper")
   for ours, theirs in (("mse", "mse"), ("r2", "r2"), ("pearson", "pearson_r")):
     assert scores[ours] == pytest.approx(arrays[f"ridge_regression/eval/{theirs}"], rel=1e-6)
 
@@ -127,7 +123,7 @@ def _reference(train, test, validation, protocol):
 def test_protocols_by_scikit_learn(protocol, validated, noise):
   train, validation, test = (_examples(35, seed, noise=noise) for seed in (1, 2, 3))
   validation = validation if validated else None
-  scores = ridge_probe.evaluate(train, test, validation, num_outputs=3, protocol=protocol)
+  scores = ridge.evaluate(train, test, validation, num_outputs=3, protocol=protocol)
   alpha, model, labels = _reference(train, test, validation, protocol)
   predictions = model.predict(test.features.astype(np.float64))
   correlations = [
@@ -151,9 +147,7 @@ def test_protocols_by_scikit_learn(protocol, validated, noise):
 def test_the_noise_decides_alpha_in_the_protocol_cases():
   """Else those cases would show one alpha only."""
   chosen = [
-    ridge_probe.evaluate(*(_examples(35, s, noise=noise) for s in (1, 3, 2)), num_outputs=3)[
-      "alpha"
-    ]
+    ridge.evaluate(*(_examples(35, s, noise=noise) for s in (1, 3, 2)), num_outputs=3)["alpha"]
     for noise in (0.5, 20.0)
   ]
   assert len(set(chosen)) == 2, chosen
@@ -165,25 +159,25 @@ def test_interval_covers_the_true_error_95_times_in_100():
   errors = random.randn(*labels.shape) * [1.0, 3.0]
   inside = []
   for prediction, label in zip(errors, labels, strict=True):
-    scores = ridge_probe.score(prediction, label)
+    scores = ridge.score(prediction, label)
     inside.append(scores["mse_low"] <= 5 <= scores["mse_high"])
   assert 0.92 <= np.mean(inside) <= 0.975
 
 
 def test_interval_of_two_examples_by_hand():
-  scores = ridge_probe.score(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))
+  scores = ridge.score(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))
   # Squared errors 1 and 9: mean 5, standard error sqrt(32) / sqrt(2) = 4.
   assert scores["mse"] == 5
   assert scores["mse_high"] == pytest.approx(5 + 1.959964 * 4)
   assert scores["mse_low"] == 0
-  one = ridge_probe.score(np.array([[1.0]]), np.array([[0.0]]))
+  one = ridge.score(np.array([[1.0]]), np.array([[0.0]]))
   assert np.isnan([one["mse_low"], one["mse_high"], one["r2"], one["pearson"]]).all()
 
 
 def test_collapsed_features_predict_the_mean_and_have_no_correlation():
   labels = np.random.RandomState(0).randn(30, 2)
   same = np.full((30, 4), 0.1, np.float32)
-  scores = ridge_probe.evaluate(Split(same, labels), Split(same, labels), num_outputs=2)
+  scores = ridge.evaluate(Split(same, labels), Split(same, labels), num_outputs=2)
   assert scores["mse"] == pytest.approx(scores["mean_mse"])
   assert scores["r2"] == pytest.approx(0, abs=1e-9)
   assert np.isnan(scores["pearson"])
@@ -194,7 +188,7 @@ def test_collapsed_features_predict_the_mean_and_have_no_correlation():
 def test_alpha_does_not_depend_on_the_test_split(protocol, validated):
   train, validation, test = (_examples(35, seed, noise=20.0) for seed in (1, 2, 3))
   scores = [
-    ridge_probe.evaluate(
+    ridge.evaluate(
       train, split, validation if validated else None, num_outputs=3, protocol=protocol
     )
     for split in (test, Split(test.features, -100 * test.labels))
@@ -213,10 +207,10 @@ def test_tasks_and_seeds_are_evaluated_as_one_by_one():
     for part in range(2)
   )
   outputs = {"all": 3, "one": 1}
-  found = ridge_probe.evaluate_tasks(train, test, num_outputs=outputs)
+  found = ridge.evaluate_tasks(train, test, num_outputs=outputs)
   for task, count in outputs.items():
     for i in range(2):
-      alone = ridge_probe.evaluate(
+      alone = ridge.evaluate(
         *(Split(split.features[i], split.labels[task]) for split in (train, test)),
         num_outputs=count,
       )
@@ -226,7 +220,7 @@ def test_tasks_and_seeds_are_evaluated_as_one_by_one():
   assert len(found) == 2 * len(alone)
   first = [Split(split.features[0], split.labels) for split in (train, test)]
   np.testing.assert_array_equal(
-    ridge_probe.evaluate_tasks(*first, num_outputs={"one": 1})["one/mse"], found["one/mse"][:1]
+    ridge.evaluate_tasks(*first, num_outputs={"one": 1})["one/mse"], found["one/mse"][:1]
   )
 
 
@@ -249,15 +243,15 @@ def test_tasks_and_seeds_are_evaluated_as_one_by_one():
 def test_errors_say_what_is_wrong(change, message):
   splits = {name: _examples(9, seed) for seed, name in enumerate(("train", "test", "validation"))}
   with pytest.raises(ValueError, match=message):
-    ridge_probe.evaluate(**{**splits, "num_outputs": 3} | change)
+    ridge.evaluate(**{**splits, "num_outputs": 3} | change)
 
 
 def test_task_errors_say_what_is_wrong():
   features, labels = np.zeros((2, 6, 3)), {"a": np.zeros((6, 1))}
   train, test = Split(features, labels), Split(features[:1], labels)
   with pytest.raises(ValueError, match=r"train split has no labels for \['b'\], only for \['a'\]"):
-    ridge_probe.evaluate_tasks(train, test, num_outputs={"a": 1, "b": 1})
+    ridge.evaluate_tasks(train, test, num_outputs={"a": 1, "b": 1})
   with pytest.raises(ValueError, match="'train': 2, 'test': 1"):
-    ridge_probe.evaluate_tasks(train, test, num_outputs={"a": 1})
+    ridge.evaluate_tasks(train, test, num_outputs={"a": 1})
   with pytest.raises(ValueError, match="positive alphas"):
-    ridge_probe.fit(ridge_probe.moments(np.zeros((3, 1)), np.zeros((3, 1))), [0.0])
+    ridge.fit(ridge.moments(np.zeros((3, 1)), np.zeros((3, 1))), [0.0])

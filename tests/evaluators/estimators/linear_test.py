@@ -6,8 +6,8 @@ import sklearn.linear_model
 import sklearn.metrics
 import sklearn.model_selection
 
-from synjax.evaluators import linear_probe, logistic_regression, metrics
-from synjax.evaluators.linear_probe import Split
+from synjax.evaluators.estimators import linear, logistic, metrics
+from synjax.evaluators.estimators.linear import Split
 
 CASES = {"bin": 2, "multi": 5, "hard": 3}
 SEARCHES = {"fast": "coarse", "full": "fine"}
@@ -42,7 +42,7 @@ def _assert_published(golden, name, scores, test, *, samples=1):
 @pytest.mark.parametrize("case", CASES)
 def test_paper_protocol_scores_as_published(golden, case, validated, search):
   train, validation, test = _published_splits(golden, case)
-  scores = linear_probe.evaluate(
+  scores = linear.evaluate(
     train,
     test,
     validation if validated == "val" else None,
@@ -62,7 +62,7 @@ def test_paper_protocol_scores_as_published(golden, case, validated, search):
 @pytest.mark.parametrize("case", CASES)
 def test_clean_protocol_with_a_holdout_scores_as_scikit_learns_objective(golden, case, search):
   train, _, test = _published_splits(golden, case)
-  scores = linear_probe.evaluate(train, test, num_classes=CASES[case], search=SEARCHES[search])
+  scores = linear.evaluate(train, test, num_classes=CASES[case], search=SEARCHES[search])
   _assert_published(golden, f"{case}/eval_noval_sk_{search}", scores, test)
 
 
@@ -73,21 +73,21 @@ def test_cost_search_on_validation_with_scikit_learns_objective(golden, case, se
 
   def fit(cost, *splits):
     features, labels = (np.concatenate(parts) for parts in zip(*splits, strict=True))
-    return logistic_regression.fit(features, labels, cost=cost, num_classes=CASES[case])
+    return logistic.fit(features, labels, cost=cost, num_classes=CASES[case])
 
   def score(cost):
     predictions = fit(cost, train).logits(validation.features).argmax(1)
     return metrics.macro_accuracy(predictions, validation.labels)
 
-  cost = linear_probe.search_cost(score, search=SEARCHES[search]).cost
+  cost = linear.search_cost(score, search=SEARCHES[search]).cost
   # Published: fitted again on both. `evaluate` does so under `paper` only.
-  scores = linear_probe._scores(fit(cost, train, validation).logits(test.features), test.labels)
+  scores = linear._scores(fit(cost, train, validation).logits(test.features), test.labels)
   _assert_published(golden, f"{case}/eval_val_sk_{search}", scores, test)
 
 
 def test_clean_protocol_fits_on_train_alone():
   train, validation, test = (_blobs(90, seed) for seed in (1, 2, 3))
-  scores = linear_probe.evaluate(train, test, validation, num_classes=3)
+  scores = linear.evaluate(train, test, validation, num_classes=3)
   reference = sklearn.linear_model.LogisticRegression(C=scores["cost"], tol=1e-8, max_iter=1000)
   reference.fit(train.features, train.labels)
   expected = sklearn.metrics.roc_auc_score(
@@ -106,7 +106,7 @@ def test_clean_protocol_fits_on_train_alone():
 def test_cost_does_not_depend_on_the_test_split(protocol, with_validation):
   train, validation, test = (_blobs(90, seed) for seed in (1, 2, 3))
   scores = [
-    linear_probe.evaluate(
+    linear.evaluate(
       train, split, validation if with_validation else None, num_classes=3, protocol=protocol
     )
     for split in (test, Split(-test.features, (test.labels + 1) % 3))
@@ -122,10 +122,10 @@ def test_tasks_and_seeds_are_evaluated_as_one_by_one():
     Split(np.stack([seed[part].features for seed in seeds]), halves) for part in range(2)
   )
   classes = {"three": 3, "two": 2}
-  found = linear_probe.evaluate_tasks(train, test, num_classes=classes, search="coarse")
+  found = linear.evaluate_tasks(train, test, num_classes=classes, search="coarse")
   for task, num_classes in classes.items():
     for i in range(2):
-      alone = linear_probe.evaluate(
+      alone = linear.evaluate(
         Split(train.features[i], halves[task]),
         Split(test.features[i], halves[task]),
         num_classes=num_classes,
@@ -135,24 +135,24 @@ def test_tasks_and_seeds_are_evaluated_as_one_by_one():
         assert found[f"{task}/{metric}"].shape == (2,)
         assert found[f"{task}/{metric}"][i] == pytest.approx(value)
   assert len(found) == 2 * len(alone)
-  compiled = logistic_regression._minimize._cache_size()
-  linear_probe.evaluate_tasks(train, test, num_classes=classes)
-  assert logistic_regression._minimize._cache_size() == compiled
+  compiled = logistic._minimize._cache_size()
+  linear.evaluate_tasks(train, test, num_classes=classes)
+  assert logistic._minimize._cache_size() == compiled
 
 
 def test_one_seed_may_come_without_the_axis():
   train, test = _blobs(60, 1), _blobs(30, 2)
   arguments = {"num_classes": {"task": 3}, "search": "coarse"}
   labelled = [Split(split.features, {"task": split.labels}) for split in (train, test)]
-  found = linear_probe.evaluate_tasks(*labelled, **arguments)
-  alone = linear_probe.evaluate(train, test, num_classes=3, search="coarse")
+  found = linear.evaluate_tasks(*labelled, **arguments)
+  alone = linear.evaluate(train, test, num_classes=3, search="coarse")
   assert found["task/accuracy"] == pytest.approx([alone["accuracy"]])
 
 
 def test_test_split_of_one_class_has_no_auroc():
   train, test = _blobs(60, 1), _blobs(60, 2)
   one = test.labels == 1
-  scores = linear_probe.evaluate(
+  scores = linear.evaluate(
     train, Split(test.features[one], test.labels[one]), num_classes=3, search="coarse"
   )
   assert np.isnan(scores["auroc"])
@@ -168,7 +168,7 @@ def test_holdout_split_is_scikit_learns(seed, train_fraction):
     1, train_size=train_fraction, random_state=48 + seed
   )
   expected = next(reference.split(labels[:, None], labels))
-  found = linear_probe.holdout_split(labels, train_fraction=train_fraction, seed=48 + seed)
+  found = linear.holdout_split(labels, train_fraction=train_fraction, seed=48 + seed)
   for part, indices in zip(found, expected, strict=True):
     np.testing.assert_array_equal(part, indices)
 
@@ -178,7 +178,7 @@ def test_holdout_split_by_default_is_the_published_one(golden):
   reference = sklearn.model_selection.StratifiedShuffleSplit(1, train_size=0.6, random_state=48)
   expected = next(reference.split(labels[:, None], labels))
   np.testing.assert_array_equal(
-    np.concatenate(linear_probe.holdout_split(labels)), np.concatenate(expected)
+    np.concatenate(linear.holdout_split(labels)), np.concatenate(expected)
   )
 
 
@@ -188,7 +188,7 @@ def test_holdout_split_by_default_is_the_published_one(golden):
 )
 def test_holdout_split_of_too_few_examples(labels, message):
   with pytest.raises(ValueError, match=message):
-    linear_probe.holdout_split(np.array(labels), train_fraction=0.4)
+    linear.holdout_split(np.array(labels), train_fraction=0.4)
 
 
 def _exponents(costs):
@@ -198,7 +198,7 @@ def _exponents(costs):
 def test_search_as_worked_by_hand():
   """29 costs around C = 1, number i is 10^(-2 + i / 7); the score peaks just before number 11."""
   peak = -2 + 10.9 / 7
-  found = linear_probe.search_cost(lambda cost: -abs(np.log10(cost) - peak))
+  found = linear.search_cost(lambda cost: -abs(np.log10(cost) - peak))
   # Of 0..28: 7, 14, 21; of 7..20: 10, 14, 17; of 7..13: 8, 10, 12; of 8..11: 9, 10, 11; of 10, 11:
   # both. Numbers 0, 14 and 28 were tried in the first stage.
   fine = -2 + np.array([7, 14, 21, 10, 17, 8, 12, 9, 11]) / 7
@@ -211,7 +211,7 @@ def test_search_as_worked_by_hand():
 
 @pytest.mark.parametrize("peak", np.linspace(-6, 6, 13))
 def test_search_finds_a_single_peak_on_the_grid(peak):
-  found = linear_probe.search_cost(lambda cost: -abs(np.log10(cost) - peak))
+  found = linear.search_cost(lambda cost: -abs(np.log10(cost) - peak))
   assert abs(np.log10(found.cost) - peak) <= 1 / 7 + 1e-6
   assert found.cost == max(found.scores, key=found.scores.get)
   assert min(found.scores) >= 0.999e-6
@@ -219,14 +219,14 @@ def test_search_finds_a_single_peak_on_the_grid(peak):
 
 
 def test_search_prefers_the_first_of_equal_scores():
-  found = linear_probe.search_cost(lambda cost: 0.5)
+  found = linear.search_cost(lambda cost: 0.5)
   assert found.cost == np.float32(1e-6)
-  flat = linear_probe.search_cost(lambda cost: min(np.log10(cost), 1.9))
+  flat = linear.search_cost(lambda cost: min(np.log10(cost), 1.9))
   assert flat.cost == 100
 
 
 def test_coarse_search_stops_after_seven_costs():
-  found = linear_probe.search_cost(lambda cost: -abs(np.log10(cost) - 1.4), search="coarse")
+  found = linear.search_cost(lambda cost: -abs(np.log10(cost) - 1.4), search="coarse")
   assert len(found.scores) == 7
   assert found.cost == 100
 
@@ -238,7 +238,7 @@ def _evaluate(**change):
     "validation": _blobs(30, 3),
     "num_classes": 3,
   } | change
-  return linear_probe.evaluate(**arguments)
+  return linear.evaluate(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -261,25 +261,25 @@ def test_task_errors_say_what_is_wrong():
   features, labels = np.zeros((2, 6, 3)), {"a": np.arange(6) % 2}
   train, test = Split(features, labels), Split(features[:1], labels)
   with pytest.raises(ValueError, match=r"train split has no labels for \['b'\], only for \['a'\]"):
-    linear_probe.evaluate_tasks(train, test, num_classes={"a": 2, "b": 2})
+    linear.evaluate_tasks(train, test, num_classes={"a": 2, "b": 2})
   with pytest.raises(ValueError, match="'train': 2, 'test': 1"):
-    linear_probe.evaluate_tasks(train, test, num_classes={"a": 2})
+    linear.evaluate_tasks(train, test, num_classes={"a": 2})
 
 
 def test_the_classifier_that_is_scored_is_the_one_that_was_chosen(monkeypatch):
   """With a validation split and `clean`, no further fit follows the search (a warm one may differ)."""
   random = np.random.RandomState(0)
   splits = [
-    linear_probe.Split(random.randn(40, 8).astype(np.float32), np.arange(40) % 2) for _ in range(3)
+    linear.Split(random.randn(40, 8).astype(np.float32), np.arange(40) % 2) for _ in range(3)
   ]
-  fits, fit = [], logistic_regression.Problem.fit
+  fits, fit = [], logistic.Problem.fit
 
   def counted(problem, cost, **options):
     fits.append((float(cost), fit(problem, cost, **options)))
     return fits[-1][1]
 
-  monkeypatch.setattr(logistic_regression.Problem, "fit", counted)
-  scores = linear_probe.evaluate(*splits, num_classes=2, search="coarse")
+  monkeypatch.setattr(logistic.Problem, "fit", counted)
+  scores = linear.evaluate(*splits, num_classes=2, search="coarse")
   assert len(fits) == 7 and scores["converged"] == 1
   (chosen,) = [found for cost, found in fits if cost == scores["cost"]]
   assert scores["accuracy"] == np.mean(

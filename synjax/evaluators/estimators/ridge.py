@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-import scipy.stats
 
-from synjax.evaluators.linear_probe import Split, over_tasks
+from synjax.evaluators.estimators import metrics
+from synjax.evaluators.estimators.linear import Split, over_tasks
 
 ALPHAS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 PROTOCOLS = ("paper", "clean")
@@ -260,7 +260,7 @@ def score(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
   mse = float(of_example.mean())
   half_width = np.nan
   if count > 1:
-    half_width = scipy.stats.norm.ppf(0.975) * of_example.std(ddof=1) / np.sqrt(count)
+    half_width = metrics.normal_quantile(0.975) * of_example.std(ddof=1) / np.sqrt(count)
   predicted_gap, predicted_norm = _centre(predictions)
   label_gap, label_norm = _centre(labels)
   pearson = (predicted_gap * label_gap).sum(0) / (predicted_norm * label_norm)

@@ -1,6 +1,6 @@
 """Multinomial logistic regression on frozen embeddings: one L-BFGS, compiled once for all costs.
 
-The solver under `linear_probe`. The cost is a traced scalar and a fit on some of the examples is
+The solver under `linear`. The cost is a traced scalar and a fit on some of the examples is
 the fit on all of them with the others not `valid`, so a whole search for the cost compiles once.
 """
 
@@ -12,9 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-# Accelerators would otherwise round the factors to fewer bits than float32 has.
-_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
+from synjax.evaluators.estimators import lbfgs
 
 _MAX_ITERATIONS = {"norm": 100, "squared": 1000}
 
@@ -261,7 +259,7 @@ class _Objective(NamedTuple):
 
   def margins(self, theta) -> jax.Array:
     """Logits minus the logit of the label, `[classes, examples]`."""
-    logits = _matmul(theta, self.features.T)
+    logits = lbfgs.matmul(theta, self.features.T)
     return logits - jnp.where(self.onehot, logits, 0).sum(0)
 
   def losses(self, margins) -> tuple[jax.Array, jax.Array]:
@@ -280,8 +278,8 @@ class _Objective(NamedTuple):
     # The label's own p - 1 is minus the sum of the others: no difference of numbers near 1.
     error = jnp.where(self.onehot, -others.sum(0), others) * (self.valid / self.count)
     weight = self.penalized(theta)
-    _, slope = self.penalty(_products(weight)[0, 0])
-    return _matmul(error, self.features) + 2 * slope * weight
+    _, slope = self.penalty(lbfgs.products_of(weight)[0, 0])
+    return lbfgs.matmul(error, self.features) + 2 * slope * weight
 
   def along(self, theta, margins, direction):
     """Returns margins of `direction`, and t -> value and slope at `theta + t * direction`.
@@ -289,7 +287,7 @@ class _Objective(NamedTuple):
     Loss and penalty on a line are known from one product with the features: trials are cheap.
     """
     change = self.margins(direction)
-    products = _products(self.penalized(theta), self.penalized(direction))
+    products = lbfgs.products_of(self.penalized(theta), self.penalized(direction))
     squares = products[0, 0], 2 * products[0, 1], products[1, 1]
 
     def value_and_slope(t):
@@ -300,24 +298,6 @@ class _Objective(NamedTuple):
       return loss + penalty, slope + by_square * (squares[1] + 2 * t * squares[2])
 
     return change, value_and_slope
-
-
-class _State(NamedTuple):
-  """L-BFGS state; vectors are flat thetas, the memory has its oldest pair first, zeros if none."""
-
-  theta: jax.Array
-  margins: jax.Array
-  value: jax.Array
-  step: jax.Array  # last change of theta
-  gradient: jax.Array  # at the theta before it
-  steps: jax.Array  # [history, classes * (dim + 1)]
-  changes: jax.Array  # of the gradient over these steps, likewise
-  scale: jax.Array  # of the first estimate of the inverse Hessian
-  iterations: jax.Array
-  evaluations: jax.Array
-  stalls: jax.Array  # iterations in a row that changed next to nothing
-  done: jax.Array
-  converged: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "penalty", "max_iterations"))
@@ -342,139 +322,15 @@ def _minimize(
   objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
   weight = objective.penalized(theta)
   value = objective.mean(objective.losses(margins)[0])
-  value += objective.penalty(_products(weight)[0, 0])[0]
+  value += objective.penalty(lbfgs.products_of(weight)[0, 0])[0]
   pairs = jnp.zeros((history, theta.size), dtype)
-  state = _State(
+  state = lbfgs.State(
     theta, margins, value, jnp.zeros_like(theta), jnp.zeros_like(theta), pairs, pairs,
     scale=jnp.ones((), dtype), iterations=0, evaluations=1, stalls=0, done=False, converged=False,
   )  # fmt: skip
   state = jax.lax.while_loop(
     lambda state: ~state.done & (state.iterations < max_iterations),
-    functools.partial(_iterate, objective, preconditioner, limits),
+    functools.partial(lbfgs.iterate, objective, preconditioner, limits),
     state,
   )
   return state.theta, state.margins, state.value, state.iterations, state.converged
-
-
-def _iterate(objective, preconditioner, limits, state) -> _State:
-  """One L-BFGS iteration: gradient, memory, direction, line search."""
-  gradient_tolerance, tolerance, max_evaluations = limits
-  # `squared`: relative to the objective, which is arbitrarily small where classes are separable.
-  of_value, of_step = tolerance, tolerance
-  if objective.squared:
-    of_value, of_step = tolerance * state.value, tolerance * jnp.abs(state.theta).max()
-  gradient = objective.gradient(state.theta, state.margins)
-  state = _remember(state, gradient, preconditioner)
-  direction = _direction(state, preconditioner)
-  change, value_and_slope = objective.along(state.theta, state.margins, direction)
-  slope = _products(gradient, direction)[0, 1]
-  steepest, largest = jnp.abs(jnp.stack([gradient, direction])).max((1, 2))
-  first = jnp.ones_like(slope)
-  if not objective.squared:
-    first = jnp.where(state.iterations == 0, jnp.minimum(1, 1 / jnp.abs(gradient).sum()), first)
-  t, value, trials = _line_search(value_and_slope, state.value, slope, first, of_step / largest)
-  converged = (steepest <= gradient_tolerance) | (slope > -of_value)
-  stalled = (t * largest <= of_step) | (jnp.abs(value - state.value) < of_value)
-  stalls = jnp.where(stalled, state.stalls + 1, 0)
-  stalled = stalls >= (3 if objective.squared else 1)  # one short step is no end
-  t = jnp.where(converged, 0, t)
-  evaluations = state.evaluations + trials
-  return state._replace(
-    theta=state.theta + t * direction,
-    margins=state.margins + t * change,
-    value=jnp.where(converged, state.value, value),
-    step=t * direction,
-    iterations=state.iterations + 1,
-    evaluations=evaluations,
-    stalls=stalls,
-    done=converged | stalled | (evaluations >= max_evaluations),
-    converged=converged | stalled,
-  )
-
-
-def _remember(state, gradient, preconditioner) -> _State:
-  """Adds the last step and its change of gradient to the memory if the curvature is positive."""
-  change = gradient - state.gradient
-  products = _products(state.step, change, preconditioner * change)
-  accept = products[0, 1] > 1e-10
-
-  def push(memory, new):
-    return jnp.where(accept, jnp.concatenate([memory[1:], new.reshape(1, -1)]), memory)
-
-  return state._replace(
-    gradient=gradient,
-    steps=push(state.steps, state.step),
-    changes=push(state.changes, change),
-    scale=jnp.where(accept, products[0, 1] / products[1, 2], state.scale),
-  )
-
-
-def _direction(state, preconditioner) -> jax.Array:
-  """Minus the inverse Hessian estimate times the gradient.
-
-  The two loops of the usual recursion, over the pairs and back, are two triangular systems.
-  """
-  products = _matmul(state.steps, state.changes.T)
-  order = jnp.arange(len(products))
-  diagonal, later = order[:, None] == order, order[:, None] <= order
-  own = jnp.where(diagonal, products, 0).sum(1)
-  # Ones for pairs not made yet keep the triangle invertible.
-  triangle = jnp.where(diagonal & (products == 0), 1, jnp.where(later, products, 0))
-  solve = functools.partial(jax.scipy.linalg.solve_triangular, triangle)
-  alphas = solve(-_matmul(state.steps, state.gradient.ravel()))
-  vector = -state.gradient - _matmul(alphas, state.changes).reshape(state.gradient.shape)
-  vector = state.scale * preconditioner * vector
-  rest = solve(own * alphas - _matmul(state.changes, vector.ravel()), trans=1)
-  return vector + _matmul(rest, state.steps).reshape(vector.shape)
-
-
-def _products(*vectors) -> jax.Array:
-  """Inner products of all pairs of arrays."""
-  rows = jnp.stack([vector.ravel() for vector in vectors])
-  return _matmul(rows, rows.T)
-
-
-def _line_search(objective, value, slope, first, min_width, *, max_trials=26):
-  """Finds a step with the strong Wolfe conditions; returns step, value and number of trials.
-
-  Points are [t, value, slope]. `low` is the best that decreases enough; the step lies between it
-  and `high`, at infinity until a point beyond is found. Trials are minima of the cubic through two
-  points, pushed off an end of the interval when twice too near it. The step is 0 at worst.
-  """
-
-  def body(carry):
-    low, high, t, near, _, trials = carry
-    new = jnp.stack([t, *objective(t)])
-    too_high = ~(new[1] <= value + 1e-4 * t * slope) | (new[1] >= low[1])
-    accept = ~too_high & (jnp.abs(new[2]) <= -0.9 * slope)
-    crossed = new[2] * (high[0] - low[0]) >= 0
-    keep_low = too_high & ~(new[1] < low[1])
-    high = jnp.where(too_high, jnp.where(keep_low, new, low), jnp.where(crossed, low, high))
-    previous, low = low, jnp.where(keep_low, low, new)
-    open_end = jnp.isinf(high[0])
-    other = jnp.where(open_end, previous, high)
-    left, right = jnp.minimum(low[0], other[0]), jnp.maximum(low[0], other[0])
-    lower = jnp.where(open_end, right + 0.01 * (right - left), left)
-    upper = jnp.where(open_end, 10 * right, right)
-    t = _cubic_minimum(other, low)
-    t = jnp.where(jnp.isnan(t), (lower + upper) / 2, jnp.clip(t, lower, upper))
-    margin = 0.1 * (right - left)
-    was_near, near = near, ~open_end & (jnp.minimum(right - t, t - left) < margin)
-    push = near & (was_near | (t >= right) | (t <= left))
-    t = jnp.where(push, jnp.where(right - t < t - left, right - margin, left + margin), t)
-    done = accept | (~open_end & (right - left < min_width))
-    return low, high, t, near & ~push, done, trials + 1
-
-  zero = jnp.zeros_like(value)
-  low = jnp.stack([zero, value, slope])
-  high = jnp.stack([zero + jnp.inf, zero, zero])
-  carry = low, high, first, False, False, 0
-  low, _, _, _, _, trials = jax.lax.while_loop(lambda c: ~c[4] & (c[5] < max_trials), body, carry)
-  return low[0], low[1], trials
-
-
-def _cubic_minimum(a, b) -> jax.Array:
-  """Minimiser of the cubic through two points [t, value, slope], NaN if it has none."""
-  mean_slope = a[2] + b[2] - 3 * (a[1] - b[1]) / (a[0] - b[0])
-  root = jnp.sign(b[0] - a[0]) * jnp.sqrt(mean_slope * mean_slope - a[2] * b[2])
-  return b[0] - (b[0] - a[0]) * (b[2] + root - mean_slope) / (b[2] - a[2] + 2 * root)

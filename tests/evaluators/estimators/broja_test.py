@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import linalg, optimize
 
-from synjax.evaluators import pid
+from synjax.evaluators.estimators import broja
 
 
 def parts(decomposition):
@@ -49,7 +49,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_broja_has_the_known_parts(case):
   p, expected = CASES[case]
-  np.testing.assert_allclose(parts(pid.broja(p)), expected, atol=1e-6)
+  np.testing.assert_allclose(parts(broja.broja(p)), expected, atol=1e-6)
 
 
 def mixture(unique1, unique2, redundancy, synergy):
@@ -71,7 +71,7 @@ def test_unique_shares_of_a_mixture_are_redundancy_and_synergy_as_far_as_they_ar
   unique1, unique2, redundancy, synergy = shares
   least = min(unique1, unique2)
   expected = (redundancy + least, unique1 - least, unique2 - least, synergy + least)
-  np.testing.assert_allclose(parts(pid.broja(mixture(*shares))), expected, atol=1e-6)
+  np.testing.assert_allclose(parts(broja.broja(mixture(*shares))), expected, atol=1e-6)
 
 
 def random_distributions(count, seed, sizes=(2, 6)):
@@ -98,7 +98,7 @@ def information(joint):
 
 def test_parts_are_nonnegative_and_sum_to_the_informations():
   for p in random_distributions(150, seed=0):
-    redundancy, unique1, unique2, synergy = found = parts(pid.broja(p))
+    redundancy, unique1, unique2, synergy = found = parts(broja.broja(p))
     assert found.min() >= 0
     total = information(p.reshape(-1, p.shape[2]))
     np.testing.assert_allclose(found.sum(), total, atol=1e-7)
@@ -108,8 +108,8 @@ def test_parts_are_nonnegative_and_sum_to_the_informations():
 
 def test_exchanging_the_inputs_exchanges_their_unique_parts():
   for p in random_distributions(30, seed=1):
-    redundancy, unique1, unique2, synergy = parts(pid.broja(p))
-    swapped = parts(pid.broja(p.transpose(1, 0, 2)))
+    redundancy, unique1, unique2, synergy = parts(broja.broja(p))
+    swapped = parts(broja.broja(p.transpose(1, 0, 2)))
     np.testing.assert_allclose(swapped, (redundancy, unique2, unique1, synergy), atol=1e-7)
 
 
@@ -143,7 +143,7 @@ def test_a_general_optimiser_finds_the_same_union_information(shape):
   rng = np.random.default_rng(2)
   for _ in range(5):
     p = rng.dirichlet(np.ones(np.prod(shape))).reshape(shape)
-    found = pid.broja(p)
+    found = broja.broja(p)
     union = found.redundancy + found.unique1 + found.unique2
     np.testing.assert_allclose(union, minimise_information(p), atol=1e-5)
 
@@ -152,7 +152,7 @@ def test_a_decomposition_of_200_entries_takes_well_under_a_second():
   p = np.random.default_rng(0).dirichlet(np.full(200, 0.5)).reshape(10, 10, 2)
   start = time.process_time()
   for _ in range(5):
-    pid.broja(p)
+    broja.broja(p)
   assert (time.process_time() - start) / 5 < 0.5
 
 
@@ -168,7 +168,7 @@ def test_a_decomposition_of_200_entries_takes_well_under_a_second():
 )
 def test_what_is_no_distribution_is_refused(p, message):
   with pytest.raises(ValueError, match=message):
-    pid.broja(p)
+    broja.broja(p)
 
 
 # --- Gaussian ---
@@ -176,7 +176,7 @@ def test_what_is_no_distribution_is_refused(p, message):
 
 def test_gaussian_sum_has_the_closed_form():
   covariance = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 3.0]])  # y = x1 + x2 + N(0, 1)
-  found = parts(pid.gaussian_mmi(covariance, (1, 1, 1)))
+  found = parts(broja.gaussian_mmi(covariance, (1, 1, 1)))
   np.testing.assert_allclose(found, (np.log2(1.5) / 2, 0, 0, 0.5), atol=1e-12)
   np.testing.assert_allclose(found[0], 0.292481, atol=1e-6)
 
@@ -188,7 +188,7 @@ def test_gaussian_parts_of_vectors():
     [[unit, half, unit], [half.T, 2 * np.eye(1), half.T], [unit, half, 2 * unit]]
   )
   redundancy = -np.log2(1 - 1 / 4) / 2  # correlation of b + noise and b + noise is 1/2
-  found = parts(pid.gaussian_mmi(covariance, (2, 1, 2)))
+  found = parts(broja.gaussian_mmi(covariance, (2, 1, 2)))
   np.testing.assert_allclose(found, (redundancy, 1 - redundancy, 0, 0), atol=1e-12)
 
 
@@ -202,7 +202,7 @@ def test_gaussian_parts_of_vectors():
 )
 def test_gaussian_covariances_that_are_none_are_refused(covariance, message):
   with pytest.raises(ValueError, match=message):
-    pid.gaussian_mmi(covariance, (1, 1, 1))
+    broja.gaussian_mmi(covariance, (1, 1, 1))
 
 
 # --- Samples ---
@@ -211,7 +211,7 @@ def test_gaussian_covariances_that_are_none_are_refused(covariance, message):
 def test_independent_samples_report_synergy_and_the_null_shows_it():
   rng = np.random.default_rng(0)
   x1, x2, y = rng.integers(20, size=686), rng.integers(20, size=686), rng.integers(2, size=686)
-  found = pid.pid_of_samples(x1, x2, y, num_shuffles=10)
+  found = broja.pid_of_samples(x1, x2, y, num_shuffles=10)
   assert found.estimate.synergy == pytest.approx(0.46, abs=0.06)  # docs/spec/verification.md 3.2
   assert abs(found.estimate.synergy - found.null_mean.synergy) < 4 * found.null_std.synergy
   assert 0 < found.null_std.synergy < 0.05
@@ -220,10 +220,10 @@ def test_independent_samples_report_synergy_and_the_null_shows_it():
 def test_samples_of_xor_stand_out_of_their_null():
   rng = np.random.default_rng(0)
   x1, x2 = rng.integers(2, size=(2, 500))
-  found = pid.pid_of_samples(10 * x1 - 7, x2.astype(bool), x1 ^ x2)
+  found = broja.pid_of_samples(10 * x1 - 7, x2.astype(bool), x1 ^ x2)
   assert found.estimate.synergy > 0.98
   assert found.null_mean.synergy < 0.01
-  again = pid.pid_of_samples(x1, x2, x1 ^ x2)
+  again = broja.pid_of_samples(x1, x2, x1 ^ x2)
   assert again == found  # codes are names; shuffles are a function of the seed
 
 
@@ -231,9 +231,9 @@ def test_numbers_are_cut_into_bins_of_equally_many_samples():
   rng = np.random.default_rng(0)
   x1, x2 = rng.normal(size=(2, 2000))
   y = ((x1 > np.median(x1)) ^ (x2 > np.median(x2))).astype(int)
-  found = pid.pid_of_samples(np.exp(x1), x2, y, num_bins=2)
+  found = broja.pid_of_samples(np.exp(x1), x2, y, num_bins=2)
   assert found.estimate.synergy > 0.95
-  codes = pid._quantile_codes("x1", x1, 4)
+  codes = broja._quantile_codes("x1", x1, 4)
   np.testing.assert_array_equal(np.bincount(codes), [500] * 4)
 
 
@@ -251,4 +251,4 @@ def test_numbers_are_cut_into_bins_of_equally_many_samples():
 def test_samples_that_do_not_fit_are_refused(change, message):
   arguments = {"x1": np.zeros(4, int), "x2": np.zeros(4, int), "y": np.zeros(4, int)} | change
   with pytest.raises(ValueError, match=message):
-    pid.pid_of_samples(**arguments)
+    broja.pid_of_samples(**arguments)

@@ -1,108 +1,7 @@
-"""Metrics: states that add up inside compiled code, and scores of whole splits on the host.
+"""Scores of whole splits: NumPy arrays on the host, float64, fractions in [0, 1]."""
 
-`Mean` and `ClassRecall` are `(sum, count)` states: pytrees of arrays whose `merge` is an addition,
-so that steps, devices and padded batches can be combined in any order. The functions take NumPy
-arrays of a whole split and compute in float64. All metrics are fractions in [0, 1].
-"""
-
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.special
-import scipy.stats
-
-
-class Mean(NamedTuple):
-  """Mean of a per-example quantity, as a sum and a count.
-
-  Attributes:
-    total: sum over the real examples, float32 `[]`.
-    count: number of real examples, float32 `[]`.
-  """
-
-  total: jax.Array
-  count: jax.Array
-
-  @classmethod
-  def empty(cls) -> "Mean":
-    """Returns the state of no examples."""
-    return cls(jnp.zeros(()), jnp.zeros(()))
-
-  @classmethod
-  def from_values(cls, values: jax.Array, valid: jax.Array | None = None) -> "Mean":
-    """Returns the state of one batch.
-
-    Args:
-      values: `[batch]`, any real or boolean dtype; filler entries may be NaN.
-      valid: bool `[batch]`, True = real example; None = all are.
-    """
-    values = values.astype(jnp.float32)
-    if valid is None:
-      return cls(values.sum(), jnp.asarray(values.size, jnp.float32))
-    return cls(jnp.where(valid, values, 0.0).sum(), valid.sum(dtype=jnp.float32))
-
-  def merge(self, other: "Mean") -> "Mean":
-    """Returns the state of both sets of examples."""
-    return Mean(self.total + other.total, self.count + other.count)
-
-  def compute(self) -> jax.Array:
-    """Returns the mean, NaN if there were no examples."""
-    return self.total / self.count
-
-
-class ClassRecall(NamedTuple):
-  """Correct predictions and examples per class: gives accuracy and macro accuracy.
-
-  Attributes:
-    correct: correctly predicted examples of each class, float32 `[classes]`.
-    count: examples of each class, float32 `[classes]`.
-  """
-
-  correct: jax.Array
-  count: jax.Array
-
-  @classmethod
-  def empty(cls, num_classes: int) -> "ClassRecall":
-    """Returns the state of no examples."""
-    return cls(jnp.zeros(num_classes), jnp.zeros(num_classes))
-
-  @classmethod
-  def from_predictions(
-    cls,
-    predictions: jax.Array,
-    labels: jax.Array,
-    *,
-    num_classes: int,
-    valid: jax.Array | None = None,
-  ) -> "ClassRecall":
-    """Returns the state of one batch.
-
-    Args:
-      predictions: predicted classes `[batch]`.
-      labels: true classes `[batch]`, in [0, num_classes); others are not counted.
-      num_classes: number of classes.
-      valid: bool `[batch]`, True = real example; None = all are.
-    """
-    count = labels[:, None] == jnp.arange(num_classes)
-    if valid is not None:
-      count &= valid[:, None]
-    correct = count & (predictions == labels)[:, None]
-    return cls(correct.sum(0, dtype=jnp.float32), count.sum(0, dtype=jnp.float32))
-
-  def merge(self, other: "ClassRecall") -> "ClassRecall":
-    """Returns the state of both sets of examples."""
-    return ClassRecall(self.correct + other.correct, self.count + other.count)
-
-  def accuracy(self) -> jax.Array:
-    """Returns the fraction of examples predicted correctly, NaN if there were none."""
-    return self.correct.sum() / self.count.sum()
-
-  def macro_accuracy(self) -> jax.Array:
-    """Returns the mean recall over the classes that occur, NaN if there were no examples."""
-    recall = self.correct / jnp.maximum(self.count, 1.0)
-    return recall.sum() / (self.count > 0).sum()
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -154,7 +53,7 @@ def macro_accuracy_interval(
   The recalls of the C classes are independent binomial fractions p_c, each with a Wilson interval
   (l_c, u_c); that of their mean is `mean - sqrt(sum_c (p_c - l_c)^2) / C` to
   `mean + sqrt(sum_c (u_c - p_c)^2) / C` (MOVER). Unlike a normal interval it has a width where
-  recalls are exactly 0 or 1. It does not contain the spread over training seeds (`mean_and_std`).
+  recalls are exactly 0 or 1. It does not contain the spread over training seeds.
 
   Args:
     predictions: predicted classes `[examples]`.
@@ -190,7 +89,7 @@ def fraction_interval(
   Returns:
     Lower and upper ends, fractions.
   """
-  z = scipy.stats.norm.ppf(0.5 + confidence / 2)
+  z = normal_quantile(0.5 + confidence / 2)
   fraction, count = np.asarray(fraction, float), np.where(np.asarray(count) > 0, count, np.nan)
   centre = (fraction + z**2 / (2 * count)) / (1 + z**2 / count)
   width = z / (1 + z**2 / count) * np.sqrt(fraction * (1 - fraction) / count + (z / count) ** 2 / 4)
@@ -257,7 +156,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     positive = labels == c
     num_positive = positive.sum()
     num_negative = len(labels) - num_positive
-    rank_sum = scipy.stats.rankdata(scores[:, c])[positive].sum()
+    rank_sum = _mid_ranks(scores[:, c])[positive].sum()
     wins = rank_sum - num_positive * (num_positive + 1) / 2
     areas.append(wins / (num_positive * num_negative))
   return float(np.mean(areas))
@@ -268,25 +167,15 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
   return scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
 
 
-def mean_and_std(values: np.ndarray) -> tuple[float, float]:
-  """Computes mean and sample standard deviation (divisor `seeds - 1`) over seeds.
+def normal_quantile(probability: float) -> float:
+  """Returns the quantile of the standard normal distribution."""
+  return float(scipy.special.ndtri(probability))  # `scipy.stats` takes two seconds to import
 
-  The published tables give "mean +- std over 5 seeds" without the divisor; the sample one is used
-  because the seeds stand for all seeds. (The population value is smaller by 11 % at 5 seeds.)
 
-  Args:
-    values: one metric per seed, `[seeds]`.
-
-  Returns:
-    Mean, and standard deviation: NaN for a single seed, whose spread is not known.
-
-  Raises:
-    ValueError: `values` is not a non-empty vector.
-  """
-  values = np.asarray(values, np.float64)
-  if values.ndim != 1 or not len(values):
-    raise ValueError(f"mean_and_std: expected one value per seed, [seeds], got {values.shape}.")
-  return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+def _mid_ranks(values: np.ndarray) -> np.ndarray:
+  """Returns the rank of each value, from 1; equal ones share the mean of theirs."""
+  _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+  return (np.cumsum(counts) - (counts - 1) / 2)[position]
 
 
 def _class_recall(name, predictions, labels) -> tuple[np.ndarray, np.ndarray]:
@@ -302,7 +191,7 @@ def _check(name, predictions, labels) -> tuple[np.ndarray, np.ndarray]:
   predictions, labels = np.asarray(predictions), np.asarray(labels)
   if predictions.shape != labels.shape or labels.ndim != 1 or not len(labels):
     raise ValueError(
-      f"{name}: expected predicted and true classes, both [examples] and not empty, got "
+      f"{name}: expected predicted and true classes, both [examples] and not empty, found "
       f"{predictions.shape} and {labels.shape}; take the argmax of scores first."
     )
   return predictions, labels
@@ -312,7 +201,7 @@ def _check_scores(name, scores, labels) -> tuple[np.ndarray, np.ndarray]:
   scores, labels = np.asarray(scores), np.asarray(labels)
   if scores.ndim != 2 or scores.shape[:1] != labels.shape or not len(labels):
     raise ValueError(
-      f"{name}: expected scores [examples, classes] and labels [examples], not empty, got "
+      f"{name}: expected scores [examples, classes] and labels [examples], not empty, found "
       f"{scores.shape} and {labels.shape}."
     )
   if labels.min() < 0 or labels.max() >= scores.shape[1]:

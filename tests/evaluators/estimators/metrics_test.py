@@ -1,13 +1,11 @@
 """Metrics against scikit-learn, SciPy and counting by hand."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
 
-from synjax.evaluators import metrics
+from synjax.evaluators.estimators import metrics
 
 
 def _random_case(seed, num_classes=4, size=60, levels=6):
@@ -21,30 +19,6 @@ def _random_case(seed, num_classes=4, size=60, levels=6):
   return scores / scores.sum(1, keepdims=True), labels
 
 
-def test_mean_ignores_filler_and_merges():
-  values = jnp.array([1.0, 2.0, 3.0, jnp.nan])
-  valid = jnp.array([True, True, True, False])
-  state = metrics.Mean.empty().merge(metrics.Mean.from_values(values, valid))
-  state = state.merge(metrics.Mean.from_values(jnp.array([True, False])))
-  np.testing.assert_allclose(state.compute(), 7 / 5, rtol=1e-6)
-  assert np.isnan(metrics.Mean.empty().compute())
-
-
-def test_class_recall_of_padded_batches_is_that_of_the_whole_split():
-  scores, labels = _random_case(0)
-  predictions = scores.argmax(1)
-  from_batch = jax.jit(metrics.ClassRecall.from_predictions, static_argnames="num_classes")
-  state = metrics.ClassRecall.empty(4)
-  for start in range(0, 60, 16):
-    index = np.arange(start, start + 16)
-    state = state.merge(
-      from_batch(predictions[index % 60], labels[index % 60], num_classes=4, valid=index < 60)
-    )
-  np.testing.assert_allclose(state.accuracy(), np.mean(predictions == labels), rtol=1e-6)
-  expected = sklearn.metrics.balanced_accuracy_score(labels, predictions)
-  np.testing.assert_allclose(state.macro_accuracy(), expected, rtol=1e-6)
-
-
 def test_macro_accuracy_is_mean_recall():
   predictions = np.array([0, 0, 0, 1, 1, 0, 2])
   labels = np.array([0, 0, 0, 0, 1, 1, 2])
@@ -55,9 +29,7 @@ def test_macro_accuracy_is_mean_recall():
 def test_classes_that_do_not_occur_are_left_out():
   labels = np.array([0, 0, 3, 3])
   predictions = np.array([0, 2, 3, 3])
-  state = metrics.ClassRecall.from_predictions(predictions, labels, num_classes=5)
   assert metrics.macro_accuracy(predictions, labels) == pytest.approx(0.75)
-  np.testing.assert_allclose(state.macro_accuracy(), 0.75)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
@@ -134,12 +106,6 @@ def test_probabilities_do_not_saturate_where_float32_does():
   assert first[0] < first[1] < 1
 
 
-def test_mean_and_std_over_seeds():
-  mean, std = metrics.mean_and_std([1.0, 2.0, 6.0])
-  assert (mean, std) == pytest.approx((3.0, np.sqrt((4 + 1 + 9) / 2)))
-  assert np.isnan(metrics.mean_and_std([1.0])[1])
-
-
 @pytest.mark.parametrize(
   ("call", "message"),
   [
@@ -150,7 +116,6 @@ def test_mean_and_std_over_seeds():
     (lambda: metrics.auroc(np.zeros((3, 2)), np.array([0, 1, 2])), r"\[0, 2\)"),
     (lambda: metrics.auroc(np.zeros((3, 2)), np.zeros(3, int)), "two classes"),
     (lambda: metrics.auroc(np.full((2, 2), np.nan), np.array([0, 1])), "NaN"),
-    (lambda: metrics.mean_and_std(np.zeros((2, 2))), "one value per seed"),
   ],
 )
 def test_errors_say_what_is_wrong(call, message):

@@ -5,7 +5,7 @@ import pytest
 import scipy.special
 import sklearn.linear_model
 
-from synjax.evaluators import logistic_regression
+from synjax.evaluators.estimators import logistic
 
 CASES = {"bin": 2, "multi": 5, "hard": 3}
 COSTS = ("0.01", "1", "100")
@@ -30,7 +30,7 @@ def _published_fit(golden, case, cost, dtype):
   arrays, _ = golden("linear_probe")
   num_train = arrays[f"{case}/split"][0]
   features = arrays[f"{case}/X"].astype(dtype)
-  classifier = logistic_regression.fit(
+  classifier = logistic.fit(
     features[:num_train],
     arrays[f"{case}/y"][:num_train],
     cost=float(cost),
@@ -71,7 +71,7 @@ def test_squared_penalty_is_scikit_learn_in_double_precision(x64, num_classes, c
   reference = sklearn.linear_model.LogisticRegression(
     C=cost, tol=1e-10, max_iter=10000, solver="newton-cg"
   ).fit(features, labels)
-  found = logistic_regression.fit(features, labels, cost=cost, num_classes=num_classes)
+  found = logistic.fit(features, labels, cost=cost, num_classes=num_classes)
   weight, bias = found.weight, found.bias
   if num_classes == 2:
     np.testing.assert_allclose(weight[0], -weight[1], atol=1e-6 * np.abs(weight).max())
@@ -89,7 +89,7 @@ def test_squared_penalty_in_single_precision_scores_like_the_minimum():
   features, labels = _blobs(4, size=400)
   reference = sklearn.linear_model.LogisticRegression(C=1.0, tol=1e-8, max_iter=10000)
   expected = reference.fit(features, labels).predict_proba(features)
-  found = logistic_regression.fit(features, labels, cost=1.0, num_classes=4)
+  found = logistic.fit(features, labels, cost=1.0, num_classes=4)
   probabilities = scipy.special.softmax(found.logits(features), axis=1)
   np.testing.assert_allclose(probabilities, expected, atol=2e-3)
   assert found.weight.dtype == np.float32
@@ -104,13 +104,13 @@ def test_squared_penalty_in_single_precision_scores_like_the_minimum():
 )
 def test_loss_is_the_objective(x64, penalty, value):
   features, labels = _blobs(3, size=90)
-  found = logistic_regression.fit(features, labels, cost=10.0, num_classes=3, penalty=penalty)
+  found = logistic.fit(features, labels, cost=10.0, num_classes=3, penalty=penalty)
   np.testing.assert_allclose(found.loss, _objective(found, features, labels, value), rtol=1e-12)
 
 
 def test_two_classes_have_twice_the_squared_penalty_per_row(x64):
   features, labels = _blobs(2, size=90)
-  found = logistic_regression.fit(features, labels, cost=10.0, num_classes=2)
+  found = logistic.fit(features, labels, cost=10.0, num_classes=2)
   expected = _objective(found, features, labels, lambda square: 2 * square / (2 * 10.0 * 90))
   np.testing.assert_allclose(found.loss, expected, rtol=1e-12)
 
@@ -119,35 +119,29 @@ def test_two_classes_have_twice_the_squared_penalty_per_row(x64):
 def test_examples_that_are_not_valid_do_not_matter(x64, penalty):
   features, labels = _blobs(3)
   valid = np.random.RandomState(1).rand(len(labels)) < 0.6
-  some = logistic_regression.fit(
-    features[valid], labels[valid], cost=5.0, num_classes=3, penalty=penalty
-  )
-  masked = logistic_regression.fit(
-    features, labels, cost=5.0, num_classes=3, penalty=penalty, valid=valid
-  )
+  some = logistic.fit(features[valid], labels[valid], cost=5.0, num_classes=3, penalty=penalty)
+  masked = logistic.fit(features, labels, cost=5.0, num_classes=3, penalty=penalty, valid=valid)
   np.testing.assert_allclose(masked.weight, some.weight, atol=1e-6 * np.abs(some.weight).max())
   np.testing.assert_allclose(masked.bias, some.bias, atol=1e-6 * np.abs(some.bias).max())
 
 
 def test_one_compilation_serves_all_costs_and_subsets():
   features, labels = _blobs(3, size=70, dim=5)
-  problem = logistic_regression.Problem(
+  problem = logistic.Problem(
     features.astype(np.float32), labels.astype(np.int32), num_classes=3, penalty="squared"
   )
   problem.fit(1.0)
-  before = logistic_regression._minimize._cache_size()
+  before = logistic._minimize._cache_size()
   weights = [problem.fit(cost).weight for cost in (1e-6, 0.3, 1e6)]
   problem.fit(2.0, valid=np.arange(70) < 50)
-  assert logistic_regression._minimize._cache_size() == before
+  assert logistic._minimize._cache_size() == before
   norms = [np.linalg.norm(weight) for weight in weights]
   assert norms[0] < norms[1] < norms[2]
 
 
 def test_warm_start_ends_at_the_same_minimum(x64):
   features, labels = _blobs(3)
-  problem = logistic_regression.Problem(
-    features, labels.astype(np.int32), num_classes=3, penalty="squared"
-  )
+  problem = logistic.Problem(features, labels.astype(np.int32), num_classes=3, penalty="squared")
   cold = problem.fit(3.0)
   problem.fit(0.1)
   warm = problem.fit(3.0, warm=True)
@@ -157,7 +151,7 @@ def test_warm_start_ends_at_the_same_minimum(x64):
 
 def test_predictions_are_of_all_examples():
   features, labels = _blobs(3)
-  problem = logistic_regression.Problem(
+  problem = logistic.Problem(
     features.astype(np.float32), labels.astype(np.int32), num_classes=3, penalty="squared"
   )
   valid = np.arange(len(labels)) < 60
@@ -171,11 +165,11 @@ def test_separable_classes_and_constant_features_stay_finite():
   features[10:, 0] = 1.0
   labels = np.arange(20) // 10
   for penalty in ("squared", "norm"):
-    found = logistic_regression.fit(features, labels, cost=1e6, num_classes=2, penalty=penalty)
+    found = logistic.fit(features, labels, cost=1e6, num_classes=2, penalty=penalty)
     assert np.isfinite(found.weight).all()
     assert (found.logits(features).argmax(1) == labels).all()
   np.testing.assert_array_equal(
-    logistic_regression.fit(0 * features, labels, cost=1.0, num_classes=2).weight, 0
+    logistic.fit(0 * features, labels, cost=1.0, num_classes=2).weight, 0
   )
 
 
@@ -203,7 +197,7 @@ def test_errors_say_what_is_wrong(change, message):
     "num_classes": 2,
   } | change
   with pytest.raises(ValueError, match=message):
-    logistic_regression.fit(**arguments)
+    logistic.fit(**arguments)
 
 
 ALL_COSTS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
@@ -222,12 +216,12 @@ def _many_classes(size, dim, spread):
 def test_accuracy_is_that_of_a_converged_scikit_learn_at_every_cost(size, dim):
   """On separable (256) and other (20) data, in float32, from 0 and from the cost before."""
   features, labels, others, truth = _many_classes(size, dim, 2.0)
-  warm = logistic_regression.Problem(features, labels, num_classes=10, penalty="squared")
+  warm = logistic.Problem(features, labels, num_classes=10, penalty="squared")
   reference = sklearn.linear_model.LogisticRegression(tol=1e-12, max_iter=20_000, warm_start=True)
   for cost in ALL_COSTS:
     reference.set_params(C=cost).fit(features.astype(float), labels)
     expected = np.mean(reference.predict(others) == truth)
-    cold = logistic_regression.fit(features, labels, cost=cost, num_classes=10)
+    cold = logistic.fit(features, labels, cost=cost, num_classes=10)
     for found in (cold, warm.fit(cost, warm=True)):
       assert found.converged
       accuracy = np.mean(found.logits(others).argmax(1) == truth)
@@ -236,7 +230,7 @@ def test_accuracy_is_that_of_a_converged_scikit_learn_at_every_cost(size, dim):
 
 def test_a_fit_that_met_its_limit_says_so():
   features, labels, _, _ = _many_classes(60, 40, 2.0)
-  short = logistic_regression.fit(features, labels, cost=1e6, num_classes=10, max_iterations=5)
+  short = logistic.fit(features, labels, cost=1e6, num_classes=10, max_iterations=5)
   assert not short.converged and short.num_iterations == 5
 
 
@@ -246,5 +240,5 @@ def test_cross_entropies_near_0_keep_their_relative_accuracy(x64):
   arguments = [None, onehot, np.ones(3), 3, True, 0.0]
   exact = scipy.special.logsumexp(margins, axis=0)
   exact[:2] = np.exp(margins[1:, :2]).sum(0)  # log(1 + x) = x to 1e-9
-  found, _ = logistic_regression._Objective(*arguments).losses(margins.astype(np.float32))
+  found, _ = logistic._Objective(*arguments).losses(margins.astype(np.float32))
   np.testing.assert_allclose(found, exact, rtol=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sklearn.neighbors
 
-from synjax.evaluators import knn
+from synjax.evaluators.estimators import knn
 
 NUM_CLASSES = 4
 

@@ -1,0 +1,331 @@
+"""Linear probe of frozen embeddings: search for the cost, last fit, test scores.
+
+Runs on the embeddings of whole splits, during or after training; the encoder learns nothing from
+it. The classifier is `estimators.logistic`. Two protocols:
+
+    protocol  objective                        cost chosen on          last fit on
+    paper     mean CE + |W| / (2 C)            validation              train + validation
+                                               or 40 % of train        or all of train
+    clean     mean CE + |W|^2 / (2 C N)        validation              train
+                                               or 40 % of train        or all of train
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from synjax.evaluators.estimators import logistic, metrics
+
+logger = logging.getLogger("synjax")
+
+SEARCHES = ("coarse", "fine")
+METRICS = (  # of `evaluate`
+  *("macro_accuracy", "macro_accuracy_low", "macro_accuracy_high"),
+  *("accuracy", "top5_accuracy", "auroc"),
+)
+PENALTIES = {"paper": "norm", "clean": "squared"}
+_COARSE_COSTS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
+
+
+class Split(NamedTuple):
+  """Embeddings of one split and their labels.
+
+  Attributes:
+    features: `[examples, dim]`, or `[seeds, examples, dim]` for `evaluate_tasks`.
+    labels: classes `[examples]`, or task name -> classes for `evaluate_tasks`.
+  """
+
+  features: np.ndarray
+  labels: np.ndarray | Mapping[str, np.ndarray]
+
+
+class CostSearch(NamedTuple):
+  """Outcome of `search_cost`.
+
+  Attributes:
+    cost: the best cost C.
+    scores: every cost tried -> its score, in the order tried.
+  """
+
+  cost: float
+  scores: dict[float, float]
+
+
+def search_cost(score: Callable[[float], float], *, search: str = "fine") -> CostSearch:
+  """Searches the cost C with the highest score in [1e-6, 1e6], in two stages.
+
+  Coarse: the first maximum over 1e-6, 1e-4, ..., 1e6. Fine: a grid G of 7 costs per decade, two
+  decades to each side (29 costs; 15 at the ends of the range), is narrowed down: with m = |G|, of
+  G[m/4], G[m/2] and G[m - ceil(m/4)] the first best decides which half remains (the lower, the
+  middle or the upper one) until m = 1. The result is the first maximum of all costs tried, so the
+  coarse one wins ties.
+
+  Args:
+    score: cost -> score, higher is better; called once per cost.
+    search: `fine`, or `coarse` for the first stage alone.
+
+  Returns:
+    The best cost and all scores.
+
+  Raises:
+    ValueError: `search` is unknown.
+
+  Source: docs/spec/infmasking.md 9 ("fine" is the published `fastsearch=False`). Costs are
+  float32 values as published; here the coarse ones too, so that none is fitted twice.
+  """
+  if search not in SEARCHES:
+    raise ValueError(f"search_cost: unknown search {search!r}, expected 'fine' or 'coarse'.")
+  scores = {}
+
+  def evaluate_costs(costs):
+    for cost in map(float, costs):
+      if cost not in scores:
+        scores[cost] = score(cost)
+    return int(np.argmax([scores[float(cost)] for cost in costs]))
+
+  coarse = np.asarray(_COARSE_COSTS, np.float32)
+  exponent = np.log10(_COARSE_COSTS[evaluate_costs(coarse)])
+  if search == "fine":
+    low, high = max(exponent - 2, -6.0), min(exponent + 2, 6.0)
+    grid = np.logspace(low, high, round(7 * (high - low)) + 1).astype(np.float32)
+    while len(grid) > 1:
+      quarter, half, rest = len(grid) // 4, len(grid) // 2, len(grid) - -(-len(grid) // 4)
+      best = evaluate_costs([grid[quarter], grid[half], grid[rest]])
+      grid = (grid[:half], grid[quarter:rest], grid[half:])[best]
+  return CostSearch(max(scores, key=scores.get), scores)
+
+
+def holdout_split(
+  labels: np.ndarray, *, train_fraction: float = 0.6, seed: int = 48
+) -> tuple[np.ndarray, np.ndarray]:
+  """Splits examples in two with the same share of every class.
+
+  Draws exactly what scikit-learn's `StratifiedShuffleSplit(train_size=train_fraction,
+  random_state=seed)` draws first, so that the published hold-out can be reproduced.
+
+  Args:
+    labels: classes `[examples]`.
+    train_fraction: share of the first part, in (0, 1).
+    seed: seed of the shuffle.
+
+  Returns:
+    Indices of the first and of the second part, each in random order.
+
+  Raises:
+    ValueError: a class has a single example, or a part would be smaller than the number of classes.
+  """
+  classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
+  num_train = int(np.floor(train_fraction * len(labels)))
+  num_rest = len(labels) - num_train
+  if counts.min() < 2:
+    raise ValueError(
+      f"holdout_split: class {classes[counts.argmin()]} has a single example and cannot be in both "
+      "parts; pass a validation split, or drop the class."
+    )
+  if min(num_train, num_rest) < len(classes):
+    raise ValueError(
+      f"holdout_split: {num_train} + {num_rest} examples are too few for {len(classes)} classes."
+    )
+  random = np.random.RandomState(seed)
+  train_counts = _proportional_counts(counts, num_train, random)
+  rest_counts = _proportional_counts(counts - train_counts, num_rest, random)
+  train, rest = [], []
+  for c in range(len(classes)):
+    members = random.permutation(counts[c])
+    members = np.flatnonzero(positions == c)[members]
+    train.append(members[: train_counts[c]])
+    rest.append(members[train_counts[c] : train_counts[c] + rest_counts[c]])
+  return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(rest))
+
+
+def evaluate(
+  train: Split,
+  test: Split,
+  validation: Split | None = None,
+  *,
+  num_classes: int,
+  protocol: str = "clean",
+  search: str = "fine",
+) -> dict[str, float]:
+  """Chooses the cost, fits the probe and scores it once on the test split.
+
+  The cost maximises macro accuracy on `validation`, fitted on `train`. Without `validation` a
+  stratified 40 % of `train` is held out for it (`holdout_split`) and the probe is then fitted again
+  on all of `train`. With `validation`, `paper` fits again on train + validation as published;
+  `clean` keeps the fit on `train`, so that nothing the cost was chosen on is learned from.
+
+  Args:
+    train: features `[train, dim]` and labels of the probe's training split.
+    test: features `[test, dim]` and labels; not looked at before the last fit is done.
+    validation: features `[validation, dim]` and labels, or None.
+    num_classes: number of classes.
+    protocol: `paper` (norm penalty) or `clean` (squared penalty, default).
+    search: `fine` or `coarse`, see `search_cost`.
+
+  Returns:
+    `macro_accuracy` (the published "acc1"), its 95 % interval `macro_accuracy_low` and
+    `macro_accuracy_high`, `accuracy`, `top5_accuracy`, `auroc` (NaN if the test split has one class
+    only), fractions; the chosen `cost`; and `converged`, 1 or 0: whether the solver reached its
+    tolerance (under `paper` it may not: the published one stops after 100 iterations).
+
+  Raises:
+    ValueError: a split does not fit (it is named), or `protocol` or `search` is unknown.
+
+  Source: docs/spec/infmasking.md 9.
+  """
+  if protocol not in PENALTIES:
+    raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")
+  train, test, validation = _check(train, test, validation, num_classes)
+  features, labels = train
+  final = np.ones(len(labels), bool)
+  if validation is None:
+    kept, score_on = holdout_split(labels)
+    fit_on = np.isin(np.arange(len(labels)), kept)
+  else:
+    features = np.concatenate([features, validation.features])
+    labels = np.concatenate([labels, validation.labels])
+    fit_on = np.arange(len(labels)) < len(train.labels)
+    score_on = ~fit_on
+    final = np.ones(len(labels), bool) if protocol == "paper" else fit_on
+  problem = logistic.Problem(features, labels, num_classes=num_classes, penalty=PENALTIES[protocol])
+  # The squared penalty has one minimum, whatever the start; the published path starts from 0.
+  warm, fitted = protocol == "clean", {}
+
+  def score(cost):
+    fitted[cost] = problem.fit(cost, valid=fit_on, warm=warm)
+    return metrics.macro_accuracy(fitted[cost].predictions[score_on], labels[score_on])
+
+  cost = search_cost(score, search=search).cost
+  # Where nothing is fitted on more, the classifier that was chosen is the one that is scored.
+  refit = not np.array_equal(final, fit_on)
+  chosen = problem.fit(cost, valid=final, warm=warm) if refit else fitted[cost]
+  if protocol == "clean" and not chosen.converged:
+    logger.warning(
+      "linear probe: C = %g: not converged after %d iterations; its scores may change with the solver",
+      cost,
+      chosen.num_iterations,
+    )
+  scores = _scores(chosen.logits(test.features), test.labels)
+  return {**scores, "cost": cost, "converged": float(chosen.converged)}
+
+
+def evaluate_tasks(
+  train: Split,
+  test: Split,
+  validation: Split | None = None,
+  *,
+  num_classes: Mapping[str, int],
+  protocol: str = "clean",
+  search: str = "fine",
+) -> dict[str, np.ndarray]:
+  """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
+
+  Fits of one task share their compilation over seeds and costs.
+
+  Args:
+    train: features `[seeds, train, dim]` (or `[train, dim]`) and task name -> labels `[train]`.
+    test: the same for the test split.
+    validation: the same for the validation split, or None.
+    num_classes: task name -> number of classes; decides which tasks are evaluated.
+    protocol: `paper` or `clean`.
+    search: `fine` or `coarse`.
+
+  Returns:
+    `"<task>/<metric>"` -> one value per seed `[seeds]`; `"<metric>"` of all tasks together is left
+    to the caller.
+
+  Raises:
+    ValueError: a task has no labels in a split, the splits differ in seeds, or as for `evaluate`.
+  """
+  splits = {"train": train, "test": test, "validation": validation}
+  return over_tasks(
+    splits,
+    num_classes,
+    lambda one, classes: evaluate(**one, num_classes=classes, protocol=protocol, search=search),
+  )
+
+
+def over_tasks(
+  splits: Mapping[str, Split | None],
+  tasks: Mapping[str, int],
+  evaluate_one: Callable[[Mapping[str, Split], int], Mapping[str, float]],
+) -> dict[str, np.ndarray]:
+  """Evaluates every task for every seed.
+
+  Args:
+    splits: name -> features `[seeds, examples, dim]` (or `[examples, dim]`) and task name -> labels;
+      None: left out.
+    tasks: task name -> its size, handed on.
+    evaluate_one: (splits of one seed and task, size) -> metric -> value.
+
+  Returns:
+    `"<task>/<metric>"` -> `[seeds]`.
+
+  Raises:
+    ValueError: a task has no labels in a split, or the splits differ in seeds.
+  """
+  stacked = {}
+  for name, split in splits.items():
+    if split is not None:
+      missing = sorted(set(tasks) - set(split.labels))
+      if missing:
+        raise ValueError(
+          f"evaluate_tasks: the {name} split has no labels for {missing}, only for "
+          f"{sorted(split.labels)}."
+        )
+      features = np.asarray(split.features)
+      stacked[name] = features if features.ndim == 3 else features[None]
+  seeds = {name: len(features) for name, features in stacked.items()}
+  if len(set(seeds.values())) > 1:
+    raise ValueError(f"evaluate_tasks: the splits differ in their number of seeds: {seeds}.")
+  results: dict[str, list] = {}
+  for task, size in tasks.items():
+    for seed in range(seeds["train"]):
+      one = {name: Split(x[seed], splits[name].labels[task]) for name, x in stacked.items()}
+      for metric, value in evaluate_one(one, size).items():
+        results.setdefault(f"{task}/{metric}", []).append(value)
+  return {name: np.asarray(values) for name, values in results.items()}
+
+
+def _check(train, test, validation, num_classes) -> tuple[Split, Split, Split | None]:
+  """The splits as NumPy arrays, after checks that name the offending split."""
+  splits, dim = [], None
+  for name, split in ("train", train), ("test", test), ("validation", validation):
+    if split is not None:
+      split = Split(*logistic.check_examples(name, *split, num_classes=num_classes, dim=dim))
+      dim = split.features.shape[1]
+    splits.append(split)
+  return tuple(splits)
+
+
+def _scores(logits, labels) -> dict[str, float]:
+  """All metrics of one task."""
+  predictions = logits.argmax(1)
+  low, high = metrics.macro_accuracy_interval(predictions, labels)
+  one_class = np.all(labels == labels[0])
+  return {
+    "macro_accuracy": metrics.macro_accuracy(predictions, labels),
+    "macro_accuracy_low": low,
+    "macro_accuracy_high": high,
+    "accuracy": metrics.accuracy(predictions, labels),
+    "top5_accuracy": metrics.top_k_accuracy(logits, labels, k=5),
+    "auroc": np.nan if one_class else metrics.auroc(metrics.probabilities(logits), labels),
+  }
+
+
+def _proportional_counts(counts, num_draws, random) -> np.ndarray:
+  """Shares draws in proportion, rounded down; the rest go to the largest remainders at random."""
+  exact = counts / counts.sum() * num_draws
+  shares = np.floor(exact)
+  left = int(num_draws - shares.sum())
+  remainders = exact - shares
+  for remainder in np.unique(remainders)[::-1]:
+    if left <= 0:
+      break
+    (tied,) = np.nonzero(remainders == remainder)
+    chosen = random.choice(tied, size=min(len(tied), left), replace=False)
+    shares[chosen] += 1
+    left -= len(chosen)
+  return shares.astype(int)
