@@ -31,6 +31,7 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
   elif dataset == "arrays":
     stored = stored_config(method, dataset)
     add_padding(stored)
+    stored.data.label_kind = None
     defaults.data = stored.data
   found = json.loads(defaults.to_json_best_effort())
   if config["method"].get("mask") == "learned" or dataset.endswith("_xor"):

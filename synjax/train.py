@@ -276,6 +276,10 @@ def train_and_evaluate(
     writes = parallel.is_first_host()
     stack.enter_context(lock.hold(path / lock.FILE, needed=writes))
     run = Run(config, path, trials)
+    meant = {
+      "select_metric": run.select_metric,
+      "data.modalities": list(run.dataset.modalities),
+    }
     # Not before everything was built: a config that is refused claims no workdir.
     length_before = identity.claim(
       path,
@@ -285,6 +289,7 @@ def train_and_evaluate(
       eval_steps=run.durations.eval,
       origin=run.origin,
       defaults=defaults,
+      meant=meant,
       writes=writes,
     )
     parallel.wait_for_hosts(f"{path} is claimed")
@@ -302,7 +307,7 @@ def train_and_evaluate(
       tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
     )
     stack.enter_context(stopping.named(lambda: f"at step {run.step} of {run.durations.total}"))
-    scored = not identity.needs_scoring(path, description, defaults)
+    scored = not identity.needs_scoring(path, description, defaults, meant)
     return _train(run, path, writer, bar, scored=scored)
 
 

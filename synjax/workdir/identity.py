@@ -65,6 +65,7 @@ def claim(
   eval_steps: int,
   origin: Mapping[str, Any] | None = None,
   defaults: Mapping[str, Any] | None = None,
+  meant: Mapping[str, Any] | None = None,
   writes: bool = True,
 ) -> int | None:
   """Makes a workdir the one of this config and these data, or checks that it is.
@@ -80,6 +81,7 @@ def claim(
     origin: what its parameters start from, see `warm_start.initialize`; None: from scratch.
     defaults: nested dict; a field that the workdir's config lacks, as one of an older version does, had
       this value.
+    meant: dotted field -> what it means on these data where it is empty, left to them.
     writes: False only checks: of several hosts, only the first one writes.
 
   Returns:
@@ -99,7 +101,7 @@ def claim(
       )
     return None
   old = fill(old, defaults or {}, config)
-  compared = config_differences(protocols.resolve(old), protocols.resolve(config))
+  compared = config_differences(*(_spelt_out(found, meant or {}) for found in (old, config)))
   allowed = (*_FREE, *_SCORING, *_LENGTH)
   differences = [line for line in compared if _field(line) not in allowed]
   if differences:
@@ -120,6 +122,20 @@ def claim(
   return None if before == now else before
 
 
+def _spelt_out(config: Mapping[str, Any], meant: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a config in which no field that it has is left to its protocol or to the data."""
+  spelt = protocols.resolve(config)
+  for field, value in meant.items():
+    *sections, name = field.split(".")
+    section = spelt
+    for part in sections:
+      section[part] = dict(section.get(part) or {})
+      section = section[part]
+    if name in section and not section[name]:
+      section[name] = value
+  return spelt
+
+
 def _check_length(path, before: int, now: int, reached: int, eval_steps: int) -> None:
   """Refuses a run that would end before the step it has reached, or without its last evaluation."""
   if now < reached or (now == reached < before and reached % eval_steps):
@@ -129,7 +145,7 @@ def _check_length(path, before: int, now: int, reached: int, eval_steps: int) ->
     )
 
 
-def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None) -> bool:
+def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None, meant=None) -> bool:
   """Says whether results.json lacks the final scores of a config that `claim` has accepted."""
   if not (path / RESULTS).exists():
     return True
@@ -138,8 +154,8 @@ def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None) 
   except (ValueError, KeyError, TypeError):
     return True  # cut off: the checkpoint is enough to write it again
   config = json.loads(to_json(config))
-  found = protocols.resolve(fill(found, defaults or {}, config))
-  differences = config_differences(found, protocols.resolve(config))
+  found = fill(found, defaults or {}, config)
+  differences = config_differences(*(_spelt_out(c, meant or {}) for c in (found, config)))
   return any(_field(line) not in _FREE for line in differences)
 
 

@@ -21,7 +21,7 @@ from synjax.sweeps import plan
 from synjax.sweeps import run as sweep_run
 from synjax.workdir import code_version, lock, stopping
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 TRACED = {"optim.lr", "data.strength", "method.penalty"}
 
 

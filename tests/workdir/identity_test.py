@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from configs import defaults
 from synjax.config import protocols
 from synjax.workdir import identity
 
@@ -174,3 +175,24 @@ def test_a_field_that_its_protocol_decides_is_what_it_decides(tmp_path):
   old.write_text(json.dumps(make("paper", "coarse")))
   with pytest.raises(ValueError, match="validation_search: 'coarse' -> 'fine'"):
     identity.claim(tmp_path, make("paper", None), DATA, **options)
+
+
+def test_a_run_of_2600f98_on_own_arrays_goes_on_where_its_config_spelt_out_what_is_left_to_the_data(
+  tmp_path,
+):
+  """That version's config file wrote the names and the metric; today's leaves both to the data."""
+  data = {"name": "arrays", "modalities": ["audio", "text"]}
+  old = config(method={"name": "infmasking"}, data=data, select_metric="val/label/macro_accuracy")
+  today = {"modalities": [], "label_kind": None}
+  new = old | {"data": data | today, "select_metric": ""}
+  meant = {"data.modalities": ["audio", "text"], "select_metric": "val/label/macro_accuracy"}
+  known = defaults.of(new)
+  claim(tmp_path, old, DATA)
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  (tmp_path / "results.json").write_text(json.dumps({"config": old}))
+  for other in ({"select_metric": "val/label/accuracy"}, {"data.modalities": ["text", "audio"]}):
+    field = next(iter(other))  # the data mean something else
+    with pytest.raises(ValueError, match=f"Differing fields .*\\n  {field}: [^\\n]*$"):
+      claim(tmp_path, new, DATA, defaults=known, meant=meant | other)
+  assert claim(tmp_path, new, DATA, defaults=known, meant=meant) is None
+  assert not identity.needs_scoring(tmp_path, new, known, meant)
