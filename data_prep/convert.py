@@ -10,7 +10,7 @@ import sys
 import types
 from collections.abc import Sequence
 
-from data_prep import registry
+from data_prep import command, registry
 from data_prep.read import source_files, stand_in
 from data_prep.write import shards
 from synjax.workdir.files import resolve
@@ -119,4 +119,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  command.run(main)

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from data_prep import registry
+from data_prep import command, registry
 from data_prep.write import pickle_fixture, pickle_writer, planted
 from synjax.workdir.files import resolve
 
@@ -124,4 +124,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  command.run(main)

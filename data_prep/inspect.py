@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from data_prep import command
 from data_prep.read import contents, pickle_scan, releases, safe_pickle, sniff, source_files
 from synjax.workdir.files import resolve
 
@@ -187,4 +188,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  command.run(main)

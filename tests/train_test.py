@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from synjax import evaluators, train
+from synjax.models.encoders import ENCODERS
 from synjax.training import stepper
 from synjax.workdir import checkpoint
 from synjax.workdir.metric_writer import read_metrics
@@ -345,9 +346,31 @@ def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
     train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
 
 
+@pytest.mark.parametrize("method", ["ensemble", "unimodal"])
+def test_signals_of_a_fused_prediction_are_refused_where_nothing_is_fused(tmp_path, method):
+  config = tiny.get_config(method, ntk_diagnostics=True)
+  if method == "unimodal":
+    config.method.modality = "table"
+  message = f"ntk_diagnostics: {method} is one model a modality"
+  with pytest.raises(ValueError, match=message):
+    train.check_config(config)
+  with pytest.raises(ValueError, match=message):
+    train.train_and_evaluate(config, str(tmp_path / "run"))
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_one_is_refused_where_an_encoder_normalises_by_the_batch(monkeypatch):
+  config = tiny.get_config("supervised", batch_size=1)
+  train.check_config(config)
+  monkeypatch.setattr(ENCODERS["gru"], "mixes_examples", True, raising=False)
+  with pytest.raises(ValueError, match="batch_size: gru normalises"):
+    train.check_config(config)
+
+
 def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
   for fields, message in (
     ({"batch_size": 97}, "1 to 96"),
+    ({"batch_size": 1}, "batch_size: the projection head normalises.* at least 2, found 1"),
     ({"eval_steps": 0}, "eval_steps"),
     ({"optim.name": "sgd"}, "optim.name"),
     ({"evaluators": ("classification",)}, "learns no labels"),

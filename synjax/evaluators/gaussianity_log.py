@@ -16,8 +16,8 @@ from synjax.workdir import arrays as array_files
 EXAMPLES = 64  # of the validation split: enough for a median, small on disk
 
 
-def check(config, method: Method) -> None:
-  """Raises ValueError when `config.gaussianity_masks` asks for what the method does not have."""
+def check(config, method: Method, dataset: pipeline.Dataset) -> None:
+  """Raises ValueError when `config.gaussianity_masks` asks for what method or dataset does not have."""
   masks = config.gaussianity_masks
   if masks < 0 or masks == 1:
     raise ValueError(
@@ -27,6 +27,11 @@ def check(config, method: Method) -> None:
     raise ValueError(
       f"config.gaussianity_masks: {config.method.name} has no masked views: expected 0, found {masks}"
     )
+  if masks and dataset.val.generate is not None:
+    raise ValueError(
+      f"config.gaussianity_masks: {dataset.name} makes examples of its own for every trial: expected"
+      f" 0, found {masks}"
+    )
 
 
 def create(
@@ -35,16 +40,11 @@ def create(
   """Creates the log of a run; None when `config.gaussianity_masks` is 0.
 
   Raises:
-    ValueError: see `check`; or the validation split is made for every trial, and not stored.
+    ValueError: see `check`.
   """
-  check(config, method)
+  check(config, method, dataset)
   if not config.gaussianity_masks:
     return None
-  if dataset.val.generate is not None:
-    raise ValueError(
-      f"config.gaussianity_masks: {dataset.name} makes examples of its own for every trial: expected"
-      f" 0, found {config.gaussianity_masks}"
-    )
   return GaussianityLog(
     method,
     dataset,

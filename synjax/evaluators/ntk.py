@@ -86,10 +86,15 @@ def _gram(leaf, dtype):
 
 
 def check(dataset, method) -> None:
-  """Raises ValueError when a method learns no labels, or they are not two classes of known sources."""
+  """Raises ValueError when a method fuses to no labels, or they are not two classes of known sources."""
   if not hasattr(method, "train_logits"):
     raise ValueError(
       f"config.ntk_diagnostics: {method.config.method.name} learns no labels: expected False, found True"
+    )
+  if method.train_logits is None:
+    raise ValueError(
+      f"config.ntk_diagnostics: {method.config.method.name} is one model a modality, and has no fused"
+      " prediction: expected False, found True"
     )
   if not dataset.sources or dataset.num_classes != 2:
     raise ValueError(

@@ -164,6 +164,7 @@ class Ensemble(Supervised):
   """
 
   traced = ()
+  train_logits = None  # nothing is fused
 
   def members(self) -> tuple[str, ...]:
     """Names of the modalities whose models are trained."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import convert, fixtures, registry
+from data_prep import command, convert, fixtures, registry
 from data_prep.write import shards
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -205,3 +205,33 @@ def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, ca
   assert json.loads(capsys.readouterr().out)["seed"] == 4
   with pytest.raises(ValueError, match="expected one of .*'mosi'.*'cremad'.* found 'x'"):
     fixtures.make_fixture("x", tmp_path)
+
+
+@pytest.mark.parametrize("interrupted", ["_write_dataset", "_flush"])
+def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
+  source, tmp_path, capsys, monkeypatch, interrupted
+):
+  go_on = getattr(shards, interrupted)
+
+  def interrupt(*arguments):
+    go_on(*arguments)
+    raise KeyboardInterrupt
+
+  arguments = "mosi", f"--source={source}", f"--data_dir={tmp_path}"
+  monkeypatch.setattr(shards, interrupted, interrupt)
+  with pytest.raises(SystemExit) as ended:
+    command.run(lambda: run(*arguments))
+  assert ended.value.code == 130
+  assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command starts afresh"
+  assert not list(tmp_path.rglob("*.array_record*")) and not list(tmp_path.rglob("metadata.json"))
+  monkeypatch.undo()
+  assert run(*arguments) == 0
+
+
+def test_every_command_of_the_package_ends_on_ctrl_c_in_one_line():
+  """The commands are the modules that have a `main`; what they end with is `command.run`."""
+  folder = pathlib.Path(convert.__file__).parent
+  texts = [p.read_text() for p in folder.rglob("*.py")]
+  mains = [text for text in texts if 'if __name__ == "__main__":' in text]
+  assert len(mains) == 3
+  assert all(text.endswith("  command.run(main)\n") for text in mains)

@@ -8,8 +8,10 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from configs import mimic, mosi, trifeature
+from configs.common import method_config
 from configs.sweeps import loss_terms, mask_ratio, num_views
-from synjax import train
+from synjax import data, methods, train
+from synjax.evaluators import gaussianity_log
 from synjax.report import gaussianity_runs, sweep_plots, sweep_runs, sweeps
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
@@ -18,7 +20,7 @@ from synjax.sweeps import run as sweep_run
 from synjax.sweeps.file import Hyper
 from synjax.training import step_clock
 from synjax.workdir.metric_writer import read_metrics
-from tests import tiny
+from tests import families, tiny
 
 SHORT = {"total_steps": 8, "eval_steps": 4, "log_steps": 4, "checkpoint_steps": 6}
 
@@ -321,3 +323,14 @@ def test_masks_that_cannot_be_are_named_before_training(method, masks, message, 
     train.check_config(config)
   with pytest.raises(ValueError, match=message):
     train.train_and_evaluate(config, str(tmp_path))
+
+
+def test_masks_of_validation_examples_that_are_made_for_every_trial_are_refused_at_the_door():
+  config = families.generated(None)
+  config.method = method_config("infmasking", num_views=2)
+  config.model.trunk.name = "transformer"
+  config.keep_partial_batch, config.gaussianity_masks = False, 8
+  dataset = data.load(config)
+  method = methods.create(config, dataset)
+  with pytest.raises(ValueError, match="gaussianity_masks: spurious_xor makes examples of its own"):
+    gaussianity_log.check(config, method, dataset)
