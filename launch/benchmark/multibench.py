@@ -1,32 +1,17 @@
-"""Sections of `launch.benchmark` about MultiBench: whole steps against PyTorch, conversion of pickles.
+"""Rows about whole steps at the sizes of MultiBench, against plain PyTorch and against CoMM."""
 
-Also holds what all sections share, so that the command can import it: `Row`, `prepare`.
-"""
-
-import contextlib
 import functools
 import importlib.util
-import io
-import math
 import os
-import pathlib
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from configs import mimic, mosi, urfunny
-from data_prep import convert, fixtures
-from synjax import methods, train, trial
+from launch.benchmark.measure import Row, count_products, lowest_interleaved, prepare
 from synjax.data import multibench, pipeline, sequence_views
-from synjax.training import optim
-from synjax.training.step import make_train_step
 
 _CONFIGS = {
   "mimic": mimic.get_config,
@@ -40,78 +25,6 @@ _SEQUENCE_FEATURES = {
   "mosi": {"vision": 20, "text": 300, "audio": 5},
   "urfunny": {"vision": 371, "text": 300, "audio": 81},
 }
-_SOURCE_BYTES = 500e6
-# The peak is read inside the process: what `wait4` reports includes the parent's memory at the fork.
-_CONVERT = """
-import pathlib, sys
-from data_prep import convert
-status = convert.main(sys.argv[1:])
-lines = pathlib.Path("/proc/self/status").read_text().splitlines()
-print("peak", *[line.split()[1] for line in lines if line.startswith("VmHWM")])
-sys.exit(status)
-"""
-
-
-class Row(NamedTuple):
-  """A row of the table."""
-
-  what: str
-  ours: str
-  other: str
-  ratio: str
-  bound: str
-  met: bool
-
-
-def prepare(config, dataset: pipeline.Dataset, example: Mapping[str, jax.Array]):
-  """Builds a training step of a config on a dataset in memory.
-
-  Args:
-    config: of the run.
-    dataset: a stand-in: costs do not depend on content.
-    example: modality -> array of a batch of any size, for shapes.
-
-  Returns:
-    (method, step, state of one trial, placed arrays, the trial).
-  """
-  method = methods.create(config, dataset)
-  durations = optim.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
-  trials = jax.tree.map(jnp.asarray, trial.stack(config, train.traced_fields(config), None))
-  optimizer = functools.partial(
-    optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
-  )
-  state = train.create_train_state(method, optimizer, trials, example)
-  arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
-  step = make_train_step(method, optimizer, dataset, durations)
-  return method, step, state, arrays, trials
-
-
-def lowest_interleaved(calls: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict:
-  """Returns the shortest wall time of each call; they take turns, after an uncounted one each."""
-  seconds = {name: [] for name in calls}
-  for turn in range(repeats + 1):
-    for name, call in calls.items():
-      start = time.perf_counter()
-      jax.block_until_ready(call())
-      if turn:
-        seconds[name].append(time.perf_counter() - start)
-  return {name: min(values) for name, values in seconds.items()}
-
-
-def count_products(jaxpr) -> float:
-  """Counts the operations (two a multiply-add) of the matrix products of a jaxpr, loops unrolled."""
-  total = 0.0
-  for equation in jaxpr.eqns:
-    if equation.primitive.name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
-    repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
-    for value in equation.params.values():
-      for part in value if isinstance(value, tuple | list) else (value,):
-        if hasattr(part, "eqns"):
-          total += repeats * count_products(part)
-  return total
 
 
 def multibench_dataset(config) -> pipeline.Dataset:
@@ -193,64 +106,3 @@ def _against_torch(name: str, bound: float) -> Row:
     _show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster", asked,
     ratio >= bound,
   )  # fmt: skip
-
-
-def input_rows() -> Iterator[Row]:
-  """Training on MOSI's shapes from shards that stay on disk: time that a step waits for data."""
-  steps = 8
-  with tempfile.TemporaryDirectory() as folder:
-    fixtures.make_fixture("mosi", folder, num_examples=640)
-    with contextlib.redirect_stdout(io.StringIO()):
-      convert.main(["mosi", f"--source={folder}", f"--data_dir={folder}/tfds"])
-    config = mosi.get_config("infmasking")
-    config.data.data_dir, config.data.resident_gb = f"{folder}/tfds", 0.0
-    run = train.Run(config, pathlib.Path(folder) / "run").restore()
-    jax.block_until_ready(run.advance())
-    waited, start = run.feed.seconds_waiting, time.perf_counter()
-    for _ in range(steps // run.steps_per_call):
-      metrics = run.advance()
-    jax.block_until_ready(metrics)
-    seconds = time.perf_counter() - start
-    waited = run.feed.seconds_waiting - waited
-    run.checkpointer.close()
-  share = waited / seconds
-  yield Row(
-    "MOSI streamed from disk: waiting for data", f"{1e3 * waited / steps:.1f} ms a step",
-    f"{1e3 * seconds / steps:.0f} ms a step", f"{100 * share:.1f} %", "below 5 %", share < 0.05,
-  )  # fmt: skip
-
-
-def conversion_rows() -> Iterator[Row]:
-  """Converting a generated pickle in MOSI's layout: speed, and memory in sizes of the source."""
-  with tempfile.TemporaryDirectory() as folder:
-    pickled = _make_pickle(pathlib.Path(folder))
-    size = pickled.stat().st_size
-    command = [sys.executable, "-c", _CONVERT, "mosi"]
-    start = time.perf_counter()
-    done = subprocess.run(
-      [*command, f"--source={pickled}", f"--data_dir={folder}/out"],
-      check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    seconds = time.perf_counter() - start
-  peak = 1024 * int(done.stdout.split("peak")[-1])
-  speed, memory = size / 1e6 / seconds, peak / size
-  yield Row(
-    f"conversion of a MOSI pickle of {size / 1e6:.0f} MB", f"{seconds:.1f} s, {peak / 1e6:.0f} MB peak",
-    "", f"{speed:.0f} MB/s, {memory:.2f} x the source in memory", "50 MB/s; 2.2 x",
-    speed >= 50 and memory <= 2.2,
-  )  # fmt: skip
-
-
-def _make_pickle(folder: pathlib.Path) -> pathlib.Path:
-  """Writes a pickle of about `_SOURCE_BYTES` in MOSI's layout, sized by a small one."""
-  sizes = {}
-  for rows in (60, 120):
-    sizes[rows] = _write_fixture(folder / str(rows), rows).stat().st_size
-  rows = 60 + round((_SOURCE_BYTES - sizes[60]) / (sizes[120] - sizes[60]) * 60)
-  return _write_fixture(folder / "source", rows)
-
-
-def _write_fixture(folder: pathlib.Path, rows: int) -> pathlib.Path:
-  fixtures.make_fixture("mosi", folder, num_examples=rows)
-  (pickled,) = folder.glob("*.pkl")
-  return pickled

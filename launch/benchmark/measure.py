@@ -1,0 +1,109 @@
+"""What a row of the benchmark is, and how programs are measured."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from synjax import methods, train, trial
+from synjax.data import pipeline
+from synjax.training import optim
+from synjax.training.step import make_train_step
+
+
+class Row(NamedTuple):
+  """A row of the table."""
+
+  what: str
+  ours: str
+  other: str
+  ratio: str
+  bound: str
+  met: bool
+
+
+class Cost(NamedTuple):
+  """What a compiled program costs: operations, bytes of temporary memory, seconds (None: not run)."""
+
+  operations: float
+  memory: float
+  seconds: float | None
+
+  def __str__(self) -> str:
+    time_ = "" if self.seconds is None else f", {1e3 * self.seconds:.0f} ms"
+    return f"{self.operations / 1e9:.1f} GFLOP, {self.memory / 1e6:.0f} MB{time_}"
+
+
+def lowest_seconds(function: Callable[[], object], repeats: int = 3) -> float:
+  """Returns the shortest wall time of several runs; the first, uncounted one warms up."""
+  jax.block_until_ready(function())
+  seconds = []
+  for _ in range(repeats):
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    seconds.append(time.perf_counter() - start)
+  return min(seconds)
+
+
+def lowest_interleaved(calls: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict:
+  """Returns the shortest wall time of each call; they take turns, after an uncounted one each."""
+  seconds = {name: [] for name in calls}
+  for turn in range(repeats + 1):
+    for name, call in calls.items():
+      start = time.perf_counter()
+      jax.block_until_ready(call())
+      if turn:
+        seconds[name].append(time.perf_counter() - start)
+  return {name: min(values) for name, values in seconds.items()}
+
+
+def measure(function: Callable[..., object], *args, run: bool = True) -> Cost:
+  """Compiles a function for its arguments and returns what it costs."""
+  compiled = jax.jit(function).lower(*args).compile()
+  seconds = lowest_seconds(lambda: compiled(*args)) if run else None
+  return Cost(
+    compiled.cost_analysis()["flops"], compiled.memory_analysis().temp_size_in_bytes, seconds
+  )
+
+
+def count_products(jaxpr) -> float:
+  """Counts the operations (two a multiply-add) of the matrix products of a jaxpr, loops unrolled."""
+  total = 0.0
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == "dot_general":
+      (contracted, _), _ = equation.params["dimension_numbers"]
+      shape = equation.invars[0].aval.shape
+      total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
+    for value in equation.params.values():
+      for part in value if isinstance(value, tuple | list) else (value,):
+        if hasattr(part, "eqns"):
+          total += repeats * count_products(part)
+  return total
+
+
+def prepare(config, dataset: pipeline.Dataset, example: Mapping[str, jax.Array]):
+  """Builds a training step of a config on a dataset in memory.
+
+  Args:
+    config: of the run.
+    dataset: a stand-in: costs do not depend on content.
+    example: modality -> array of a batch of any size, for shapes.
+
+  Returns:
+    (method, step, state of one trial, placed arrays, the trial).
+  """
+  method = methods.create(config, dataset)
+  durations = optim.Durations(steps_per_epoch=100, total=100, log=100, eval=100, checkpoint=100)
+  trials = jax.tree.map(jnp.asarray, trial.stack(config, train.traced_fields(config), None))
+  optimizer = functools.partial(
+    optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
+  )
+  state = train.create_train_state(method, optimizer, trials, example)
+  arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
+  step = make_train_step(method, optimizer, dataset, durations)
+  return method, step, state, arrays, trials

@@ -1,0 +1,19 @@
+"""The sections of the benchmark, in the order of its table: a name and what yields its rows."""
+
+from collections.abc import Callable, Iterator
+
+from launch.benchmark import fusion, multibench, probe, shards, step, sweep, synib
+from launch.benchmark.measure import Row
+
+SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
+  "fusion": fusion.fusion_rows,
+  "deep": fusion.deep_rows,
+  "step": step.step_rows,
+  "calls": step.calls_rows,
+  "probe": probe.probe_rows,
+  "synib": synib.synib_rows,
+  "sweep": sweep.sweep_rows,
+  "multibench": multibench.multibench_rows,
+  "conversion": shards.conversion_rows,
+  "input": shards.input_rows,
+}
