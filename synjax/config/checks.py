@@ -3,8 +3,6 @@
 from synjax import data, evaluators, methods, trial
 from synjax.data import pipeline
 from synjax.evaluators import gaussianity_log
-from synjax.models.encoders import ENCODERS
-from synjax.models.heads import ProjectionHead
 from synjax.training import optim, selection
 
 
@@ -45,30 +43,11 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
 
 
 def check_scoring(config, dataset, method) -> str:
-  """Checks what learns, scores a run and picks its checkpoint; returns the selection metric."""
+  """Checks what scores a run and picks its checkpoint; returns the selection metric."""
   evaluators.check(config, dataset, method)
-  _check_statistics(config, method)
   metric = selection.choose_metric(config, dataset)
   selection.require_metric(metric, evaluators.metric_names(config, dataset))
   return metric
-
-
-def _check_statistics(config, method) -> None:
-  """Refuses a batch of one example where networks normalise by the variance over examples."""
-  parts = [config.model.modalities[name] for name in method.dataset.modalities]
-  mixing = [
-    part.encoder.name
-    for part in parts
-    if getattr(ENCODERS[part.encoder.name], "mixes_examples", False)
-  ]
-  mixing += ["the projection head"] * isinstance(
-    getattr(getattr(method, "model", None), "head", None), ProjectionHead
-  )
-  if mixing and config.batch_size < 2:
-    raise ValueError(
-      f"config.batch_size: {mixing[0]} normalises by the batch: expected at least 2, found"
-      f" {config.batch_size}"
-    )
 
 
 def make_order(config, dataset, seeds) -> pipeline.TrainOrder:
