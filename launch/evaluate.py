@@ -9,7 +9,6 @@ subset of the modalities is worth, as scores and `subsets.png`.
 """
 
 import contextlib
-import json
 import logging
 import pathlib
 import shlex
@@ -97,7 +96,7 @@ def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
   file = path / identity.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = json.loads(file.read_text())
+  config = identity.read_json(file, "config of a run", identity.WITHOUT_CONFIG)
   trials = config.pop("trials", None)
   config = ConfigDict(identity.fill(config, defaults.of(config)))
   if _DATA_DIR.value:

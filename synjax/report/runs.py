@@ -137,8 +137,9 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
   except (OSError, ValueError) as error:
     found = str(error)
   raise ValueError(
-    f"{path}: expected the config of a run, found {found}; leave the folder out, or delete the file and"
-    " run launch.train with the flags of that run again, which writes it anew"
+    f"{path}: expected the config of a run, found {found}; leave the folder out, or bring the file"
+    " back from a copy (results.json of a finished run holds the same config): a trained run goes on only"
+    " with it"
   )
 
 

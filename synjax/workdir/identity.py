@@ -20,6 +20,10 @@ from synjax.workdir.files import resolve, to_json, write_atomically
 
 logger = logging.getLogger("synjax")
 
+WITHOUT_CONFIG = (
+  "bring the file back from a copy (results.json of a finished run holds the same config), or choose"
+  " another --workdir"
+)
 CONFIG, RUN, RESULTS = "config.json", "run.json", "results.json"
 PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
 _PATHS = (*PLACES, "initialize_from")
@@ -205,7 +209,7 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
   """Reads the config of a workdir's run; {} where there is none yet."""
   if not (path / CONFIG).exists() and not is_trained(path):
     return {}
-  config = read_json(path / CONFIG, "config of a run", "choose another --workdir")
+  config = read_json(path / CONFIG, "config of a run", WITHOUT_CONFIG)
   if not {"method", "data", "seed"} <= set(config):
     raise ValueError(
       f"{path / CONFIG}: expected the JSON config of a run, found something else; choose another"

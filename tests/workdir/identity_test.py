@@ -196,3 +196,20 @@ def test_a_run_of_2600f98_on_own_arrays_goes_on_where_its_config_spelt_out_what_
       claim(tmp_path, new, DATA, defaults=known, meant=meant | other)
   assert claim(tmp_path, new, DATA, defaults=known, meant=meant) is None
   assert not identity.needs_scoring(tmp_path, new, known, meant)
+
+
+@pytest.mark.parametrize("damage", ["{cut", None])
+def test_a_trained_run_without_its_config_says_how_it_comes_back_and_that_works(trained, damage):
+  old = json.loads((trained / "config.json").read_text())
+  (trained / "results.json").write_text(json.dumps({"config": old}))
+  if damage:
+    (trained / "config.json").write_text(damage)
+  else:
+    (trained / "config.json").unlink()
+  before = files(trained)
+  with pytest.raises(ValueError, match=r"config\.json: expected .*results\.json of a finished run"):
+    claim(trained, old, DATA)
+  assert files(trained) == before
+  content = json.loads((trained / "results.json").read_text())["config"]
+  (trained / "config.json").write_text(json.dumps(content))
+  assert claim(trained, old, DATA) is None
