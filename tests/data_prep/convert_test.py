@@ -190,23 +190,6 @@ def test_tensorflow_is_never_imported(source, tmp_path):
   assert not (tmp_path / "told").exists()
 
 
-def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, capsys):
-  module = types.ModuleType("data_prep.datasets.mmimdb.fixture")
-  module.make = lambda out_dir, **options: {"out": str(out_dir), **options}
-  monkeypatch.setitem(sys.modules, "data_prep.datasets.mmimdb.fixture", module)
-  expected = {
-    "out": "d", "seed": 4, "num_examples": 7, "cases": ["x"], "signal": "mixed", "strength": 2.0,
-  }  # fmt: skip
-  assert fixtures.make_fixture("mmimdb", "d", 4, 7, cases=["x"], strength=2.0) == expected
-  assert fixtures.make_fixture("mmimdb", "d", mode="hard")["mode"] == "hard"
-  with pytest.raises(ValueError, match="mmimdb is no pickle"):
-    fixtures.make_fixture("mmimdb", "d", protocol=2)
-  assert fixtures.main(["mmimdb", "--out=d", "--seed=4"]) == 0
-  assert json.loads(capsys.readouterr().out)["seed"] == 4
-  with pytest.raises(ValueError, match="expected one of .*'mosi'.*'cremad'.* found 'x'"):
-    fixtures.make_fixture("x", tmp_path)
-
-
 @pytest.mark.parametrize("interrupted", ["_write_dataset", "_flush"])
 def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
   source, tmp_path, capsys, monkeypatch, interrupted

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy import signal
 
-from data_prep.datasets.cremad import files
-from data_prep.datasets.cremad.files import CLASSES, CONFIGS, VOTES
+from data_prep.datasets.cremad import lists, recordings
+from data_prep.datasets.cremad.lists import CLASSES, CONFIGS, VOTES
 from data_prep.read import images, source_files
 from data_prep.write import shards
 
@@ -90,13 +90,13 @@ def plan(
   if audio not in OPTIONS["--audio"]["choices"]:
     raise source_files.ConversionError(f"--audio: expected wave or logspec, found {audio!r}")
   source = pathlib.Path(source)
-  files.check_folders(source)
-  lists = files.read_lists(source, split)
-  votes = files.read_votes(source)
+  lists.check_folders(source)
+  configs = lists.read_lists(source, split)
+  votes = lists.read_votes(source)
   clips = {}
-  for config, listed in lists.items():
+  for config, listed in configs.items():
     uids = [uid for part in listed.values() for uid in part]
-    clips |= files.scan_clips(source, [uid for uid in uids if uid not in clips])
+    clips |= recordings.scan_clips(source, [uid for uid in uids if uid not in clips])
     yield _make_plan(source, config, listed, clips, votes, audio)
 
 
@@ -137,8 +137,8 @@ def _make_plan(source: pathlib.Path, config: str, listed, clips, votes, audio: s
   if not any(kept.values()):
     raise source_files.ConversionError(
       f"{source}: {config}: expected recordings and frames of the listed clips, found none of "
-      f"{sum(map(len, listed.values())):,}. Check that {files.AUDIO_FOLDER} and "
-      f"{files.FRAMES_FOLDER} are those of CREMA-D."
+      f"{sum(map(len, listed.values())):,}. Check that {lists.AUDIO_FOLDER} and "
+      f"{lists.FRAMES_FOLDER} are those of CREMA-D."
     )
   counts = {split: len(rows) for split, rows in kept.items()}
   found = [clips[uid] for rows in kept.values() for _, uid in rows]
@@ -174,7 +174,7 @@ def _make_plan(source: pathlib.Path, config: str, listed, clips, votes, audio: s
   )
 
 
-def _count_bytes(clip: files.Clip, audio: str) -> int:
+def _count_bytes(clip: recordings.Clip, audio: str) -> int:
   heard = 2 * clip.num_samples if audio == "wave" else 4 * math.prod(SPECTROGRAM_SHAPE)
   return heard + sum(frame.source_size for frame in clip.frames) + 600
 
@@ -184,9 +184,9 @@ def _sum_source(source: pathlib.Path, config: str, found, votes) -> dict[str, di
   entries = [entry for clip in found for entry in clip.files]
   sums = {
     folder: images.combine_digests(entry for entry in entries if entry[0].startswith(folder))
-    for folder in (files.AUDIO_FOLDER, files.FRAMES_FOLDER)
+    for folder in (lists.AUDIO_FOLDER, lists.FRAMES_FOLDER)
   }
-  names = ("train.csv", "test.csv") if config == "ogm" else (files.FOLDS_FILE,)
+  names = ("train.csv", "test.csv") if config == "ogm" else (lists.FOLDS_FILE,)
   return sums | {
     path.name: _sum_file(path) for path in [source / n for n in names] + [*votes.files]
   }
@@ -198,11 +198,11 @@ def _sum_file(path: pathlib.Path) -> dict[str, object]:
 
 
 def _count_classes(uids) -> dict[str, int]:
-  found = collections.Counter(files.UID.fullmatch(uid)["emotion"] for uid in uids)
+  found = collections.Counter(lists.UID.fullmatch(uid)["emotion"] for uid in uids)
   return {name: found[name] for name in CLASSES}
 
 
-def _count_durations(found: list[files.Clip]) -> dict[str, int]:
+def _count_durations(found: list[recordings.Clip]) -> dict[str, int]:
   """Number of clips by seconds, rounded down to an edge."""
   counts, _ = np.histogram([clip.seconds for clip in found], _DURATION_EDGES)
   return {f"from {edge:g}": int(n) for edge, n in zip(_DURATION_EDGES, counts, strict=False)}
@@ -218,7 +218,7 @@ def _collect_warnings(config: str, listed, clips, votes, counts, labels) -> list
       wanted = dict(zip(CLASSES, classes, strict=True))
       messages.append(f"labels: {split}: expected {wanted}, found {labels[split]}")
   uids = [uid for part in listed.values() for uid in part]
-  for name, text in (files.DROPPED | files.KEPT).items():
+  for name, text in (recordings.DROPPED | recordings.KEPT).items():
     messages += _name_clips(name, text, [uid for uid in uids if name in clips[uid].findings])
   without = [uid for uid in uids if uid not in votes.letters]
   messages += _name_clips("votes", "not in summaryTable.csv: votes are empty", without)
@@ -265,8 +265,8 @@ def _features(audio: str) -> dict[str, object]:
 
 def _make_examples(rows, clips, votes, audio: str) -> Iterator[Mapping[str, object]]:
   for row, uid in rows:
-    clip, name = clips[uid], files.UID.fullmatch(uid)
-    rate, samples, _ = files.decode_wav(clip.wav)
+    clip, name = clips[uid], lists.UID.fullmatch(uid)
+    rate, samples, _ = recordings.decode_wav(clip.wav)
     if audio == "wave":
       heard = {"audio": samples, "sample_rate": rate}
     else:

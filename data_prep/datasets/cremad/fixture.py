@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import wavfile
 
-from data_prep.datasets.cremad.files import (
+from data_prep.datasets.cremad.lists import (
   AUDIO_FOLDER,
   CLASSES,
   FACES_FOLDER,

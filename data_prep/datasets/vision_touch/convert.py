@@ -5,11 +5,8 @@ targets from the next. Files are read one at a time, twice: a scan checks all of
 written, and collects what the metadata tell.
 """
 
-import contextlib
 import dataclasses
-import math
 import pathlib
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +14,8 @@ import h5py
 import numpy as np
 import tqdm
 
-from data_prep.read import sniff, source_files
+from data_prep.datasets.vision_touch import hdf5
+from data_prep.read import source_files
 from data_prep.write import shards
 
 OPTIONS = {
@@ -36,30 +34,12 @@ OPTIONS = {
   },
 }  # fmt: skip
 SPLIT_SEED = 42
-NUM_STEPS = NUM_READINGS = 50
-_FOLDER = "triangle_real_data"
-_NAME = re.compile(r"(.+)_(\d{1,2})_1000\.h5")
-_REQUIRED = ("image", "proprio", "ee_forces_continuous", "contact", "action")
-_DEPTH_FLOW = ("depth_data", "optical_flow")
 _EXPECTED_FILES, _EXPECTED_TRAJECTORIES = 3000, 150
 _PUBLISHED_ITEMS = 49  # of a file, as papers count; the last is a random repeat of the others
-_LINKS = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
-_MAX_DECLARED = 2**32  # bytes of one data set; 50 images of 5,000 x 5,000 pixels
-_MAX_RATIO = 1100  # of deflate at its best, 1032
-_ADVICE = "Take the file from triangle_real_data.zip again, or remove it from the folder."
 _CITATION = (
   "Lee, Zhu et al., Making Sense of Vision and Touch: Self-Supervised Learning of Multimodal "
   "Representations for Contact-Rich Tasks, ICRA 2019"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recording:
-  """One file, as its name tells: PREFIX_SEGMENT_1000.h5; segment -1 where the name is another."""
-
-  path: pathlib.Path
-  trajectory: str
-  segment: int
 
 
 @dataclasses.dataclass
@@ -114,7 +94,7 @@ def plan(
 
   Source: docs/spec/data.md 5. The size of images is that of the data.
   """
-  recordings = _list_files(pathlib.Path(source))
+  recordings = hdf5.list_files(pathlib.Path(source))
   order = _split(recordings, split)
   scan = _Scan()
   for recording in tqdm.tqdm(
@@ -169,37 +149,7 @@ def split_trajectories(trajectories: Sequence[str]) -> dict[str, list[int]]:
   }
 
 
-def _list_files(source: pathlib.Path) -> list[_Recording]:
-  """The recordings of a folder, sorted by name as the published loader does."""
-  if source.is_file():
-    kind = sniff.identify(source)
-    advice = "Pass its folder." if kind.name == "hdf5" else kind.advice
-    raise source_files.ConversionError(
-      f"{source}: expected the folder {_FOLDER} of .h5 files, found {kind.description}. {advice}"
-    )
-  folder = source if _h5_names(source) else source / _FOLDER
-  names = _h5_names(folder)
-  if not names:
-    found = "nothing" if not source.exists() else "no file of that kind"
-    raise source_files.ConversionError(
-      f"{source}: expected a folder of .h5 files ({_FOLDER}), found {found}. Unpack {_FOLDER}.zip and "
-      "pass the folder that it makes."
-    )
-  source_files.require_inside(source, *((folder / name).relative_to(source) for name in names))
-  matches = [(name, _NAME.fullmatch(name)) for name in names]
-  return [
-    _Recording(folder / name, *((m[1], int(m[2])) if m else (name.removesuffix(".h5"), -1)))
-    for name, m in matches
-  ]
-
-
-def _h5_names(folder: pathlib.Path) -> list[str]:
-  # A leading dot marks what macOS adds to archives: "._foo_0_1000.h5" is no recording.
-  names = [p.name for p in folder.glob("*.h5") if p.is_file() and not p.name.startswith(".")]
-  return sorted(names)
-
-
-def _split(recordings: Sequence[_Recording], split: str) -> dict[str, list[int]]:
+def _split(recordings: Sequence[hdf5.Recording], split: str) -> dict[str, list[int]]:
   """Positions of train and test files; raises where there are too few."""
   folder, trajectories = recordings[0].path.parent, [r.trajectory for r in recordings]
   if split == "by_segment" and len(recordings) < 5:
@@ -217,90 +167,11 @@ def _split(recordings: Sequence[_Recording], split: str) -> dict[str, list[int]]
   return split_files(len(recordings)) if split == "by_segment" else split_trajectories(trajectories)
 
 
-@contextlib.contextmanager
-def _opened(path: pathlib.Path):
-  """Opens a recording; whatever HDF5 cannot read becomes one error that names the file."""
-  try:
-    sniff.require(path, "hdf5", what=f"a recording of {_FOLDER}")
-  except sniff.WrongFileError as error:
-    raise source_files.ConversionError(str(error)) from error
-  try:
-    # Not in SWMR mode, as the published loader: on a damaged file it retries for ever.
-    with h5py.File(path, "r") as file:
-      _require_own_data(path, file)
-      yield file
-  except (OSError, RuntimeError, KeyError) as error:
-    raise source_files.ConversionError(
-      f"{path}: expected a readable HDF5 file, found a damaged one: {error}. {_ADVICE}"
-    ) from error
-
-
-def _require_own_data(path: pathlib.Path, file: h5py.File) -> None:
-  """Refuses a file whose data lie elsewhere, or that promises more than it holds.
-
-  HDF5 follows links to other files, and reads parts of data sets from any file of the machine, without a
-  word: what a stranger names would stand in the shards.
-  """
-
-  def refuse(name, found):
-    raise source_files.ConversionError(
-      f"{path}: {name}: expected data inside this file, found {found}. {_ADVICE}"
-    )
-
-  for name in file:
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink):
-      refuse(name, _LINKS.get(type(link), "a link of an unknown kind"))
-    data = file[name]
-    if not isinstance(data, h5py.Dataset):
-      continue
-    if data.is_virtual:
-      refuse(name, "a virtual data set, made of parts of other files")
-    if data.external:
-      refuse(name, f"external storage in {data.external[0][0]!r}")
-    size, stored = math.prod(data.shape or (0,)) * data.dtype.itemsize, data.id.get_storage_size()
-    if size > _MAX_DECLARED or size > _MAX_RATIO * stored or stored > path.stat().st_size:
-      refuse(name, f"{size:,} bytes declared by its shape {list(data.shape)}, {stored:,} stored")
-
-
-def _check_file(path: pathlib.Path, file: h5py.File, with_depth_flow: bool) -> tuple[int, int]:
-  """(height, width) that its images get; raises where datasets or shapes are not the format's."""
-  needed = _REQUIRED + (_DEPTH_FLOW if with_depth_flow else ())
-  missing = [name for name in needed if not isinstance(file.get(name), h5py.Dataset)]
-  if missing:
-    raise source_files.ConversionError(
-      f"{path}: expected the datasets {', '.join(needed)}; {', '.join(missing)} missing, found "
-      f"{', '.join(sorted(file)) or 'none'}. {_ADVICE}"
-    )
-  shapes = {name: file[name].shape for name in needed}
-  image, depth = shapes["image"], shapes.get("depth_data")
-  first = len(image) == 4 and image[1] == 3
-  size = (image[3], image[2]) if first else image[1:3]
-  expected = {
-    "image": (NUM_STEPS, *image[1:]) if first else (NUM_STEPS, *size, 3),
-    "proprio": (NUM_STEPS, max(8, *shapes["proprio"][1:], 0)),
-    "ee_forces_continuous": (NUM_STEPS, NUM_READINGS, 6),
-    "contact": (NUM_STEPS, *shapes["contact"][1:]),
-    "action": (NUM_STEPS, 4),
-    "depth_data": (NUM_STEPS, *size) if depth == (NUM_STEPS, *size) else (NUM_STEPS, *size, 1),
-    "optical_flow": (NUM_STEPS, *size, 2),
-  }
-  for name in needed:
-    dtype = file[name].dtype
-    if shapes[name] != expected[name] or dtype.kind not in "biuf":
-      more = " or more" if name == "proprio" else ""
-      raise source_files.ConversionError(
-        f"{path}: {name}: expected numbers of shape {list(expected[name])}{more}, found {dtype} of shape "
-        f"{list(shapes[name])}. {_ADVICE}"
-      )
-  return size
-
-
-def _scan_file(recording: _Recording, scan: _Scan, items: int, with_depth_flow: bool) -> None:
+def _scan_file(recording: hdf5.Recording, scan: _Scan, items: int, with_depth_flow: bool) -> None:
   """Checks one file against the format and the files before it, and adds it to `scan`."""
   path, name = recording.path, recording.path.name
-  with _opened(path) as file:
-    size = _check_file(path, file, with_depth_flow)
+  with hdf5.opened(path) as file:
+    size = hdf5.check_file(path, file, with_depth_flow)
     if scan.size not in (None, size):
       raise source_files.ConversionError(
         f"{path}: image: expected the height and width of the other files, {scan.size}, found {size}. "
@@ -310,52 +181,26 @@ def _scan_file(recording: _Recording, scan: _Scan, items: int, with_depth_flow: 
     scan.source[name] = {"size": path.stat().st_size, "sha256": source_files.sha256(path)}
     scan.channels_first += [name] if file["image"].shape[1] == 3 else []
     if file["image"].dtype != np.uint8:
-      _to_uint8(path, file["image"][:])
+      hdf5.to_uint8(path, file["image"][:])
     for key, data in file.items():
       layout = f"{data.dtype} {list(data.shape)}" if isinstance(data, h5py.Dataset) else "group"
       found = scan.layouts.setdefault(key, {})
       found[layout] = found.get(layout, 0) + 1
-    for key in (*_REQUIRED[1:], *(_DEPTH_FLOW if with_depth_flow else ())):
-      number = int((~np.isfinite(_to_float32(file[key]))).sum())
+    for key in (*hdf5.REQUIRED[1:], *(hdf5.DEPTH_FLOW if with_depth_flow else ())):
+      number = int((~np.isfinite(hdf5.to_float32(file[key]))).sum())
       if number:
         scan.nonfinite.setdefault(key, {})[name] = number
-    force = _to_float32(file["ee_forces_continuous"])
+    force = hdf5.to_float32(file["ee_forces_continuous"])
     force = force[np.isfinite(force)]
     scan.force += [force.min(), force.max()] if force.size else []
-    scan.contact.append(_contact_next(file, items))
-    scan.yaw.append(_to_float32(file["proprio"])[1 : items + 1, :4])
-
-
-def _to_float32(values) -> np.ndarray:
-  """Of an array or a dataset; NumPy casts, not HDF5, so that what overflows becomes infinite."""
-  with np.errstate(over="ignore"):
-    return np.asarray(values[...]).astype(np.float32)
-
-
-def _to_uint8(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
-  """Images as uint8, exactly; another dtype must hold whole numbers of 0 to 255."""
-  if images.dtype == np.uint8:
-    return images
-  with np.errstate(invalid="ignore"):
-    exact = images.astype(np.uint8)
-  if not (exact == images).all():
-    raise source_files.ConversionError(
-      f"{path}: image: expected uint8, or whole numbers of 0 to 255, found {images.dtype} values from "
-      f"{images.min()} to {images.max()}. How they map to pixels is not known: store them as uint8."
-    )
-  return exact
-
-
-def _contact_next(file: h5py.File, items: int) -> np.ndarray:
-  """int64[items]: whether any contact reading of the next step is above 0."""
-  readings = np.asarray(file["contact"])[1 : items + 1].reshape(items, -1)
-  return (readings.sum(1) > 0).astype(np.int64)
+    scan.contact.append(hdf5.contact_next(file, items))
+    scan.yaw.append(hdf5.to_float32(file["proprio"])[1 : items + 1, :4])
 
 
 def _make_features(size: tuple[int, int], with_depth_flow: bool) -> dict:
   features = {
     "image": shards.array((*size, 3), np.uint8, compress=True),
-    "force": shards.array((NUM_READINGS, 6), np.float32),
+    "force": shards.array((hdf5.NUM_READINGS, 6), np.float32),
     "proprio": shards.array((8,), np.float32),
     "ee_yaw_next": shards.array((4,), np.float32),
     "contact_next": shards.scalar(np.int64),
@@ -371,12 +216,12 @@ def _make_features(size: tuple[int, int], with_depth_flow: bool) -> dict:
   return features | (depth_flow if with_depth_flow else {})
 
 
-def _examples(recordings: Sequence[_Recording], items: int, with_depth_flow: bool):
+def _examples(recordings: Sequence[hdf5.Recording], items: int, with_depth_flow: bool):
   """Returns what makes the examples of a split, one file in memory at a time."""
 
   def make() -> Iterator[dict]:
     for recording in recordings:
-      columns = _read_items(recording.path, items, with_depth_flow)
+      columns = hdf5.read_items(recording.path, items, with_depth_flow)
       names = {"file_id": recording.path.name, "trajectory_id": recording.trajectory}
       names["segment"] = recording.segment
       for t in range(items):
@@ -385,28 +230,7 @@ def _examples(recordings: Sequence[_Recording], items: int, with_depth_flow: boo
   return make
 
 
-def _read_items(path: pathlib.Path, items: int, with_depth_flow: bool) -> dict[str, np.ndarray]:
-  with _opened(path) as file:
-    size = _check_file(path, file, with_depth_flow)
-    images = _to_uint8(path, file["image"][:items])
-    if images.shape[1] == 3:
-      images = images.transpose(0, 3, 2, 1)
-    proprio = _to_float32(file["proprio"])
-    columns = {
-      "image": np.ascontiguousarray(images),
-      "force": _to_float32(file["ee_forces_continuous"][:items]),
-      "proprio": proprio[:items, :8],
-      "ee_yaw_next": proprio[1 : items + 1, :4],
-      "contact_next": _contact_next(file, items),
-      "action_next": _to_float32(file["action"][1 : items + 1]),
-    }
-    if with_depth_flow:
-      columns["depth"] = _to_float32(file["depth_data"][:items]).reshape(items, *size, 1)
-      columns["flow"] = _to_float32(file["optical_flow"][:items])
-  return columns
-
-
-def _warn(scan: _Scan, recordings: Sequence[_Recording]) -> list[str]:
+def _warn(scan: _Scan, recordings: Sequence[hdf5.Recording]) -> list[str]:
   warnings = []
   if len(recordings) != _EXPECTED_FILES:
     warnings.append(
@@ -425,10 +249,10 @@ def _warn(scan: _Scan, recordings: Sequence[_Recording]) -> list[str]:
       f"image_dtype: expected uint8, found {', '.join(cast)}; the values are whole numbers of 0 to 255, "
       "stored exactly"
     )
-  for key, files in scan.nonfinite.items():
+  for key, found in scan.nonfinite.items():
     warnings.append(
-      f"nonfinite: {key}: {sum(files.values()):,} values of {len(files)} files are not finite in "
-      f"float32 (first in {next(iter(files))}); stored as they are"
+      f"nonfinite: {key}: {sum(found.values()):,} values of {len(found)} files are not finite in "
+      f"float32 (first in {next(iter(found))}); stored as they are"
     )
   return warnings
 
@@ -454,7 +278,7 @@ def _describe_dataset(scan: _Scan, recordings, order: Mapping, items: int, split
     image_size=list(scan.size),
     channels_first_images={"files": len(scan.channels_first), "first": scan.channels_first[:20]},
     layouts=scan.layouts,
-    nonfinite={key: sum(files.values()) for key, files in scan.nonfinite.items()},
+    nonfinite={key: sum(found.values()) for key, found in scan.nonfinite.items()},
     force_range=[float(min(scan.force)), float(max(scan.force))] if scan.force else None,
   )
 

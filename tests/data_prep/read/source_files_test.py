@@ -129,3 +129,16 @@ def test_a_large_file_is_not_read_whole(tmp_path, monkeypatch):
   (tmp_path / "a.json").write_text(json.dumps([0] * 10))
   with pytest.raises(source_files.UnsafeSourceError, match="at most 10 bytes, found 30"):
     source_files.read_bytes(tmp_path / "a.json")
+
+
+def test_find_file(tmp_path):
+  with pytest.raises(
+    source_files.ConversionError, match="a.pkl or b.pkl, or a folder.*found nothing"
+  ):
+    source_files.find_file(tmp_path / "none", ("a.pkl", "b.pkl"))
+  (tmp_path / "c.txt").write_text("")
+  with pytest.raises(source_files.ConversionError, match="in this folder, found c.txt"):
+    source_files.find_file(tmp_path, ("a.pkl", "b.pkl"))
+  (tmp_path / "b.pkl").write_text("")
+  assert source_files.find_file(tmp_path, ("a.pkl", "b.pkl")) == tmp_path / "b.pkl"
+  assert source_files.find_file(tmp_path / "c.txt", ("a.pkl",)) == tmp_path / "c.txt"

@@ -18,6 +18,8 @@ from data_prep.read import source_files
 from data_prep.write import shards
 
 ARRAY = np.array([[np.nan, -np.inf, 1e-42], [1 / 3, -0.0, np.inf]], np.float32)
+
+
 GIB = 2**30
 
 
@@ -341,16 +343,3 @@ def test_metadata_that_is_no_json_is_refused_before_writing(tmp_path, bad):
   with pytest.raises(source_files.ConversionError, match="metadata: expected JSON"):
     shards.write(make_plan(metadata=bad), tmp_path)
   assert not (tmp_path / "tiny").exists()
-
-
-def test_find_file(tmp_path):
-  with pytest.raises(
-    source_files.ConversionError, match="a.pkl or b.pkl, or a folder.*found nothing"
-  ):
-    source_files.find_file(tmp_path / "none", ("a.pkl", "b.pkl"))
-  (tmp_path / "c.txt").write_text("")
-  with pytest.raises(source_files.ConversionError, match="in this folder, found c.txt"):
-    source_files.find_file(tmp_path, ("a.pkl", "b.pkl"))
-  (tmp_path / "b.pkl").write_text("")
-  assert source_files.find_file(tmp_path, ("a.pkl", "b.pkl")) == tmp_path / "b.pkl"
-  assert source_files.find_file(tmp_path / "c.txt", ("a.pkl",)) == tmp_path / "c.txt"

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import fixtures
 from data_prep.datasets.affect import convert as affect
 from data_prep.read import source_files
-from data_prep.write import pickle_writer, shards
+from data_prep.write import shards
+from tests.data_prep.datasets.affect.plans import load, make, warnings_of
 
 NAMES = {"train": "train", "valid": "validation", "test": "test"}
-SMALL = {"mosi": (20, 5, 50), "mustard": (371, 81, 50), "urfunny": (371, 81, 20)}
 
 
 def reference(tree, *, clean=False, full=False):
@@ -86,15 +85,6 @@ def convert(dataset, source, out, **options):
 
 def metadata(folder):
   return json.loads((folder / "metadata.json").read_text())
-
-
-def load(path):
-  return pickle.loads(path.read_bytes(), encoding="latin1")
-
-
-def make(name, folder, **options):
-  manifest = fixtures.make_fixture(name, folder, **options)
-  return folder / manifest["file"], manifest
 
 
 @pytest.mark.parametrize("name", ["mosi", "mosi_raw", "mosei", "mosei_raw", "urfunny", "mustard"])
@@ -213,32 +203,6 @@ def test_twice_the_same_content(tmp_path):
   folders = [convert("mosi", path, tmp_path / out) for out in ("a", "b")]
   first, second = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
   assert first == second
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory):
-  """Makes a fresh copy of a small tree: 12 + 4 + 4 rows."""
-  folder = tmp_path_factory.mktemp("trees")
-  paths = {name: make(name, folder, num_examples=12, cases=[])[0] for name in SMALL}
-  return lambda name: load(paths[name])
-
-
-@pytest.fixture
-def plan_of(tmp_path):
-  """Plans the shards of a tree."""
-
-  def plan(dataset, tree, **options):
-    path = tmp_path / "file.pkl"
-    pickle_writer.dump(tree, path)
-    (plan,) = affect.plan(dataset, path, **options)
-    return plan
-
-  return plan
-
-
-def set_all(tree, name, change):
-  for part in tree.values():
-    part[name] = change(part[name])
 
 
 def test_aliases_and_extra_keys(trees, plan_of, tmp_path):
@@ -434,10 +398,6 @@ def test_ragged_files_on_request(trees, plan_of, tmp_path, as_list):
     plan_of("mosi", tree, allow_ragged=True)
 
 
-def warnings_of(plan):
-  return "\n".join(plan.metadata["warnings"])
-
-
 def test_rows_whose_text_cancels_are_dropped_as_published(trees, plan_of):
   tree = trees("mosi")
   tree["train"]["text"][5] = 0
@@ -484,39 +444,6 @@ def test_values_before_the_first_word_and_beyond_float32(trees, plan_of, tmp_pat
   assert example["audio"][-1, :3].tolist() == [0, -np.inf, 0]  # the cast alone makes the second
 
 
-def test_labels_out_of_their_kind_are_warned_about(trees, plan_of):
-  tree = trees("mosi")
-  tree["train"]["labels"][2], tree["test"]["labels"][1] = 4.5, np.nan
-  plan = plan_of("mosi", tree)
-  assert "label: train: expected scores in [-3, 3], found" in warnings_of(plan)
-  assert "label: test: 1 are NaN and count as negative" in warnings_of(plan)
-  row = list(plan.splits["test"]())[1]
-  assert np.isnan(row["label_raw"]) and row["label_gt0"] == row["label_ge0"] == 0
-  tree = trees("mustard")
-  assert "-1 and 1" not in warnings_of(plan_of("mustard", tree))
-  set_all(tree, "labels", lambda labels: (2 * labels - 1)[..., None])
-  assert "-1 and 1" not in warnings_of(plan := plan_of("mustard", tree))
-  assert {row["label_gt0"] for row in plan.splits["train"]()} == {0, 1}
-  tree["valid"]["labels"][:2, 0, 0] = 0, 3
-  assert "label: validation: expected 0 and 1, or -1 and 1, found" in warnings_of(
-    plan_of("mustard", tree)
-  )
-
-
-def test_ids_of_two_splits_are_warned_about(trees, plan_of):
-  tree = trees("mosi")
-  assert "more than one split" not in warnings_of(plan_of("mosi", tree))
-  tree["test"]["id"][0] = tree["train"]["id"][3]
-  tree["train"]["id"][5] = tree["train"]["id"][4]
-  tree["test"]["id"][1] = tree["train"]["id"][6]
-  tree["train"]["text"][6] = 0  # dropped, so its id does not count
-  plan = plan_of("mosi", tree)
-  assert "id: 1 segment ids occur in more than one split" in warnings_of(plan)
-  assert plan.metadata["repeated_ids"] == {
-    "within_splits": {"train": 1, "validation": 0, "test": 0}, "across_splits": 1,
-  }  # fmt: skip
-
-
 @pytest.mark.parametrize(
   ("ids", "expected"),
   [
@@ -534,40 +461,3 @@ def test_ids_of_every_kind_become_text(trees, plan_of, ids, expected):
   tree["valid"] = {name: value[:1] for name, value in tree["valid"].items()} | {"id": ids}
   (row,) = plan_of("mosi", tree).splits["validation"]()
   assert (row["segment_id"], row["id_extra"]) == expected
-
-
-def test_layout_that_differs_in_little_is_a_warning(trees, plan_of):
-  tree = trees("mosi")
-  for name in ("vision", "audio", "text"):
-    set_all(tree, name, lambda array: array[:, 10:].astype(np.float32))
-  set_all(tree, "id", lambda ids: [row[0].decode() for row in ids])
-  tree["train"]["labels"] = tree["train"]["labels"].reshape(-1)
-  text = warnings_of(plan_of("mosi", tree))
-  assert "release: time steps: expected 50, found [40]" in text
-  assert "release: ids: expected table, found list" in text
-  assert "release: train/vision dtype: expected float64, found float32" in text
-
-
-def test_published_label_counts_give_no_warning(trees, plan_of):
-  tree = trees("mosi")
-  counts = {"train": (552, 53, 679), "valid": (92, 13, 124), "test": (379, 30, 277)}
-  for split, (negative, zero, positive) in counts.items():
-    rows = negative + zero + positive
-    part = tree[split]
-    for name in ("vision", "audio", "text"):
-      part[name] = np.zeros((rows, 50, part[name].shape[2]), part[name].dtype)
-      part[name][:, -1] = 1
-    part["labels"] = np.repeat([-0.2, 0, 0.4], (negative, zero, positive))[:, None, None]
-    part["id"] = np.array([(f"{split}{i}", "0", "1") for i in range(rows)], "S14")
-  warnings = plan_of("mosi", tree).metadata["warnings"]
-  assert len(warnings) == 1 and warnings[0].startswith("checksum: ")
-  tree["test"]["labels"][0] = 1
-  assert warnings_of(plan_of("mosi", tree)).endswith(
-    "label: test: expected 379/30/277 negative/zero/positive, found 378/30/278"
-  )
-
-
-def test_the_checksum_of_the_published_file_gives_no_warning(trees, plan_of, monkeypatch):
-  digest = "1a113ad5edc8b9b625a7e29e6b94a97ecade70494c4e022d9f7ba5affca3bbdc"
-  monkeypatch.setattr(source_files, "sha256", lambda path: digest)
-  assert "checksum" not in warnings_of(plan_of("mosi", trees("mosi")))

@@ -4,35 +4,21 @@ import json
 import os
 import pickle
 import shutil
-import struct
 import sys
 import wave
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 from scipy import signal
 from scipy.io import wavfile
 
 from data_prep import convert
 from data_prep.datasets.cremad import convert as cremad
-from data_prep.datasets.cremad import files as cremad_source
 from data_prep.datasets.cremad import fixture as cremad_fixture
+from data_prep.datasets.cremad import lists
 from data_prep.read import source_files
-from data_prep.write import shards
-
-EMOTIONS = ["NEU", "HAP", "SAD", "FEA", "DIS", "ANG"]  # ids 0 to 5 (docs/spec/data.md 8.3)
-
-
-def write(source, data_dir, **options):
-  """Writes all plans and opens them: config -> builder."""
-  folders = [shards.write(p, data_dir) for p in cremad.plan("cremad", source, **options)]
-  return {folder.parent.name: tfds.builder_from_directory(folder) for folder in folders}
-
-
-def first_plan(source, **options):
-  return next(iter(cremad.plan("cremad", source, **options)))
+from tests.data_prep.datasets.cremad.plans import EMOTIONS, first_plan, replace, write
 
 
 def copy(source, target):
@@ -41,34 +27,13 @@ def copy(source, target):
   return target
 
 
-def replace(path, data):
-  path.unlink(missing_ok=True)
-  path.parent.mkdir(exist_ok=True, parents=True)
-  path.write_bytes(data)
-
-
 def read_lines(path):
   text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
   return [line.split(",") for line in text.split("\n") if line]
 
 
-@pytest.fixture(scope="module")
-def easy(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("easy")
-  return folder, cremad_fixture.make(folder, num_examples=72)
-
-
-@pytest.fixture(scope="module")
-def hard(tmp_path_factory):
-  """A source with every case, its manifest, and builders of `ogm` and `fold2`."""
-  folder, out = tmp_path_factory.mktemp("hard"), tmp_path_factory.mktemp("shards")
-  manifest = cremad_fixture.make(folder, num_examples=72, mode="hard")
-  builders = write(folder, out, split="ogm") | write(folder, out, split="fold2")
-  return folder, manifest, builders
-
-
 def test_labels_and_counts_are_the_published_ones():
-  assert list(cremad_source.CLASSES) == EMOTIONS
+  assert list(lists.CLASSES) == EMOTIONS
   totals = {config: sum(counts.values()) for config, counts in cremad.EXPECTED_COUNTS.items()}
   assert totals == {"ogm": 7442} | {f"fold{i}": 5820 for i in range(1, 6)}
   for (config, split), classes in cremad.EXPECTED_CLASSES.items():
@@ -237,65 +202,10 @@ def test_logspec_config_holds_the_spectrograms(easy, tmp_path):
     np.testing.assert_allclose(example["logspec"], log_spectrogram(resampled), atol=2e-4)
 
 
-def pcm24(path, rate, values):
-  with wave.open(str(path), "wb") as file:
-    file.setnchannels(1)
-    file.setsampwidth(3)
-    file.setframerate(rate)
-    file.writeframes(b"".join(int(v).to_bytes(3, "little", signed=True) for v in values))
-
-
-@pytest.mark.parametrize(
-  ("stored", "wanted"),
-  [
-    (np.array([0, 128, 255], np.uint8), [-32768, 0, 127 * 256]),
-    (np.array([-(2**31), 2**16, 2**31 - 1], np.int32), [-32768, 1, 32767]),
-    (np.array([-1.5, 0.5, 2.0, np.nan], np.float32), [-32768, 16384, 32767, 0]),
-    (np.array([[100, 300], [-5, 4]], np.int16), [200, 0]),  # -0.5 goes to the even one
-    (np.array([[7, 8, 9]], np.int16), [8]),
-  ],
-  ids=["8-bit", "32-bit", "float", "stereo", "three channels"],
-)
-def test_other_wav_formats_become_16_bit_mono(tmp_path, stored, wanted):
-  wavfile.write(tmp_path / "a.wav", 44_100, stored)
-  with np.errstate(all="raise"):  # what NaN becomes as an integer depends on the machine
-    rate, samples, is_plain = cremad_source.decode_wav(tmp_path / "a.wav")
-  assert rate == 44_100 and samples.dtype == np.int16 and not is_plain
-  assert samples.tolist() == wanted
-
-
-def test_24_bit_wav_becomes_16_bit(tmp_path):
-  pcm24(tmp_path / "a.wav", 16_000, [-(2**23), 256, 2**23 - 1])
-  _, samples, is_plain = cremad_source.decode_wav(tmp_path / "a.wav")
-  assert samples.tolist() == [-32768, 1, 32767] and not is_plain
-
-
-def test_stereo_is_the_mean_of_the_channels(hard):
-  source, manifest, builders = hard
-  uid = manifest["special_rows"]["stereo_wav"][0]
-  _, stereo = wavfile.read(source / f"AudioWAV/{uid}.wav")
-  examples = [e for s in ("train", "test") for e in builders["ogm"].as_data_source(s)]
-  found = next(e["audio"] for e in examples if e["uid"].decode() == uid)
-  assert stereo.shape[1] == 2
-  np.testing.assert_allclose(found, stereo.astype(float).mean(1), atol=0.5)
-
-
-def test_crlf_and_byte_order_mark_change_nothing(easy, tmp_path):
-  source, _ = easy
-  cremad_fixture.make(tmp_path, num_examples=72, cases=["crlf_bom"])
-  for name in ("train.csv", "test.csv", "processedResults/summaryTable.csv"):
-    data = (tmp_path / name).read_bytes()
-    assert data.startswith(b"\xef\xbb\xbf") and data.count(b"\r\n") == data.count(b"\n") > 5
-  assert cremad_source.read_lists(tmp_path, "ogm") == cremad_source.read_lists(source, "ogm")
-  found, wanted = (cremad_source.read_votes(folder) for folder in (tmp_path, source))
-  assert found.letters == wanted.letters and found.counts == wanted.counts
-  assert len(found.letters) == len(found.counts) == 72
-
-
 def test_tables_of_votes_may_be_absent_or_beside_the_lists(easy, tmp_path):
   source = copy(easy[0], tmp_path / "source")
   shutil.move(source / "processedResults/summaryTable.csv", source)
-  assert len(cremad_source.read_votes(source).letters) == 72
+  assert len(lists.read_votes(source).letters) == 72
   (source / "summaryTable.csv").unlink()
   shutil.rmtree(source / "processedResults")
   plan = first_plan(source)
@@ -339,6 +249,8 @@ def point(source):
 
 
 WAV = "AudioWAV/1001_MTI_NEU_XX.wav"
+
+
 ERRORS = {
   "no recordings": (lambda s: shutil.rmtree(s / "AudioWAV"), "expected a folder AudioWAV"),
   "no frames": (lambda s: shutil.rmtree(s / "Image-01-FPS"), "expected a folder Image-01-FPS"),
@@ -460,140 +372,3 @@ def test_the_command_converts_and_warns(easy, tmp_path, capsys):
   said = capsys.readouterr()
   assert "cremad/fold1" in said.out and "warning: count: train: expected 4,043" in said.err
   assert (tmp_path / "cremad/fold1/1.0.0/dataset_info.json").exists()
-
-
-# The fixture
-
-
-@pytest.mark.parametrize("case", cremad_fixture.ERROR_CASES)
-def test_error_cases_of_the_fixture_raise_as_announced(tmp_path, case):
-  manifest = cremad_fixture.make(tmp_path, num_examples=72, cases=[case])
-  with pytest.raises(source_files.ConversionError) as caught:
-    list(cremad.plan("cremad", tmp_path))
-  assert manifest["error"] in str(caught.value)
-
-
-def test_same_seed_same_files(easy, tmp_path):
-  again = cremad_fixture.make(tmp_path, num_examples=72)
-  assert again == easy[1]
-  other = cremad_fixture.make(tmp_path, num_examples=72, seed=1)
-  assert other["sha256"] != again["sha256"]
-  assert json.loads((tmp_path / cremad_fixture.MANIFEST).read_text()) == other
-
-
-def test_easy_fixture_has_nothing_wrong(easy):
-  source, manifest = easy
-  plan = first_plan(source)
-  assert {w.split(":")[0] for w in plan.metadata["warnings"]} == {"count", "labels"}
-  assert plan.counts == manifest["rows_kept"]["ogm"] == {"train": 54, "test": 18}
-  frames = [len(list(folder.iterdir())) for folder in (source / "Image-01-FPS").iterdir()]
-  assert set(frames) == {1, 2, 3, 5}
-
-
-def hear_bits(source, uid):
-  """(kind, three bits) by the loudest of the tones."""
-  rate, samples = wavfile.read(source / f"AudioWAV/{uid}.wav")
-  time = np.arange(len(samples)) / rate
-
-  def power(tone):
-    return abs(np.sum(samples * np.exp(-2j * np.pi * tone * time)))
-
-  kind = int(np.argmax([power(tone) for tone in cremad_fixture.KIND_TONES]))
-  return kind, [int(power(b) > power(a)) for a, b in cremad_fixture.BIT_TONES]
-
-
-def see_bits(source, uid):
-  frame = np.asarray(Image.open(sorted((source / f"Image-01-FPS/{uid}").iterdir())[0]), float)
-  quarters = frame.reshape(2, 18, 2, 24, 3).mean((1, 3))
-  bright = quarters.mean(-1) > 128
-  return int(np.argmax(quarters[0, 0])), [int(bright[q]) for q in ((0, 1), (1, 0), (1, 1))]
-
-
-@pytest.mark.parametrize("signal_name", ["mixed", "synergy"])
-def test_planted_bits_can_be_heard_and_seen(easy, tmp_path, signal_name):
-  source, manifest = easy
-  if signal_name != "mixed":
-    source, manifest = tmp_path, cremad_fixture.make(tmp_path, num_examples=72, signal=signal_name)
-  bits = {name: np.array(values) for name, values in manifest["sources"].items()}
-  if signal_name == "mixed":
-    wanted = bits["redundancy"] + bits["unique_2"] + bits["synergy"] >= 2
-  else:
-    wanted = bits["gate_1"] ^ bits["gate_2"]
-  emotions = np.array([EMOTIONS.index(uid[9:12]) for uid in manifest["clips"]])
-  np.testing.assert_array_equal(wanted, bits["label"])
-  np.testing.assert_array_equal(emotions // 3, bits["label"])
-  for i, uid in enumerate(manifest["clips"]):
-    kind, heard = hear_bits(source, uid)
-    assert kind == emotions[i] % 3
-    assert heard == [bits[name][i] for name in ("redundancy", "unique_1", "gate_1")]
-    kind, seen = see_bits(source, uid)
-    assert kind == emotions[i] % 3
-    assert seen == [bits[name][i] for name in ("redundancy", "unique_2", "gate_2")]
-
-
-def test_strength_zero_plants_nothing(tmp_path):
-  manifest = cremad_fixture.make(tmp_path, num_examples=72, strength=0)
-  right = [
-    hear_bits(tmp_path, uid)[1][0] == manifest["sources"]["redundancy"][i]
-    for i, uid in enumerate(manifest["clips"])
-  ]
-  assert 20 <= sum(right) <= 52  # 36 +- 4 standard deviations
-
-
-@pytest.mark.parametrize("name", ["AudioWAV/1001_DFA_ANG_XX.wav", "train.csv"])
-def test_real_data_are_not_overwritten(tmp_path, name):
-  replace(tmp_path / name, b"real")
-  with pytest.raises(ValueError, match="exists and is no fixture"):
-    cremad_fixture.make(tmp_path)
-  assert [p.name for p in tmp_path.iterdir()] == [name.split("/")[0]]
-  assert (tmp_path / name).read_bytes() == b"real"
-
-
-@pytest.mark.parametrize(
-  ("arguments", "message"),
-  [
-    ({"num_examples": 71}, "num_examples: expected 72 to 864, found 71"),
-    ({"cases": ["typo"]}, "cases: expected some of"),
-    ({"mode": "medium"}, "mode: expected one of"),
-    ({"signal": "xor"}, "signal: expected one of"),
-    ({"strength": -1}, "strength: expected a number in"),
-  ],
-)
-def test_wrong_arguments_of_the_fixture(tmp_path, arguments, message):
-  with pytest.raises(ValueError, match=message):
-    cremad_fixture.make(tmp_path, **arguments)
-
-
-def _riff(*chunks):
-  body = b"WAVE" + b"".join(name + struct.pack("<I", size) + data for name, size, data in chunks)
-  return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-@pytest.mark.parametrize(
-  "found, chunks",
-  [
-    ("a chunk b'data' of 4,294,967,280 bytes where 8 are left", [("data", 2**32 - 16, bytes(8))]),
-    ("a chunk b'LIST' of 1,000 bytes where 4 are left", [("LIST", 1000, bytes(4))]),
-  ],
-)
-def test_a_header_that_promises_more_than_the_file_has_is_refused(tmp_path, found, chunks):
-  form = struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16)
-  raw = _riff((b"fmt ", 16, form), *((n.encode(), size, data) for n, size, data in chunks))
-  (tmp_path / "a.wav").write_bytes(raw)
-  with pytest.raises(cremad_source.UnreadableWavError) as error:
-    cremad_source.decode_wav(tmp_path / "a.wav")
-  assert found in str(error.value)
-
-
-def test_a_header_of_very_many_channels_is_refused(tmp_path):
-  form = struct.pack("<HHIIHH", 1, 65_535, 16_000, 32_000, 2, 16)
-  (tmp_path / "a.wav").write_bytes(_riff((b"fmt ", 16, form), (b"data", 8, bytes(8))))
-  with pytest.raises(cremad_source.UnreadableWavError, match="65,535 channels"):
-    cremad_source.decode_wav(tmp_path / "a.wav")
-
-
-@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"1": ' + "9" * 5000 + "}"])
-def test_folds_that_no_parser_should_be_given_are_named(tmp_path, text):
-  (tmp_path / cremad_source.FOLDS_FILE).write_text(text)
-  with pytest.raises(source_files.ConversionError, match=cremad_source.FOLDS_FILE):
-    cremad_source.read_lists(tmp_path, "fold1")

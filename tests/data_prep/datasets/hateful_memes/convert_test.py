@@ -11,7 +11,8 @@ from data_prep import convert
 from data_prep.datasets.hateful_memes import convert as hateful_memes
 from data_prep.datasets.hateful_memes import fixture as hateful_memes_fixture
 from data_prep.read import images, source_files
-from data_prep.write import picture_fixture, shards
+from data_prep.write import shards
+from tests.data_prep.datasets.hateful_memes.plans import pixels_of, plan_of
 
 FILES = {
   "train": "train.jsonl", "dev_seen": "dev_seen.jsonl", "dev_unseen": "dev_unseen.jsonl",
@@ -24,7 +25,7 @@ def made(tmp_path_factory):
   """The hard fixture, converted: (source, manifest, plan, folder of the shards)."""
   root = tmp_path_factory.mktemp("memes")
   manifest = hateful_memes_fixture.make(root / "source", mode="hard")
-  plan = _plan(root / "source")
+  plan = plan_of(root / "source")
   return root / "source", manifest, plan, shards.write(plan, root / "shards")
 
 
@@ -33,11 +34,6 @@ def clean(tmp_path_factory):
   root = tmp_path_factory.mktemp("clean")
   hateful_memes_fixture.make(root, cases=[])
   return root
-
-
-def _plan(path):
-  (plan,) = hateful_memes.plan("hateful_memes", path)
-  return plan
 
 
 def _warnings(plan, *ids):
@@ -57,20 +53,11 @@ def _rewrite(path, change):
   path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _pixels(path):
-  """RGB pixels as Pillow converts them; None when there is no whole picture."""
-  try:
-    with Image.open(path) as image:
-      return np.asarray(image.convert("RGB"))
-  except OSError:
-    return None
-
-
 @pytest.mark.parametrize("split", FILES)
 def test_every_example_is_its_line(made, split):
   source, manifest, plan, folder = made
   rows = list(enumerate(_lines(source / FILES[split])))
-  kept = [(index, row) for index, row in rows if _pixels(source / row["img"]) is not None]
+  kept = [(index, row) for index, row in rows if pixels_of(source / row["img"]) is not None]
   assert (len(rows), len(kept)) == (manifest["rows"][split], manifest["rows_kept"][split])
   examples = tfds.builder_from_directory(folder).as_data_source(split)
   raw = tfds.builder_from_directory(folder).as_data_source(
@@ -85,7 +72,7 @@ def test_every_example_is_its_line(made, split):
     assert example["label"] == row.get("label", -1)
     assert example["has_label"] is ("label" in row)
     path = source / row["img"]
-    np.testing.assert_array_equal(example["image"], _pixels(path))
+    np.testing.assert_array_equal(example["image"], pixels_of(path))
     with Image.open(path) as image:
       assert (stored["image"] == path.read_bytes()) == (image.mode in ("RGB", "L"))
 
@@ -114,7 +101,7 @@ def test_special_rows_of_the_hard_fixture(made):
     r["text"]
     for s in FILES
     for r in _lines(source / FILES[s])
-    if _pixels(source / r["img"]) is not None
+    if pixels_of(source / r["img"]) is not None
   ]
   assert metadata["repeated_texts"] == len(texts) - len(set(texts)) > 0
   assert metadata["shared_ids"] == {"dev_seen and train": 1}
@@ -143,7 +130,7 @@ def test_metadata_is_stored_and_counts_what_is_there(made):
   for split, name in FILES.items():
     assert stored["source"][name]["sha256"] == manifest["files"][name]
     labels = [
-      r.get("label", -1) for r in _lines(source / name) if _pixels(source / r["img"]) is not None
+      r.get("label", -1) for r in _lines(source / name) if pixels_of(source / r["img"]) is not None
     ]
     assert stored["labels"][split] == {str(v): labels.count(v) for v in (0, 1, -1)}
     share = labels.count(1) / max(1, len(labels) - labels.count(-1))
@@ -161,10 +148,10 @@ def test_metadata_is_stored_and_counts_what_is_there(made):
 
 def test_only_the_lists_that_exist_become_splits(tmp_path):
   hateful_memes_fixture.make(tmp_path)
-  plan = _plan(tmp_path / "dev.jsonl")
+  plan = plan_of(tmp_path / "dev.jsonl")
   assert plan.counts == {"train": 20, "dev_seen": 10}
   (tmp_path / "train.jsonl").unlink()
-  assert _plan(tmp_path).counts == {"dev_seen": 10}
+  assert plan_of(tmp_path).counts == {"dev_seen": 10}
 
 
 def test_both_names_of_a_split(clean, tmp_path):
@@ -174,7 +161,7 @@ def test_both_names_of_a_split(clean, tmp_path):
   ]
   (root / "test.jsonl").write_text("\n".join(map(json.dumps, unlabelled)))
   shutil.copy(root / "dev.jsonl", root / "test_seen.jsonl")
-  plan = _plan(root)
+  plan = plan_of(root)
   assert plan.metadata["labels"]["test_seen"]["-1"] == 0  # the list with labels is taken
   assert _warnings(plan, "leak") == [
     "leak: expected every id in one split, found 10 in dev_seen and test_seen"
@@ -184,27 +171,27 @@ def test_both_names_of_a_split(clean, tmp_path):
     source_files.ConversionError,
     match=r"test\.jsonl: expected the ids of test_seen.jsonl.*found 1 ",
   ):
-    _plan(root)
+    plan_of(root)
 
 
 def test_the_known_overlap_of_dev_lists_is_recorded_only(clean, tmp_path):
   root = shutil.copytree(clean, tmp_path / "source")
   shutil.copy(root / "dev.jsonl", root / "dev_unseen.jsonl")
-  plan = _plan(root)
+  plan = plan_of(root)
   assert plan.metadata["shared_ids"] == {"dev_seen and dev_unseen": 10}
   assert not _warnings(plan, "leak")
 
 
 def test_label_prior_is_compared_for_whole_lists_only(clean, monkeypatch):
-  assert not _warnings(_plan(clean), "prior")
+  assert not _warnings(plan_of(clean), "prior")
   monkeypatch.setitem(hateful_memes.EXPECTED_COUNTS, "train", 20)
   rows = _lines(clean / "train.jsonl")
   share = sum(row["label"] for row in rows) / 20
-  assert _warnings(_plan(clean), "prior") == [
+  assert _warnings(plan_of(clean), "prior") == [
     f"prior: train: expected about 36% hateful, found {share:.1%}"
   ]
   monkeypatch.setitem(hateful_memes._EXPECTED_HATEFUL, "train", share + 0.02)
-  assert not _warnings(_plan(clean), "prior")
+  assert not _warnings(plan_of(clean), "prior")
 
 
 def test_a_list_without_any_picture_is_an_error(clean, tmp_path):
@@ -214,12 +201,12 @@ def test_a_list_without_any_picture_is_an_error(clean, tmp_path):
   with pytest.raises(
     source_files.ConversionError, match=r"pictures of dev\.jsonl, found none of 10 \(10 missing"
   ):
-    _plan(root)
+    plan_of(root)
 
 
 def test_plan_is_lazy_and_notices_a_picture_that_changes(clean, tmp_path):
   root = shutil.copytree(clean, tmp_path / "source")
-  examples = _plan(root).splits["train"]()
+  examples = plan_of(root).splits["train"]()
   next(examples)
   path = root / _lines(root / "train.jsonl")[1]["img"]
   path.write_bytes(path.read_bytes() + b"x")
@@ -260,7 +247,7 @@ def test_bad_lines_are_named(clean, tmp_path, name):
   with pytest.raises(
     source_files.ConversionError, match=r"train\.jsonl: line 4: expected .*" + message
   ):
-    _plan(root)
+    plan_of(root)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +268,7 @@ def test_lists_that_are_none(clean, tmp_path, content, message):
   root = shutil.copytree(clean, tmp_path / "source")
   (root / "train.jsonl").write_bytes(content)
   with pytest.raises(source_files.ConversionError, match=r"train\.jsonl: .*" + message):
-    _plan(root)
+    plan_of(root)
 
 
 @pytest.mark.parametrize(
@@ -303,29 +290,29 @@ def test_lists_that_are_none(clean, tmp_path, content, message):
 def test_errors_of_the_fixture(tmp_path, case, message):
   hateful_memes_fixture.make(tmp_path, cases=[case])
   with pytest.raises(source_files.ConversionError, match=message):
-    _plan(tmp_path)
+    plan_of(tmp_path)
 
 
 def test_other_sources_are_refused_with_advice(clean, tmp_path):
   archive = tmp_path / "hateful_memes.zip"
   archive.write_bytes(b"PK\x03\x04" + bytes(30) + b"PK\x05\x06" + bytes(18))
   with pytest.raises(source_files.ConversionError, match="found a zip archive. Unpack it"):
-    _plan(archive)
+    plan_of(archive)
   with pytest.raises(source_files.ConversionError, match="found nothing there"):
-    _plan(tmp_path / "nowhere")
+    plan_of(tmp_path / "nowhere")
   root = shutil.copytree(clean, tmp_path / "source")
   shutil.rmtree(root / "img")
   with pytest.raises(
     source_files.ConversionError, match=r"the folder img/ beside train\.jsonl, found none"
   ):
-    _plan(root)
+    plan_of(root)
 
 
 def test_blank_lines_do_not_count_as_rows(clean, tmp_path):
   root = shutil.copytree(clean, tmp_path / "source")
   path = root / "train.jsonl"
   path.write_bytes(b"\n" + path.read_bytes().replace(b"\n", b"\n \r\n", 1))
-  examples = list(_plan(root).splits["train"]())
+  examples = list(plan_of(root).splits["train"]())
   assert [example["source_index"] for example in examples] == list(range(20))
   assert [row.line for row in hateful_memes.read_rows(path)] == [2, *range(4, 23)]
 
@@ -333,7 +320,7 @@ def test_blank_lines_do_not_count_as_rows(clean, tmp_path):
 def test_null_labels_and_lone_surrogates(clean, tmp_path):
   root = shutil.copytree(clean, tmp_path / "source")
   _rewrite(root / "train.jsonl", lambda rows: rows[0].update(label=None, text="a \ud83d b"))
-  example = next(_plan(root).splits["train"]())
+  example = next(plan_of(root).splits["train"]())
   assert (example["label"], example["has_label"], example["text"]) == (-1, False, "a ? b")
 
 
@@ -348,31 +335,3 @@ def test_the_command_runs_and_two_conversions_are_equal(tmp_path, capsys):
     for run in "ab"
   )
   assert first == second and len(first) == 2
-
-
-def test_fixture_is_deterministic_small_and_keeps_off_real_data(tmp_path):
-  first = hateful_memes_fixture.make(tmp_path / "a", seed=3)
-  assert first == hateful_memes_fixture.make(tmp_path / "b", seed=3)
-  assert sum(p.stat().st_size for p in (tmp_path / "a").rglob("*") if p.is_file()) < 2e6
-  assert hateful_memes_fixture.make(tmp_path / "a", seed=4)["files"] != first["files"]
-  (tmp_path / "c").mkdir()
-  (tmp_path / "c/train.jsonl").write_text("")
-  with pytest.raises(ValueError, match="is no fixture"):
-    hateful_memes_fixture.make(tmp_path / "c")
-  with pytest.raises(ValueError, match="cases: expected"):
-    hateful_memes_fixture.make(tmp_path / "d", cases=["odd"])
-
-
-def test_planted_bits_can_be_read_from_picture_and_caption(tmp_path):
-  manifest = hateful_memes_fixture.make(tmp_path, cases=[], signal="unique_2")
-  plan = _plan(tmp_path)
-  for split, bits in manifest["sources"].items():
-    for row, example in enumerate(plan.splits[split]()):
-      pixels = _pixels(example["image"]).astype(np.float64)
-      assert (pixels[..., 0].mean() > pixels[..., 2].mean()) == bits["redundancy"][row]
-      assert (pixels.mean(0).std() > pixels.mean(1).std()) == bits["unique_1"][row]
-      assert (pixels.mean() > 128) == bits["gate_1"][row]
-      told = [bits[name][row] for name in ("redundancy", "unique_2", "gate_2")]
-      for (yes, no), bit in zip(picture_fixture.WORDS, told, strict=True):
-        assert (yes in example["text"].split()) == bit != (no in example["text"].split())
-      assert example["label"] == bits["label"][row] == bits["unique_2"][row]

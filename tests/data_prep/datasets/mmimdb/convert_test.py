@@ -11,9 +11,9 @@ from data_prep import convert
 from data_prep.datasets.mmimdb import convert as mmimdb
 from data_prep.datasets.mmimdb import fixture as mmimdb_fixture
 from data_prep.read import images, source_files
-from data_prep.write import picture_fixture, shards
+from data_prep.write import shards
+from tests.data_prep.datasets.mmimdb.plans import SPLITS, make_source, plan_of
 
-SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 # docs/spec/data.md 6.2, in its own order
 FILMS = {
   "drama": 13967, "comedy": 8592, "romance": 5364, "thriller": 5192, "crime": 3838, "action": 3550,
@@ -30,15 +30,6 @@ def made(tmp_path_factory):
   manifest = mmimdb_fixture.make(root / "source", mode="hard")
   (plan,) = mmimdb.plan("mmimdb", root / "source", **manifest["options"])
   return root / "source", manifest, plan, shards.write(plan, root / "shards")
-
-
-def _make(path, *cases, **options):
-  return mmimdb_fixture.make(path, cases=cases, **options)
-
-
-def _plan(path, **options):
-  (plan,) = mmimdb.plan("mmimdb", path, **options)
-  return plan
 
 
 def _edit(path, change):
@@ -147,8 +138,8 @@ def test_metadata_is_stored_and_counts_what_is_there(made):
 
 
 def test_variant_224_is_the_poster_scaled_down(tmp_path):
-  manifest = _make(tmp_path, "large_image", "tiny_image", "cmyk_image")
-  plan = _plan(tmp_path, variant="224")
+  manifest = make_source(tmp_path, "large_image", "tiny_image", "cmyk_image")
+  plan = plan_of(tmp_path, variant="224")
   folder = shards.write(plan, tmp_path / "shards")
   assert (plan.config, plan.metadata["variant"]) == ("224", "224") and folder.parent.name == "224"
   raw = _read(folder, "train", decoders={"image": tfds.decode.SkipDecoding()})
@@ -165,8 +156,8 @@ def test_variant_224_is_the_poster_scaled_down(tmp_path):
 
 
 def test_plan_is_lazy_and_notices_a_poster_that_changes(tmp_path):
-  _make(tmp_path)
-  plan = _plan(tmp_path)
+  make_source(tmp_path)
+  plan = plan_of(tmp_path)
   examples = plan.splits["train"]()
   next(examples)
   second = json.loads((tmp_path / "split.json").read_text())["train"][1]
@@ -179,7 +170,7 @@ def test_plan_is_lazy_and_notices_a_poster_that_changes(tmp_path):
 
 
 def test_two_conversions_are_equal_and_the_command_runs(tmp_path, capsys):
-  _make(tmp_path / "mmimdb")
+  make_source(tmp_path / "mmimdb")
   arguments = ["mmimdb", f"--source={tmp_path}", f"--data_dir={tmp_path / 'a'}"]
   assert convert.main(arguments) == 0
   assert "count: train: expected 15,552 films, found 30" in capsys.readouterr().err
@@ -196,15 +187,15 @@ def test_two_conversions_are_equal_and_the_command_runs(tmp_path, capsys):
 
 
 def test_counts_of_genres_are_compared_for_the_published_films_only(tmp_path, monkeypatch):
-  _make(tmp_path)
+  make_source(tmp_path)
   table = json.loads((tmp_path / "split.json").read_text())
   monkeypatch.setattr(mmimdb, "EXPECTED_COUNTS", {s: len(table[k]) for s, k in SPLITS.items()})
-  plan = _plan(tmp_path)
+  plan = plan_of(tmp_path)
   (warning,) = plan.metadata["warnings"]
   assert warning.startswith("genres: more than 1 % off") and "drama expected 13,967" in warning
   totals = [sum(split[g] for split in plan.metadata["labels"].values()) for g in mmimdb.GENRES]
   monkeypatch.setattr(mmimdb, "EXPECTED_FILMS", tuple(totals))
-  assert _plan(tmp_path).metadata["warnings"] == []
+  assert plan_of(tmp_path).metadata["warnings"] == []
 
 
 def _break_tiny(text):
@@ -250,7 +241,7 @@ ERRORS = {
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
   root = tmp_path_factory.mktemp("clean")
-  _make(root, num_examples=30)
+  make_source(root, num_examples=30)
   return root
 
 
@@ -260,7 +251,7 @@ def test_errors_name_the_file_and_what_is_wrong(clean, tmp_path, name):
   root = shutil.copytree(clean, tmp_path / "source")
   spoil(root)
   with pytest.raises(source_files.ConversionError, match=f"(?s){message}") as caught:
-    _plan(root)
+    plan_of(root)
   assert str(root) in str(caught.value)
 
 
@@ -279,33 +270,33 @@ def test_errors_name_the_file_and_what_is_wrong(clean, tmp_path, name):
   ],
 )
 def test_errors_of_the_fixture(tmp_path, case, message):
-  _make(tmp_path, case)
+  make_source(tmp_path, case)
   with pytest.raises(source_files.ConversionError, match=message):
-    _plan(tmp_path)
+    plan_of(tmp_path)
 
 
 def test_the_share_of_bad_posters_that_an_error_proposes_is_enough(tmp_path):
-  _make(tmp_path, "truncated_image", num_examples=20)  # 1 / 32 = 0.03125
+  make_source(tmp_path, "truncated_image", num_examples=20)  # 1 / 32 = 0.03125
   with pytest.raises(source_files.ConversionError) as caught:
-    _plan(tmp_path, max_bad_images=0.031)
+    plan_of(tmp_path, max_bad_images=0.031)
   share = float(str(caught.value).split("--max_bad_images=")[1].split()[0])
-  assert sum(_plan(tmp_path, max_bad_images=share).counts.values()) == 32 and share < 0.04
-  assert sum(_plan(tmp_path, max_bad_images=1 / 32).counts.values()) == 32
+  assert sum(plan_of(tmp_path, max_bad_images=share).counts.values()) == 32 and share < 0.04
+  assert sum(plan_of(tmp_path, max_bad_images=1 / 32).counts.values()) == 32
   with pytest.raises(source_files.ConversionError, match=r"a share in \[0, 1\], found -1"):
-    _plan(tmp_path, max_bad_images=-1)
+    plan_of(tmp_path, max_bad_images=-1)
 
 
 def test_other_sources_are_refused_with_advice(tmp_path):
   hdf5 = tmp_path / "multimodal_imdb.hdf5"
   hdf5.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
   with pytest.raises(source_files.ConversionError, match="found an HDF5 file.*get mmimdb.tar.gz"):
-    _plan(hdf5)
+    plan_of(hdf5)
   archive = tmp_path / "mmimdb.tar.gz"
   archive.write_bytes(b"\x1f\x8b" + bytes(100))
   with pytest.raises(source_files.ConversionError, match="found a gzip archive. Unpack it"):
-    _plan(archive)
+    plan_of(archive)
   with pytest.raises(source_files.ConversionError, match="found nothing there"):
-    _plan(tmp_path / "nowhere")
+    plan_of(tmp_path / "nowhere")
 
 
 def test_further_keys_and_lone_surrogates_do_no_harm(clean, tmp_path):
@@ -314,69 +305,6 @@ def test_further_keys_and_lone_surrogates_do_no_harm(clean, tmp_path):
   film = json.loads((root / "split.json").read_text())["val"][0]
   path = root / "dataset" / f"{film}.json"
   path.write_bytes(b"\xef\xbb\xbf" + b'{"plot": ["a \\ud83d b"], "genres": ["War"]}')
-  plan = _plan(root)
+  plan = plan_of(root)
   assert "extra_key: split.json: ['extra'] are not read" in plan.metadata["warnings"]
   assert next(plan.splits["validation"]())["plots"] == ["a ? b"]
-
-
-def test_fixture_is_deterministic_small_and_keeps_off_real_data(tmp_path):
-  first = mmimdb_fixture.make(tmp_path / "a", seed=3)
-  assert first == mmimdb_fixture.make(tmp_path / "b", seed=3)
-  files = {p for p in (tmp_path / "a").rglob("*") if p.is_file()}
-  assert sum(path.stat().st_size for path in files) < 2e6
-  assert {str(p.relative_to(tmp_path / "a")) for p in files} == {
-    *first["files"], "split.json.manifest.json"
-  }  # fmt: skip
-  other = mmimdb_fixture.make(tmp_path / "a", seed=4, cases=["missing_image"])
-  assert other["files"] != first["files"]
-  assert {p.name for p in (tmp_path / "a/dataset").iterdir()} == {
-    name[8:] for name in other["files"] if name.startswith("dataset/")
-  }
-  (tmp_path / "c").mkdir()
-  (tmp_path / "c/split.json").write_text("{}")
-  with pytest.raises(ValueError, match="is no fixture"):
-    mmimdb_fixture.make(tmp_path / "c")
-  for options, message in (
-    ({"mode": "odd"}, "mode: expected"),
-    ({"cases": ["odd"]}, "cases: expected"),
-    ({"num_examples": 5}, "at least 20, found 5"),
-    ({"strength": -1}, "strength: expected"),
-    ({"signal": "odd"}, "signal: expected"),
-  ):
-    with pytest.raises(ValueError, match=message):
-      mmimdb_fixture.make(tmp_path / "d", **options)
-
-
-@pytest.mark.parametrize("signal", ["mixed", "synergy"])
-def test_planted_bits_can_be_read_from_poster_and_plots(tmp_path, signal):
-  manifest = _make(tmp_path, signal=signal)
-  plan = _plan(tmp_path)
-  for split, key in SPLITS.items():
-    bits = manifest["sources"][key]
-    for row, example in enumerate(plan.splits[split]()):
-      with Image.open(example["image"]) as image:
-        pixels = np.asarray(image, np.float64)
-      assert (pixels[..., 0].mean() > pixels[..., 2].mean()) == bits["redundancy"][row]
-      assert (pixels.mean(0).std() > pixels.mean(1).std()) == bits["unique_1"][row]
-      assert (pixels.mean() > 128) == bits["gate_1"][row]
-      for plot in example["plots"]:
-        words = plot.split()
-        assert ("sun" in words, "storm" in words) == (
-          bits["redundancy"][row], not bits["redundancy"][row]
-        )  # fmt: skip
-        assert ("river" in words) == bits["unique_2"][row] != ("desert" in words)
-        assert ("violin" in words) == bits["gate_2"][row] != ("engine" in words)
-      drama = example["genres"][mmimdb.GENRES.index("drama")]
-      assert drama == bits["label"][row] != example["genres"][mmimdb.GENRES.index("comedy")]
-    if signal == "synergy":
-      assert bits["label"] == (np.array(bits["gate_1"]) ^ bits["gate_2"]).tolist()
-
-
-def test_strength_zero_plants_nothing(tmp_path):
-  _make(tmp_path, strength=0)
-  planted_words = {word for pair in picture_fixture.WORDS for word in pair}
-  for example in _plan(tmp_path).splits["train"]():
-    assert not planted_words & set(" ".join(example["plots"]).split())
-    with Image.open(example["image"]) as image:
-      pixels = np.asarray(image, np.float64)
-    assert np.abs(pixels.mean((0, 1)) - 128).max() < 3

@@ -1,51 +1,18 @@
 import hashlib
 import json
-import pathlib
 
 import h5py
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_prep import convert, fixtures
+from data_prep import convert
 from data_prep.datasets.vision_touch import convert as vision_touch
 from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
+from data_prep.datasets.vision_touch import hdf5
 from data_prep.read import source_files
-from data_prep.write import planted, shards
-
-FOLDER = vision_touch_fixture.FOLDER
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-  """A fixture with every case that converts: (folder, manifest)."""
-  folder = tmp_path_factory.mktemp("vision_touch")
-  return folder, vision_touch_fixture.make(folder, mode="hard", image_size=16, signal="synergy")
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory):
-  """Five files without any case, for tests that spoil them: (folder of the files, manifest)."""
-  folder = tmp_path_factory.mktemp("plain")
-  manifest = vision_touch_fixture.make(folder, num_examples=5, cases=(), image_size=16)
-  return folder / FOLDER, manifest
-
-
-@pytest.fixture
-def copy(plain, tmp_path):
-  """A copy of `plain`."""
-  (tmp_path / "source").mkdir()
-  for path in plain[0].iterdir():
-    (tmp_path / "source" / path.name).write_bytes(path.read_bytes())
-  return tmp_path / "source"
-
-
-def plan_of(source, **options):
-  return next(vision_touch.plan("vision_touch", pathlib.Path(source), **options))
-
-
-def examples_of(plan):
-  return {split: list(make()) for split, make in plan.splits.items()}
+from data_prep.write import shards
+from tests.data_prep.datasets.vision_touch.plans import FOLDER, plan_of
 
 
 def read(folder):
@@ -214,9 +181,9 @@ def test_metadata_tell_what_is_odd(made, capsys):
 
 def test_one_file_is_read_at_a_time(made, monkeypatch):
   opened = []
-  real = vision_touch._read_items
+  real = hdf5.read_items
   monkeypatch.setattr(
-    vision_touch, "_read_items", lambda path, *rest: opened.append(path) or real(path, *rest)
+    hdf5, "read_items", lambda path, *rest: opened.append(path) or real(path, *rest)
   )
   examples = plan_of(made[0]).splits["train"]()
   for _ in range(49):
@@ -290,44 +257,6 @@ def test_depth_and_flow_are_needed_only_when_asked_for(copy, key):
     plan_of(copy, with_depth_flow=True)
 
 
-def test_files_that_are_no_hdf5(copy):
-  path = copy / "foo_1_1000.h5"
-  whole = path.read_bytes()
-  middle = whole[:600] + b"\xff" * (len(whole) - 1200) + whole[-600:]
-  for content, message in (
-    (whole[:5000], "truncated at 5,000 bytes"),
-    (b"<!doctype html><html>", "found an HTML page"),
-    (b"", "empty file"),
-    (middle, "damaged|missing"),
-  ):
-    path.write_bytes(content)
-    with pytest.raises(source_files.ConversionError, match=message) as caught:
-      examples_of(plan_of(copy))
-    assert str(path) in str(caught.value)
-
-
-def test_sources_that_are_no_folder_of_recordings(copy, tmp_path):
-  with pytest.raises(source_files.ConversionError, match="found nothing"):
-    plan_of(tmp_path / "none")
-  (tmp_path / "empty").mkdir()
-  (tmp_path / "empty" / "._foo_0_1000.h5").write_bytes(b"\x00\x05\x16\x07")
-  with pytest.raises(source_files.ConversionError, match="found no file of that kind"):
-    plan_of(tmp_path / "empty")
-  (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(60) + b"PK\x05\x06" + bytes(18))
-  with pytest.raises(source_files.ConversionError, match="found a zip archive"):
-    plan_of(tmp_path / "a.zip")
-  with pytest.raises(source_files.ConversionError, match="Pass its folder"):
-    plan_of(copy / "foo_0_1000.h5")
-  with pytest.raises(source_files.ConversionError, match="'foo' only"):
-    plan_of(copy, split="by_trajectory")
-  (copy / "foo_0_1000.h5").rename(copy / "calibration.h5")
-  with pytest.raises(source_files.ConversionError, match=r"the name calibration\.h5"):
-    plan_of(copy, split="by_trajectory")
-  (copy / "calibration.h5").unlink()
-  with pytest.raises(source_files.ConversionError, match="at least 5 files"):
-    plan_of(copy)
-
-
 @pytest.mark.parametrize("case", vision_touch_fixture.ERROR_CASES)
 def test_error_cases_of_the_fixture(tmp_path, case):
   options = {"num_examples": 5, "image_size": 16, "cases": (case,)}
@@ -345,188 +274,8 @@ def test_hard_cases_give_their_warning_and_no_other(tmp_path, case):
   assert ids == {"count", vision_touch_fixture.HARD_CASES[case]}
 
 
-def test_fixture_is_deterministic(tmp_path):
-  first = fixtures.make_fixture("vision_touch", tmp_path / "a", num_examples=5)
-  again = fixtures.make_fixture("vision_touch", tmp_path / "b", num_examples=5)
-  other = fixtures.make_fixture("vision_touch", tmp_path / "c", 1, num_examples=5)
-  assert first == again and not set(first["files"].values()) & set(other["files"].values())
-  manifest = tmp_path / "a" / f"{FOLDER}.manifest.json"
-  assert json.loads(manifest.read_text()) == first
-  present = sorted(p.name for p in (tmp_path / "a" / FOLDER).iterdir())
-  assert present == sorted([*first["files"], "README.txt", "._foo_0_1000.h5"])
-  for name, digest in first["files"].items():
-    assert hashlib.sha256((tmp_path / "a" / FOLDER / name).read_bytes()).hexdigest() == digest
-  smaller = vision_touch_fixture.make(tmp_path / "a", num_examples=6, cases=())
-  assert len(list((tmp_path / "a" / FOLDER).glob("[!.]*.h5"))) == len(smaller["files"]) == 6
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    ({"num_examples": 4}, "num_examples: expected at least 5"),
-    ({"cases": ("fire",)}, r"cases: expected some of .* found \['fire'\]"),
-    ({"strength": -1}, "strength: expected"),
-    ({"image_size": 24}, "image_size: expected a multiple of 16"),
-    ({"mode": "soft"}, "mode: expected"),
-    ({"signal": "noise"}, "signal: expected"),
-  ],
-)
-def test_fixture_refuses(tmp_path, options, message):
-  with pytest.raises(ValueError, match=message):
-    vision_touch_fixture.make(tmp_path, **options)
-
-
-def test_fixture_never_writes_into_real_data(tmp_path):
-  (tmp_path / FOLDER).mkdir()
-  (tmp_path / FOLDER / "foo_0_1000.h5").write_text("precious")
-  with pytest.raises(ValueError, match="may be the real data"):
-    vision_touch_fixture.make(tmp_path, num_examples=5)
-  assert (tmp_path / FOLDER / "foo_0_1000.h5").read_text() == "precious"
-
-
-def _decode(example):
-  """Bits of an example from its pixels and forces alone."""
-  image = example["image"].astype(float)
-  red, _, blue = image.mean((0, 1))
-  grey = image.mean(2)
-  return {
-    "gate_1": bool(red > blue),
-    "redundancy": bool(grey.mean(1).var() > grey.mean(0).var()),
-    "force": np.nanmedian(example["force"][-32:], 0),  # spikes are few
-  }
-
-
-@pytest.mark.parametrize("signal", planted.SIGNALS)
-def test_contact_follows_the_planted_signal(tmp_path, signal):
-  manifest = vision_touch_fixture.make(tmp_path, num_examples=5, signal=signal, image_size=16)
-  for part in examples_of(plan_of(tmp_path)).values():
-    for example in part:
-      bits, t = manifest["sources"][example["file_id"]], example["t"]
-      assert example["contact_next"] == bits["label"][t]
-      assert bits["synergy"][t] == bits["gate_1"][t] ^ bits["gate_2"][t]
-
-
-def test_label_is_the_xor_of_the_gates_one_sees_and_feels(made):
-  folder, manifest = made
-  examples = examples_of(plan_of(folder))
-  decoded, sources = {}, {}
-  for split, part in examples.items():
-    decoded[split] = [_decode(example) for example in part]
-    found = [{b: v[e["t"]] for b, v in manifest["sources"][e["file_id"]].items()} for e in part]
-    sources[split] = {bit: np.array([s[bit] for s in found]) for bit in found[0]}
-    for bit in ("gate_1", "redundancy"):
-      np.testing.assert_array_equal([d[bit] for d in decoded[split]], sources[split][bit])
-  force = {split: np.stack([d["force"] for d in part]) for split, part in decoded.items()}
-  proprio = {split: np.stack([e["proprio"][4:] for e in part]) for split, part in examples.items()}
-  for carrier in (force, proprio):
-    gate = _fit(carrier["train"], sources["train"]["gate_2"])
-    seen = np.array([d["gate_1"] for d in decoded["test"]])
-    felt = gate(carrier["test"])
-    label = np.array([e["contact_next"] for e in examples["test"]])
-    assert (label == seen ^ felt).mean() >= 0.98
-    assert abs((label == felt).mean() - 0.5) < 0.02 and abs((label == seen).mean() - 0.5) < 0.02
-
-
-def _fit(features, bit):
-  """Least squares on a bit; returns the prediction as a function."""
-  ones = np.ones((len(features), 1))
-  weights = np.linalg.lstsq(np.append(features, ones, 1), 2.0 * bit - 1, rcond=None)[0]
-  return lambda values: np.append(values, np.ones((len(values), 1)), 1) @ weights > 0
-
-
-def test_regression_needs_both_modalities(made):
-  folder, manifest = made
-  part = examples_of(plan_of(folder))["train"]
-  target = np.stack([e["ee_yaw_next"] for e in part])
-  bits = [{b: v[e["t"]] for b, v in manifest["sources"][e["file_id"]].items()} for e in part]
-
-  def error(*names):
-    x = np.array([[1, *(2 * s[name] - 1 for name in names)] for s in bits], float)
-    return ((x @ np.linalg.lstsq(x, target, rcond=None)[0] - target) ** 2).mean()
-
-  unimodal = error("redundancy", "unique_1", "gate_1"), error("redundancy", "unique_2", "gate_2")
-  additive = error("redundancy", "unique_1", "unique_2", "gate_1", "gate_2")
-  best = error("redundancy", "unique_1", "unique_2", "synergy")
-  np.testing.assert_allclose([error(), *unimodal], [0.0101, 0.0051, 0.0051], rtol=0.05)
-  np.testing.assert_allclose([additive, best], [0.0026, 0.0001], rtol=0.25)
-  # What proprioception tells about its own future is the walk only.
-  now = np.stack([np.append(1, e["proprio"][:4]) for e in part])
-  left = ((now @ np.linalg.lstsq(now, target, rcond=None)[0] - target) ** 2).mean()
-  assert left > 0.95 * error()
-
-
-def test_forces_stay_where_tanh_is_nearly_linear_but_for_the_spikes(plain):
-  example = examples_of(plan_of(plain[0]))["train"]
-  window = np.stack([e["force"][-32:] for e in example])
-  assert np.percentile(np.abs(window), 99) < 1 and np.abs(window).max() < 2
-
-
-def test_no_strength_plants_nothing_but_keeps_the_labels(tmp_path):
-  manifest = vision_touch_fixture.make(
-    tmp_path, num_examples=5, strength=0, image_size=16, cases=()
-  )
-  part = examples_of(plan_of(tmp_path))["train"]
-  gate = np.array([manifest["sources"][e["file_id"]]["gate_1"][e["t"]] for e in part])
-  seen = np.array([_decode(e)["gate_1"] for e in part])
-  assert abs((gate == seen).mean() - 0.5) < 0.15
-  force = np.stack([e["force"][-32:].mean(0) for e in part])
-  assert np.abs(force).max() < 0.1
-
-
 def test_full_size_images(tmp_path):
   vision_touch_fixture.make(tmp_path, num_examples=5, cases=("channels_first",), image_size=128)
   plan = plan_of(tmp_path)
   assert plan.features["image"].shape == (128, 128, 3)
   assert next(plan.splits["test"]())["image"].shape == (128, 128, 3)
-
-
-def _lead_elsewhere(path, how, secret):
-  """Makes `proprio` of a recording something whose bytes lie in another file, or nowhere."""
-  with h5py.File(path, "r+") as file:
-    shape, dtype = file["proprio"].shape, file["proprio"].dtype
-    del file["proprio"]
-    if how == "a link to another file":
-      file["proprio"] = h5py.ExternalLink(str(secret), "proprio")
-    elif how == "a soft link":
-      file["outside"] = h5py.ExternalLink(str(secret), "/")
-      file["proprio"] = h5py.SoftLink("/outside/proprio")
-      del file["outside"]
-    elif how == "virtual":
-      layout = h5py.VirtualLayout(shape, dtype)
-      layout[:] = h5py.VirtualSource(str(secret), "proprio", shape)
-      file.create_virtual_dataset("proprio", layout)
-    elif how == "external storage":
-      file.create_dataset("proprio", shape, dtype, external=[(str(secret), 0, h5py.h5f.UNLIMITED)])
-    else:
-      file.create_dataset("proprio", (50, 2**40), dtype, chunks=(1, 2**16))
-
-
-@pytest.mark.parametrize(
-  "how", ["a link to another file", "a soft link", "virtual", "external storage", "declared"]
-)
-def test_data_outside_the_file_are_refused(copy, tmp_path, capsys, how):
-  secret = tmp_path / "secret.h5"
-  with h5py.File(secret, "w") as file:
-    file["proprio"] = np.ones((50, 8))
-  _lead_elsewhere(sorted(copy.iterdir())[0], how, secret)
-  assert convert.main(["vision_touch", f"--source={copy}", f"--data_dir={tmp_path / 'out'}"]) == 1
-  message = capsys.readouterr().err
-  assert "proprio: expected data inside this file, found" in message and how in message
-  assert not list((tmp_path / "out").rglob("*record*"))
-
-
-def test_a_link_to_another_file_is_refused_also_where_nothing_needs_it(copy, tmp_path, capsys):
-  with h5py.File(sorted(copy.iterdir())[0], "r+") as file:
-    file["notes"] = h5py.ExternalLink("/etc/hostname", "x")
-  assert convert.main(["vision_touch", f"--source={copy}", f"--data_dir={tmp_path / 'out'}"]) == 1
-  assert "notes: expected data inside this file" in capsys.readouterr().err
-
-
-def test_compressed_recordings_are_no_bombs(copy, tmp_path):
-  path = sorted(copy.iterdir())[0]
-  with h5py.File(path, "r+") as file:
-    for name in ("image", "proprio"):
-      data = np.zeros_like(file[name][()])  # as small as deflate can make it
-      del file[name]
-      file.create_dataset(name, data=data, compression="gzip", compression_opts=9)
-  assert convert.main(["vision_touch", f"--source={copy}", f"--data_dir={tmp_path / 'out'}"]) == 0
