@@ -1,4 +1,4 @@
-"""Configs are the identity of runs: a row of a sweep is found again by them, so they stay as they were."""
+"""Configs are the identity of runs: rows of sweeps are found again by them, so they must not change."""
 
 import importlib
 import json

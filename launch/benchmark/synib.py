@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from configs import xor
 from launch.benchmark.measure import Row, measure
 from synjax import data, methods, train, trial
-from synjax.methods.supervised import cross_entropy
+from synjax.methods.classifier_method import cross_entropy
 
 
 def _synib_step(**fields) -> tuple[float, methods.Method, tuple]:
@@ -40,7 +40,7 @@ def synib_rows() -> Iterator[Row]:
   """SynIB's step against vanilla's, in operations, and the share of the learned mask's inner loop."""
   vanilla, _, _ = _synib_step()
   latent, method, (params, model_state, batch, info) = _synib_step(site="latent", mask="random")
-  features, valid = method.features(params, model_state, batch)
+  features, valid = method.encode_frozen(params, model_state, batch)
 
   def fusion(params, features):
     return cross_entropy(method.fuse(params, features, valid, info)[1], batch, info)

@@ -25,12 +25,12 @@ class Rule:
 
 
 def _learns_from_labels(config) -> bool:
-  return issubclass(methods.find(config), methods.supervised.Supervised)
+  return methods.find(config).learns_from_labels
 
 
 def _fuses(config) -> bool:
   """Says whether the method has a fusion: all but the models of one modality each."""
-  return not issubclass(methods.find(config), methods.supervised.Ensemble)
+  return methods.find(config).fuses
 
 
 def _fuses_tokens(config) -> bool:

@@ -16,8 +16,8 @@ import numpy as np
 from synjax import losses
 from synjax.data import pipeline
 from synjax.methods.base import Info
-from synjax.methods.comm import at_least_float32
-from synjax.methods.infmasking import InfMasking
+from synjax.methods.contrastive.infmasking import InfMasking
+from synjax.models.precision import at_least_float32
 
 
 def masked_scores(
@@ -75,7 +75,7 @@ def masked_scores(
 
   def one_pass(key):
     info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=key, index=index)
-    keep = method.keep("gaussianity", info)(lengths, valid)
+    keep = method.sample_keep("gaussianity", info, lengths, valid)
     masked = model.apply(variables, *keep, method=project)
     return jnp.einsum("bd,kbd->kb", anchor, masked, precision=jax.lax.Precision.HIGHEST)
 

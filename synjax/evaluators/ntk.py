@@ -87,11 +87,11 @@ def _gram(leaf, dtype):
 
 def check(dataset, method) -> None:
   """Raises ValueError when a method fuses to no labels, or they are not two classes of known sources."""
-  if not hasattr(method, "train_logits"):
+  if not method.learns_from_labels:
     raise ValueError(
       f"config.ntk_diagnostics: {method.config.method.name} learns no labels: expected False, found True"
     )
-  if method.train_logits is None:
+  if not method.fuses:
     raise ValueError(
       f"config.ntk_diagnostics: {method.config.method.name} is one model a modality, and has no fused"
       " prediction: expected False, found True"
@@ -107,7 +107,7 @@ def step_metrics(method, dataset, state, batch, info) -> dict[str, jax.Array]:
   """Computes the diagnostics of one training step, before its update.
 
   Args:
-    method: a method with `train_logits` and two classes.
+    method: a method that fuses to labels, of two classes.
     dataset: a `Dataset` that knows its sources.
     state: `TrainState` of one trial.
     batch: views of the step's batch.

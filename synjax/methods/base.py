@@ -7,9 +7,10 @@ from typing import Any
 import flax.struct
 import jax
 import optax
+from ml_collections import ConfigDict
 
 from synjax import parallel
-from synjax.data.pipeline import Batch
+from synjax.data.pipeline import Batch, Dataset
 
 
 @flax.struct.dataclass
@@ -99,6 +100,8 @@ class Method:
       augmentations). `loss` gets `batch[view]`, a `Batch`, for each of them.
     phases: see `Phase`; by default every parameter is trained on every step.
     traced: fields of `config.method` that are read from `Info.hyper` instead of the config.
+    learns_from_labels: True for classifiers, which have `logits`; `configs.methods` says so too.
+    fuses: False where the model has no fusion of the modalities.
     ignores_filler: True when `loss` leaves examples with `valid` False out, so that the last, partial
       batch of an epoch can be trained on.
     per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
@@ -113,13 +116,15 @@ class Method:
   views: tuple[str, ...] = ("clean",)
   phases: tuple[Phase, ...] = (Phase(),)
   traced: tuple[str, ...] = ()
+  learns_from_labels: bool = False
+  fuses: bool = True
   ignores_filler: bool = False
   per_loss: bool = False
   masks_views: bool = False
   follows_length: tuple[str, ...] = ()
   epoch_end: Callable[..., Any] | None = None
 
-  def __init__(self, config, dataset):
+  def __init__(self, config: ConfigDict, dataset: Dataset):
     """Builds the networks.
 
     Args:
@@ -154,6 +159,10 @@ class Method:
     """Returns frozen representations [batch, dim] of the modalities present in `batch`."""
     raise NotImplementedError
 
+  def features(self, params: Any, model_state: Any, batch: Batch) -> dict[str, jax.Array]:
+    """Returns modality -> its frozen representation alone [batch, dim], of those in `batch`."""
+    raise NotImplementedError
+
   def check_trials(self, hyper: Mapping[str, Any]) -> None:
     """Raises ValueError when traced fields, dotted config field -> [trials], do not fit the config."""
 
@@ -169,6 +178,13 @@ class Method:
 
   def logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
     """Returns class scores [batch, classes], for methods that learn from labels."""
+    raise NotImplementedError
+
+  def train_logits(self, params: Any, model_state: Any, batch: Batch, info: Info) -> jax.Array:
+    """Returns the class scores of a step's batch in training mode (dropout on), for diagnostics.
+
+    For methods that learn from labels and fuse.
+    """
     raise NotImplementedError
 
   def unimodal_logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from synjax.data import fields
 from synjax.models import multimodal
 from synjax.models.layers import Dense
-from synjax.models.multimodal import build_modules, compute_dtype, create_fusion
+from synjax.models.multimodal import build_modules, create_fusion
+from synjax.models.precision import compute_dtype
 from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
 
 Features = Mapping[str, jax.Array]  # modality -> [batch, width], or tokens [batch, length, width]
@@ -151,7 +152,7 @@ class Classifier(nn.Module):
     pooled = feature if feature.ndim == 2 else mean_of_tokens(feature, weight)
     return self.unimodal_heads[name](pooled)
 
-  def spread(self, feature: jax.Array) -> jax.Array:
+  def log_variances(self, feature: jax.Array) -> jax.Array:
     """Returns the log-variances [batch, classes] of the Gaussian form, from the trunk's feature."""
     return self.log_variance(feature)
 
@@ -160,7 +161,7 @@ class Classifier(nn.Module):
     features, valid = self.encode(batch)
     unimodal = [self.unimodal(name, feature) for name, feature in features.items()]
     feature, logits = self.fuse(features, valid, {})
-    return logits, unimodal, None if self.log_variance is None else self.spread(feature)
+    return logits, unimodal, None if self.log_variance is None else self.log_variances(feature)
 
 
 def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
@@ -185,7 +186,7 @@ def create_classifier(
   num_classes: int,
   *,
   dtype: str = "float32",
-  spread: bool = False,
+  log_variance: bool = False,
   protocol: str = "clean",
 ) -> Classifier:
   """Creates the classifier of `config.model`.
@@ -197,7 +198,7 @@ def create_classifier(
     modalities: names in fusion order.
     num_classes: number of classes.
     dtype: compute dtype, "float32" or "bfloat16".
-    spread: whether a head of log-variances exists.
+    log_variance: whether a head of log-variances exists.
     protocol: as for `models.create`.
 
   Returns:
@@ -218,7 +219,7 @@ def create_classifier(
     trunk=_create_trunk(config, compute),
     head=ClassHead(**head),
     unimodal_heads={name: ClassHead(hidden=hidden, **head) for name in modalities},
-    log_variance=Dense(num_classes, dtype=compute) if spread else None,
+    log_variance=Dense(num_classes, dtype=compute) if log_variance else None,
     normalize=config.normalize_features,
   )
 

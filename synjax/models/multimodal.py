@@ -1,6 +1,6 @@
 """The multimodal model: encoders and adapters per modality, one fusion, one projection head."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,9 +13,7 @@ from synjax.models.adapters import ADAPTERS
 from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
 from synjax.models.fusion import FusionTransformer
 from synjax.models.heads import ProjectionHead
-
-# (lengths of the modalities, valid) -> (keep [num_views, batch, tokens], bound on tokens kept a row)
-DrawKeep = Callable[[Sequence[int], jax.Array | None], tuple[jax.Array, int | None]]
+from synjax.models.precision import compute_dtype
 
 
 class MultimodalModel(nn.Module):
@@ -65,32 +63,43 @@ class MultimodalModel(nn.Module):
     tokens, valid = self.tokens(batch)
     return self.fusion(tokens, valid=valid)
 
-  def masked_embeddings(self, batch, draw_keep: DrawKeep):
-    """Embeds masked views of a batch in evaluation mode, [num_views, batch, width]."""
-    tokens, valid = self.tokens(batch)
-    keep, num_kept = draw_keep([t.shape[1] for t in tokens], valid)
-    return self.fusion(tokens, keep, num_kept, valid=valid)[1]
+  def fuse(
+    self,
+    tokens: Sequence[jax.Array],
+    keep: jax.Array | None = None,
+    num_kept: int | None = None,
+    *,
+    valid: jax.Array | None = None,
+  ) -> tuple[jax.Array, jax.Array | None]:
+    """Fuses tokens, see `FusionTransformer`: (subsets, masked views [num_views, batch, width])."""
+    return self.fusion(tokens, keep, num_kept, valid=valid)
 
-  def project_views(self, views, draw_keep: Sequence[DrawKeep | None], *, axis: str | None = None):
-    """Runs training views to projections.
+  def project(
+    self,
+    count: int,
+    tokens: Sequence[jax.Array],
+    valid: jax.Array | None,
+    present: jax.Array | None,
+    keep: jax.Array | None = None,
+    num_kept: int | None = None,
+    *,
+    axis: str | None = None,
+  ) -> tuple[list[jax.Array], list[jax.Array | None]]:
+    """Fuses the tokens of training views and projects them.
 
     Args:
-      views: batches, one a view.
-      draw_keep: for each view how to draw its masked views; all None for no masked views.
+      count: how many views they are of.
+      tokens: of `tokens_of_views`.
+      valid: likewise.
+      present: bool[num_subsets, batch], examples that have each subset; None: all.
+      keep: bool[num_views, count * batch, tokens]; None: no masked views.
+      num_kept: upper bound of the tokens kept in a row of it.
       axis: device axis of synchronised statistics.
 
     Returns:
       (projections, masked projections): lists with an entry a view, [num_subsets, batch, dim] and
       [num_views, batch, dim] or None.
     """
-    count = len(views)
-    tokens, valid = self._tokens_of_views(views, axis)
-    lengths = [t.shape[1] for t in tokens]
-    own_valid = [None] * count if valid is None else jnp.split(valid, count)
-    drawn = [draw(lengths, v) for draw, v in zip(draw_keep, own_valid, strict=True) if draw]
-    keep, num_kept = (
-      (jnp.concatenate([d[0] for d in drawn], 1), drawn[0][1]) if drawn else (None,) * 2
-    )
     subsets, masked = self.fusion(tokens, keep, num_kept, valid=valid)
     # Every subset and masked view of a view is a call of its own to the head: statistics are per call,
     # and the dense layers are one product over all of them.
@@ -98,7 +107,6 @@ class MultimodalModel(nn.Module):
       part for z in (subsets, masked) if z is not None for part in jnp.split(z, count, axis=1)
     ]
     ends = np.cumsum([call.shape[0] for call in calls])[:-1]
-    present = present_subsets(views[0], list(self.encoders))
     if present is not None:  # a masked view is one of the full set
       present = jnp.concatenate(
         [present] * count + [jnp.repeat(present[-1:], len(call), 0) for call in calls[count:]]
@@ -107,8 +115,10 @@ class MultimodalModel(nn.Module):
     projected = jnp.split(projected, ends)
     return projected[:count], projected[count:] or [None] * count
 
-  def _tokens_of_views(self, views, axis):
-    """Encodes all views, one after the other along the batch."""
+  def tokens_of_views(
+    self, views: Sequence[Mapping[str, jax.Array]], *, axis: str | None = None
+  ) -> tuple[list[jax.Array], jax.Array | None]:
+    """Encodes training views, one after the other along the batch; returns as `tokens`."""
     join = lambda *parts: jnp.concatenate(parts)  # noqa: E731
     if any(getattr(encoder, "mixes_examples", False) for encoder in self.encoders.values()):
       # Statistics are those of one view, as in the published code.
@@ -208,13 +218,6 @@ def create(
     fusion=create_fusion(config, compute),
     head=ProjectionHead(hidden=config.head_hidden, features=config.head_features, dtype=compute),
   )
-
-
-def compute_dtype(dtype: str):
-  """Returns linen's computation type: None (as the inputs) or bfloat16; ValueError on other names."""
-  if dtype not in ("float32", "bfloat16"):
-    raise ValueError(f"config.dtype: expected float32 or bfloat16, found {dtype!r}")
-  return jnp.bfloat16 if dtype == "bfloat16" else None
 
 
 def create_fusion(config, dtype) -> FusionTransformer:

@@ -7,7 +7,7 @@ import pytest
 
 from synjax import train
 from synjax.evaluators import export
-from synjax.methods import InfMasking
+from synjax.methods.contrastive.infmasking import InfMasking
 from tests import families
 
 SEEDS = [{"seed": 42}, {"seed": 7}]

@@ -194,11 +194,10 @@ def test_scores_are_cosines_of_single_masked_views_over_the_temperature(prepared
   expected = []
   for pass_key in jax.random.split(key, 3):  # two views a pass
     info = Info(step=0, progress=1, key=pass_key, index=rows)
-    keep, _ = method.keep("gaussianity", info)([6, 5], None)
+    keep, _ = method.sample_keep("gaussianity", info, [6, 5], None)
     for one_view in keep:
-      views = method.model.apply(
-        variables, batch, lambda *_, k=one_view: (k[None], None), method="masked_embeddings"
-      )
+      tokens, _ = method.model.apply(variables, batch, method="tokens")
+      _, views = method.model.apply(variables, tokens, one_view[None], method="fuse")
       projected = unit(method.model.apply(variables, views[0], method=head))
       expected.append((anchor * projected).sum(-1) / method.temperature)
   np.testing.assert_allclose(found, np.array(expected)[:num_masks].T, rtol=2e-4, atol=2e-4)

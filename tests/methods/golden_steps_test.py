@@ -80,7 +80,7 @@ def test_training_steps_equal_the_published_ones(name, file, x64):
   @jax.jit
   def step(params, model_state, opt_state, keeps):
     if name == "infmasking":
-      method.keep = lambda view, info: lambda lengths, valid: (keeps[view], None)
+      method.sample_keep = lambda view, info, lengths, valid: (keeps[view], None)
 
     def objective(params):
       out = method.loss(params, model_state, batch, info)

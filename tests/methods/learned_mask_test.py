@@ -10,6 +10,7 @@ import pytest
 
 from configs import defaults, xor
 from synjax import methods, train, trial
+from synjax.methods.supervised import synib
 from tests import tiny
 
 BATCH = 48
@@ -116,7 +117,7 @@ def test_the_guard_counts_examples_by_hand():
     all(c for c, r in zip(row, own, strict=True) if r) or not row.any()
     for row, own in zip(corrupt, real, strict=True)
   ]
-  found = methods.synib.is_uniform(jnp.asarray(corrupt), jnp.asarray(real))
+  found = synib.is_uniform(jnp.asarray(corrupt), jnp.asarray(real))
   np.testing.assert_array_equal(found, expected)
   assert list(expected) == [True, True, False, True]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synjax import methods, train, trial
-from synjax.methods.supervised import having
+from synjax.methods.classifier_method import having
 from synjax.models import multimodal
 from tests import tiny
 
@@ -219,7 +219,7 @@ def test_masked_views_keep_nothing_of_an_absent_modality():
   method, params, model_state, raw, info = prepare("infmasking")
   batch = lacking(raw)
   tokens, valid = method.model.apply({"params": params, **model_state}, batch, method="tokens")
-  keep, bound_on_kept = method.keep("aug1", info)([t.shape[1] for t in tokens], valid)
+  keep, bound_on_kept = method.sample_keep("aug1", info, [t.shape[1] for t in tokens], valid)
   table, series = np.split(np.asarray(keep), [6], axis=-1)
   np.testing.assert_array_equal(table.sum(-1), np.where(HAS_TABLE, 3, 0)[None].repeat(2, 0))
   np.testing.assert_array_equal(series.sum(-1), np.where(HAS_SERIES, 2, 0)[None].repeat(2, 0))
@@ -250,7 +250,7 @@ def test_the_terms_of_synib_are_over_the_examples_that_have_the_modality():
   options = {"site": "latent", "mask": "full", "fill": "zeros", "reference": "unimodal"}
   method, params, model_state, raw, info = prepare("synib", unimodal_weight=1.0, **options)
   out = method.loss(params, model_state, {"clean": lacking(raw, garbage=30.0)}, info)
-  features, valid = method.features(params, model_state, raw)
+  features, valid = method.encode_frozen(params, model_state, raw)
   assert not valid
   has = {"table": HAS_TABLE, "series": HAS_SERIES}
   z = {m: np.where(has[m][:, None], np.asarray(features[m], np.float64), 0) for m in has}

@@ -82,7 +82,7 @@ def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
 def test_each_pass_corrupts_one_modality_and_the_penalty_is_the_sum_over_passes():
   method, params, model_state, raw, info = prepare(site="latent", mask="full", fill="zeros")
   out = method.loss(params, model_state, {"clean": raw}, info)
-  features, _ = method.features(params, model_state, raw)
+  features, _ = method.encode_frozen(params, model_state, raw)
   expected = 0.0
   for name in features:
     corrupted = {**features, name: jnp.zeros_like(features[name])}
@@ -122,7 +122,7 @@ def test_gradients_flow_where_the_options_say():
 
 def test_the_unimodal_reference_is_the_intact_modalitys_prediction():
   method, params, model_state, raw, _ = prepare(reference="unimodal")
-  features, _ = method.features(params, model_state, raw)
+  features, _ = method.encode_frozen(params, model_state, raw)
   scores = {m: jax.nn.softmax(method.unimodal(params, m, z)) for m, z in features.items()}
   found = method.reference(params, features, {}, 0, raw)  # table corrupted: series is intact
   np.testing.assert_allclose(found, scores["series"], rtol=1e-5)
@@ -162,7 +162,7 @@ def test_the_released_forms_of_the_penalty_follow_their_formulas(family):
   prepared = prepare(family=family, mask="full", fill="zeros", site="latent")
   method, params, model_state, raw, info = prepared
   out = method.loss(params, model_state, {"clean": raw}, info)
-  features, _ = method.features(params, model_state, raw)
+  features, _ = method.encode_frozen(params, model_state, raw)
   expected = 0.0
   for name in features:
     corrupted = {**features, name: jnp.zeros_like(features[name])}
@@ -189,7 +189,7 @@ def test_attention_masking_hides_tokens_without_changing_shapes():
     step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(4),
     hyper={"method.corrupt_probability": 0.5},
   )  # fmt: skip
-  features, _ = method.features(params, model_state, raw)
+  features, _ = method.encode_frozen(params, model_state, raw)
   hidden = {
     "table": jnp.zeros((4, 6), bool),
     "series": jnp.array([[True, False, True, True, False]] * 4),

@@ -42,8 +42,7 @@ def project(model, views):
   return model.apply(
     variables,
     [{"a": view} for view in views],
-    (None, None),
-    method="project_views",
+    method=lambda model, views: model.project(2, *model.tokens_of_views(views), None),
     mutable=["batch_stats"],
     rngs={"dropout": jax.random.key(1)},
   )

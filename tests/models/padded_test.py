@@ -63,7 +63,13 @@ def run(model, variables, batch):
   state = {name: value for name, value in variables.items() if name != "params"}
   options = {"mutable": list(state), "rngs": {"dropout": jax.random.key(0)}}
   if isinstance(model, models.MultimodalModel):
-    return model.apply(variables, [batch, batch], (None, None), method="project_views", **options)
+
+    def projections(model, views):
+      tokens, valid = model.tokens_of_views(views)
+      present = models.present_subsets(batch, ("words", "table"))
+      return model.project(2, tokens, valid, present)
+
+    return model.apply(variables, [batch, batch], method=projections, **options)
 
   def everything(model, batch):
     features, valid = model.encode(batch, train=False)

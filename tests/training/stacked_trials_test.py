@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from synjax import train
-from synjax.methods import CoMM
+from synjax.methods.contrastive.comm import CoMM
 from synjax.training import step_metrics
 from tests import families, tiny
 from tests.families import STEPS

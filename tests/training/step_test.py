@@ -112,7 +112,7 @@ def test_an_epoch_end_changes_the_state_between_epochs_and_resume_stays_exact(
     halved = jax.tree.map(lambda x: x / 2, state.params["encoders_table"])
     return state.replace(params={**state.params, "encoders_table": halved})
 
-  from synjax.methods import CoMM
+  from synjax.methods.contrastive.comm import CoMM
 
   monkeypatch.setattr(CoMM, "epoch_end", epoch_end)
   with tiny.registered():

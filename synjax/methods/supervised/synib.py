@@ -1,28 +1,34 @@
 """SynIB: a supervised objective with a penalty on confidence when one modality is corrupted."""
 
 import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
+from typing_extensions import override
 
 from synjax import losses, masking, parallel
 from synjax.data import fields
+from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Out
-from synjax.methods.supervised import Supervised, accuracy, cross_entropy, having
+from synjax.methods.classifier_method import ClassifierMethod, accuracy, cross_entropy, having
+from synjax.models.classifier import Features, Valid
 
 MASKS = ("random", "oracle", "learned", "full")
 SITES = ("input", "latent", "token")
 FAMILIES = ("categorical", "gaussian_logits", "dirichlet")
 REFERENCES = ("uniform", "unimodal")
 HARD_KEY_BIAS = -1e9  # logit of a token that attention must not see; finite, so that no NaN arises
-SOFT_KEY_FLOOR = 1e-6
 # Of random masks in place of learned ones, and the share of examples from which on a warning is due.
 FALLBACK_PROBABILITY = 0.5
 MANY = 0.9
+Arrays = Mapping[str, jax.Array]  # modality -> array
 
 
-class SynIB(Supervised):
+class SynIB(ClassifierMethod):
   """SynIB (2026).
 
       L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m KL(q(. | x~_m, x_-m) || r)
@@ -31,28 +37,22 @@ class SynIB(Supervised):
   docs/spec/synib.md 1, 2). The intact and all counterfactual passes are one batched call of the
   fusion. What is padding, filler or an absent modality is neither corrupted nor taken for a
   replacement, and a pass that corrupts a modality is penalised on the examples that have it.
-
-  Config (`config.method`), beside `Supervised`'s: `penalty` lambda >= 0 and `corrupt_probability` in
-  [0, 1] (both traced); `mask`: "random", "oracle" (the dataset's informative features), "learned" or
-  "full" (c = 1); `site`: "input", "latent" (features before the fusion) or "token" (whole tokens of a
-  transformer trunk); `fill`: "noise", "ema", "zeros", "shuffle" or, for tokens, "attention" (the token
-  is hidden from attention instead of replaced); `reference`: "uniform", or "unimodal" (mean prediction
-  of the intact modalities' heads, as a constant); `anchor`: "intact", or "corrupted" (the released
-  code's pairing); `direction`; `family`: "categorical", "gaussian_logits" or "dirichlet" (the released
-  code's forms); `kl_updates_encoders`; `num_corrupted`: modalities corrupted a step, drawn afresh, the
-  sum rescaled by M / this; None: all; `mask_*`: the inner loop, see `masking.learn_corrupt`, and when
-  its masks are replaced by random ones, see `guarded`.
   """
 
   traced = ("unimodal_weight", "penalty", "corrupt_probability")
 
-  def __init__(self, config, dataset):
+  def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)
-    method = config.method
     self.check_range("penalty", 0)
     self.check_range("corrupt_probability", 0, 1)
     self.check_range("mask_warmup_epochs", 0)
     self.check_range("mask_collapse_share", 0, 1)
+    self._check_choices()
+    self._check_combinations()
+
+  def _check_choices(self) -> None:
+    """Raises ValueError where a field is none of the values it may have."""
+    method = self.config.method
     fills = (*masking.FILLS, *(("attention",) if method.site == "token" else ()))
     known = {"mask": MASKS, "site": SITES, "fill": fills, "family": FAMILIES}
     known |= {"reference": REFERENCES, "anchor": ("intact", "corrupted")}
@@ -62,6 +62,10 @@ class SynIB(Supervised):
         raise ValueError(
           f"config.method.{field}: expected one of {values}, found {method[field]!r}"
         )
+
+  def _check_combinations(self) -> None:
+    """Raises ValueError where fields do not fit each other, the model or the dataset."""
+    method, dataset = self.config.method, self.dataset
     if method.mask == "oracle" and (method.site != "input" or not dataset.informative):
       raise ValueError(
         "config.method.mask: oracle needs site=input and a dataset that knows its informative"
@@ -70,7 +74,7 @@ class SynIB(Supervised):
     if method.site == "token" and not self.model.trunk.reads_tokens:
       raise ValueError(
         "config.method.site: token needs config.model.trunk.name=transformer, found"
-        f" {config.model.trunk.name!r}"
+        f" {self.config.model.trunk.name!r}"
       )
     count = method.num_corrupted
     if count is not None and not 1 <= count <= len(dataset.modalities):
@@ -86,8 +90,8 @@ class SynIB(Supervised):
     unimodal = method.reference == "unimodal" and method.family == "categorical"
     return "reference=unimodal" if unimodal else None
 
-  def check_trials(self, hyper):
-    """Raises ValueError where something relies on unimodal heads that nothing trains."""
+  @override
+  def check_trials(self, hyper: Mapping[str, np.ndarray]) -> None:
     setting, weights = self.asks_heads(), hyper["method.unimodal_weight"]
     if setting and not self.config.initialize_from and not np.all(weights > 0):
       raise ValueError(
@@ -97,20 +101,20 @@ class SynIB(Supervised):
       )
 
   @property
-  def spread(self):
-    """Says whether the family needs a head on the trunk's feature."""
+  @override
+  def log_variance(self) -> bool:
     return self.config.method.family != "categorical"
 
-  def init(self, key, batch):
-    """Returns (params, model_state), with running moments where the fill needs them."""
+  @override
+  def init(self, key: jax.Array, batch: Batch) -> tuple[Any, Any]:
     params, model_state = super().init(key, batch)
     if self.config.method.fill == "ema":
-      values, _ = self.corruptible(batch, *self.features(params, model_state, batch))
+      values, _ = self.corruptible(batch, *self.encode_frozen(params, model_state, batch))
       shapes = {name: x.shape[2 if x.ndim == 3 else 1 :] for name, x in values.items()}
       model_state["moments"] = {name: masking.init_moments(s) for name, s in shapes.items()}
     return params, model_state
 
-  def corruptible(self, batch, features, valid):
+  def corruptible(self, batch: Batch, features: Features, valid: Valid) -> tuple[Arrays, Arrays]:
     """Returns what corruption acts on, inputs or features, and what of it is real.
 
     Both map modalities; the second to bool over leading axes, only where something is not real.
@@ -118,10 +122,18 @@ class SynIB(Supervised):
     if self.config.method.site != "input":
       return features, valid
     real = {m: fields.both(fields.present(batch, m), fields.valid(batch, m)) for m in features}
-    real = {name: own for name, own in real.items() if own is not None}
+    real = {name: known for name, known in real.items() if known is not None}
     return {name: batch[name] for name in features}, real
 
-  def corrupt(self, params, model_state, batch, features, valid, info: Info):
+  def corrupt(
+    self,
+    params: Any,
+    model_state: Any,
+    batch: Batch,
+    features: Features,
+    valid: Valid,
+    info: Info,
+  ) -> tuple[Arrays, Arrays, dict[str, jax.Array]]:
     """Corrupts every modality.
 
     Returns:
@@ -132,22 +144,31 @@ class SynIB(Supervised):
     no_filler = batch["valid"] if self.config.keep_partial_batch else None
     replaced, corrupt, metrics = {}, {}, {}
     for name, x in values.items():
-      shape, own = x.shape[:2] if self.config.method.site == "token" else x.shape, real.get(name)
-      corrupt[name], found = self.draw(name, params, model_state, batch, x, shape, info, own)
+      shape, known = x.shape[:2] if self.config.method.site == "token" else x.shape, real.get(name)
+      corrupt[name], found = self.draw(name, params, model_state, batch, x, shape, info, known)
       metrics |= {f"{metric}/{name}": value for metric, value in found.items()}
-      corrupt[name] = fields.both(own, corrupt[name])
+      corrupt[name] = fields.both(known, corrupt[name])
       if self.config.method.fill == "attention":
         replaced[name] = x
       else:
         keys, order_key = info.keys(f"fill/{name}"), info.device_key(f"shuffle/{name}")
-        taken = fields.both(no_filler, own)
+        taken = fields.both(no_filler, known)
         eps = self.replacement(
           self.config.method.fill, name, model_state, x, keys, order_key, taken
         )
         replaced[name] = masking.gate(x, eps, corrupt[name])
     return replaced, corrupt, metrics
 
-  def replacement(self, fill, name, model_state, x, keys, order_key=None, taken=None):
+  def replacement(
+    self,
+    fill: str,
+    name: str,
+    model_state: Any,
+    x: jax.Array,
+    keys: jax.Array,
+    order_key: jax.Array | None = None,
+    taken: jax.Array | None = None,
+  ) -> jax.Array:
     """Draws what corrupted entries of a modality become, by the named fill."""
     return masking.fill(
       fill,
@@ -159,7 +180,17 @@ class SynIB(Supervised):
       scale=self.config.method.noise_scale,
     )
 
-  def draw(self, name, params, model_state, batch, x, shape, info, real=None):
+  def draw(
+    self,
+    name: str,
+    params: Any,
+    model_state: Any,
+    batch: Batch,
+    x: jax.Array,
+    shape: tuple[int, ...],
+    info: Info,
+    real: jax.Array | None = None,
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Draws bool `shape`, True = replaced; returns it with the metrics of a learned mask."""
     kind = self.config.method.mask
     if kind == "full":
@@ -173,8 +204,22 @@ class SynIB(Supervised):
     random = masking.sample_corrupt(keys, shape[1:], info.hyper["method.corrupt_probability"])
     return random, {}
 
-  def learn(self, name, params, model_state, batch, x, shape, info, real=None):
-    """Learns which coordinates the modality's own prediction lives on; corrupts the others."""
+  def learn(
+    self,
+    name: str,
+    params: Any,
+    model_state: Any,
+    batch: Batch,
+    x: jax.Array,
+    shape: tuple[int, ...],
+    info: Info,
+    real: jax.Array | None = None,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Learns which coordinates the modality's own prediction lives on; corrupts the others.
+
+    Returns:
+      (bool `shape`, True = replaced; the share of the coordinates that are flagged).
+    """
     method = self.config.method
 
     def unimodal_loss(flagged, key):
@@ -206,7 +251,15 @@ class SynIB(Supervised):
       valid=fields.both(batch["valid"], real),
     )
 
-  def guarded(self, name, corrupt, flagged, batch, info, real=None):
+  def guarded(
+    self,
+    name: str,
+    corrupt: jax.Array,
+    flagged: jax.Array,
+    batch: Batch,
+    info: Info,
+    real: jax.Array | None = None,
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Replaces learned masks that mean nothing by random ones (docs/spec/synib.md 2.6).
 
     That is in the first `mask_warmup_epochs`, when the heads know nothing, and in a batch in which more
@@ -227,8 +280,8 @@ class SynIB(Supervised):
     meaningless = (info.epoch < method.mask_warmup_epochs) | (share > method.mask_collapse_share)
     return jnp.where(meaningless, random, corrupt), metrics
 
-  def remarks(self, means, epoch):
-    """Warns of learned masks that flag nothing or everything."""
+  @override
+  def remarks(self, means: Mapping[str, np.ndarray], epoch: float) -> tuple[str, ...]:
     if epoch <= self.config.method.mask_warmup_epochs:
       return ()
     return tuple(
@@ -239,7 +292,7 @@ class SynIB(Supervised):
       if np.any(means.get(f"collapsed_share/{name}", 0.0) > MANY)
     )
 
-  def chosen(self, info: Info):
+  def chosen(self, info: Info) -> tuple[Sequence[int] | jax.Array, float]:
     """Returns which modality each counterfactual pass corrupts, int[passes], and the rescaling."""
     total, count = len(self.dataset.modalities), self.config.method.num_corrupted
     if count is None or count == total:
@@ -247,8 +300,10 @@ class SynIB(Supervised):
     key = parallel.stream_key(info.key, "chosen")  # the same on every device
     return jax.random.permutation(key, total)[:count], total / count
 
-  def loss(self, params, model_state, batch, info, phase="all"):
-    """Computes the supervised terms on intact inputs and the penalty on corrupted ones."""
+  @override
+  def loss(
+    self, params: Any, model_state: Any, batch: Mapping[str, Batch], info: Info, phase: str = "all"
+  ) -> Out:
     batch = batch["clean"]
     features, valid, model_state = self.encode(params, model_state, batch, info)
     model_state = self.update_moments(model_state, batch, features, valid, info)
@@ -276,14 +331,23 @@ class SynIB(Supervised):
       metrics[f"corrupt_share/{name}"] = mean(share_of(c, real.get(name)), having(name, batch))
     return Out(terms, model_state, metrics=metrics | found)
 
-  def having_chosen(self, modality, batch):
+  def having_chosen(self, modality: int | jax.Array, batch: Batch) -> jax.Array:
     """Returns which real examples have the modality of this number, an int or traced; bool[batch]."""
     names = self.dataset.modalities
     if all(fields.present(batch, name) is None for name in names):
       return batch["valid"]
     return jnp.stack([having(name, batch) for name in names])[modality]
 
-  def fuse_passes(self, params, features, corrupted, corrupt, valid, chosen, info):
+  def fuse_passes(
+    self,
+    params: Any,
+    features: Features,
+    corrupted: Arrays,
+    corrupt: Arrays,
+    valid: Valid,
+    chosen: Sequence[int] | jax.Array,
+    info: Info,
+  ) -> tuple[jax.Array, jax.Array]:
     """Fuses the intact features and those of each counterfactual pass in one call.
 
     Returns:
@@ -302,29 +366,46 @@ class SynIB(Supervised):
         hidden = jnp.where(corrupt[name], HARD_KEY_BIAS, 0.0)
         parts = [jnp.where(jnp.asarray(c) == i, hidden, 0.0) for c in chosen]
         bias[name] = jnp.concatenate([jnp.zeros_like(hidden), *parts])
-    tiled = {name: jnp.concatenate([own] * passes) for name, own in valid.items()}
+    tiled = {name: jnp.concatenate([real] * passes) for name, real in valid.items()}
     feature, logits = self.fuse(params, stacked, tiled, info, bias)
     return feature.reshape(passes, -1, feature.shape[-1]), logits.reshape(
       passes, -1, logits.shape[-1]
     )
 
-  def divergence(self, params, feature, logits, features, valid, modality, batch):
+  def divergence(
+    self,
+    params: Any,
+    feature: jax.Array,
+    logits: jax.Array,
+    features: Features,
+    valid: Valid,
+    modality: int | jax.Array,
+    batch: Batch,
+  ) -> jax.Array:
     """Returns the penalty of each example of one counterfactual pass, [batch] in nats."""
     method = self.config.method
     if method.family == "gaussian_logits":
-      return losses.gaussian_kl(logits, self.spread_of(params, feature))
+      return losses.gaussian_kl(logits, self.log_variance_of(params, feature))
     if method.family == "dirichlet":
-      return losses.dirichlet_kl(jax.nn.softplus(self.spread_of(params, feature)) + 1)
+      return losses.dirichlet_kl(jax.nn.softplus(self.log_variance_of(params, feature)) + 1)
     reference = None
     if method.reference == "unimodal":
       reference = self.reference(params, features, valid, modality, batch)
     return losses.categorical_kl(logits, reference, direction=method.direction)
 
-  def spread_of(self, params, feature):
+  def log_variance_of(self, params: Any, feature: jax.Array) -> jax.Array:
     """Returns the output of the log-variance head, in float32."""
-    return self.model.apply({"params": params}, feature, method="spread").astype(jnp.float32)
+    found = self.model.apply({"params": params}, feature, method="log_variances")
+    return found.astype(jnp.float32)
 
-  def reference(self, params, features, valid, modality, batch):
+  def reference(
+    self,
+    params: Any,
+    features: Features,
+    valid: Valid,
+    modality: int | jax.Array,
+    batch: Batch,
+  ) -> jax.Array:
     """Returns the unimodal reference: mean prediction of the intact modalities, as a constant.
 
     Of those that an example has; uniform where it has none.
@@ -335,8 +416,8 @@ class SynIB(Supervised):
         for name, feature in features.items()
       ]
     )
-    own = jnp.arange(len(features)) == modality
-    weight = own if self.config.method.anchor == "corrupted" else ~own
+    corrupted = jnp.arange(len(features)) == modality
+    weight = corrupted if self.config.method.anchor == "corrupted" else ~corrupted
     if all(fields.present(batch, name) is None for name in features):
       return jax.lax.stop_gradient(jnp.tensordot(weight / weight.sum(), probs, axes=1))
     counted = weight[:, None] & jnp.stack([having(name, batch) for name in features])
@@ -345,7 +426,9 @@ class SynIB(Supervised):
     reference = jnp.where(count > 0, total / jnp.maximum(count, 1), 1 / probs.shape[-1])
     return jax.lax.stop_gradient(reference)
 
-  def update_moments(self, model_state, batch, features, valid, info):
+  def update_moments(
+    self, model_state: Any, batch: Batch, features: Features, valid: Valid, info: Info
+  ) -> Any:
     """Moves the running moments of the "ema" fill towards this batch."""
     if "moments" not in model_state:
       return model_state

@@ -1,0 +1,214 @@
+"""What methods on the classifier share: encoders, trunk, heads, and how all of them learn from labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+from typing_extensions import override
+
+from synjax import models, parallel
+from synjax.data import fields
+from synjax.data.pipeline import Batch, Dataset
+from synjax.methods.base import Info, Method, Out
+from synjax.models.classifier import Features, Valid, mean_of_tokens
+from synjax.models.precision import at_least_float32
+
+
+class ClassifierMethod(Method):
+  """A method that trains `models.Classifier`; its representation is the trunk's feature.
+
+  Encoders, trunk and heads are those of `config.model`, the same for every such method. Methods that use
+  `unimodal_losses` have the fields `unimodal_weight` (traced) and `detach_unimodal`.
+  """
+
+  learns_from_labels = True
+  ignores_filler = True
+
+  def __init__(self, config: ConfigDict, dataset: Dataset):
+    super().__init__(config, dataset)
+    if dataset.num_classes < 2:
+      found = (
+        f"a regression: {', '.join(dataset.regressions)}" if dataset.regressions else "no labels"
+      )
+      raise ValueError(
+        f"config.method.name: {config.method.name} learns from labels: expected classes in"
+        f" {dataset.name}, found {found}; choose comm or infmasking, or, where numbers are classes,"
+        " config.data.label_kind=classes"
+      )
+    self.model = models.create_classifier(
+      config.model,
+      dataset.modalities,
+      dataset.num_classes,
+      dtype=config.dtype,
+      log_variance=self.log_variance,
+      protocol=config.protocol,
+    )
+    if "unimodal_weight" in self.traced:
+      self.check_range("unimodal_weight", 0)
+
+  @property
+  def log_variance(self) -> bool:
+    """Says whether the model has a head of log-variances."""
+    return False
+
+  def check_range(self, field: str, low: float, high: float = float("inf")) -> None:
+    """Raises ValueError when a number of `config.method` is outside [low, high]."""
+    value = self.config.method[field]
+    if not low <= value <= high:
+      raise ValueError(f"config.method.{field}: expected in [{low}, {high}], found {value}")
+
+  @override
+  def init(self, key: jax.Array, batch: Batch) -> tuple[Any, Any]:
+    variables = self.model.init(key, batch, method="initialize")
+    params = variables.pop("params")
+    return params, variables
+
+  def encode(
+    self, params: Any, model_state: Any, batch: Batch, info: Info, stream: str = "clean"
+  ) -> tuple[Features, Valid, Any]:
+    """Encodes a batch in training mode; returns (features, what is real, new running statistics).
+
+    The first two are `models.Classifier.encode`'s.
+    """
+    networks = without_moments(model_state)
+    (features, valid), networks = self.model.apply(
+      {"params": params, **networks},
+      batch,
+      train=True,
+      axis=info.axis,
+      counted=batch["valid"] if self.config.keep_partial_batch else None,
+      method="encode",
+      mutable=list(networks),
+      rngs={"dropout": info.device_key(f"dropout/{stream}")},
+    )
+    return features, valid, {**model_state, **networks}
+
+  def encode_frozen(self, params: Any, model_state: Any, batch: Batch) -> tuple[Features, Valid]:
+    """Encodes a batch in evaluation mode; returns (features, what is real)."""
+    networks = without_moments(model_state)
+    return self.model.apply({"params": params, **networks}, batch, method="encode")
+
+  def fuse(
+    self,
+    params: Any,
+    features: Features,
+    valid: Valid,
+    info: Info,
+    key_bias: Mapping[str, jax.Array] | None = None,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Fuses features in training mode; returns (trunk feature, logits in float32)."""
+    rngs = {"dropout": info.device_key("dropout/fusion")}
+    feature, logits = self.model.apply(
+      {"params": params}, features, valid, key_bias or {}, train=True, method="fuse", rngs=rngs
+    )
+    return feature, at_least_float32(logits)
+
+  def fuse_frozen(self, params: Any, model_state: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Encodes and fuses in evaluation mode; returns (trunk feature, logits), both in float32."""
+    features, valid = self.encode_frozen(params, model_state, batch)
+    fused = self.model.apply({"params": params}, features, valid, {}, method="fuse")
+    return jax.tree.map(at_least_float32, fused)
+
+  def unimodal(
+    self, params: Any, name: str, feature: jax.Array, weight: jax.Array | None = None
+  ) -> jax.Array:
+    """Returns one modality's own logits in float32."""
+    logits = self.model.apply({"params": params}, name, feature, weight, method="unimodal")
+    return at_least_float32(logits)
+
+  def unimodal_losses(
+    self, params: Any, features: Features, valid: Valid, batch: Batch, info: Info
+  ) -> dict[str, jax.Array]:
+    """Returns {"unimodal_<modality>": weighted cross-entropy over the examples that have it}."""
+    weight, found = info.hyper["method.unimodal_weight"], {}
+    for name, feature in features.items():
+      if self.config.method.detach_unimodal:
+        feature = jax.lax.stop_gradient(feature)
+      logits = self.unimodal(params, name, feature, valid.get(name))
+      found[f"unimodal_{name}"] = weight * cross_entropy(logits, batch, info, having(name, batch))
+    return found
+
+  def loss_and_logits(
+    self, params: Any, model_state: Any, batch: Batch, info: Info
+  ) -> tuple[Out, jax.Array]:
+    """Computes CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) of a batch; returns it with the fused logits."""
+    features, valid, model_state = self.encode(params, model_state, batch, info)
+    _, logits = self.fuse(params, features, valid, info)
+    losses = {"fused": cross_entropy(logits, batch, info)}
+    losses |= self.unimodal_losses(params, features, valid, batch, info)
+    out = Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
+    return out, logits
+
+  @override
+  def train_logits(self, params: Any, model_state: Any, batch: Batch, info: Info) -> jax.Array:
+    features, valid, _ = self.encode(params, model_state, batch, info)
+    return self.fuse(params, features, valid, info)[1]
+
+  @override
+  def features(self, params: Any, model_state: Any, batch: Batch) -> dict[str, jax.Array]:
+    features, valid = self.encode_frozen(params, model_state, batch)
+    return {name: at_least_float32(pool(z, valid.get(name))) for name, z in features.items()}
+
+  @override
+  def embed(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    missing = [name for name in self.dataset.modalities if name not in batch]
+    if missing and not self.model.trunk.reads_tokens:
+      raise ValueError(
+        f"config.model.trunk.name: {self.config.model.trunk.name} needs every modality, {missing} is"
+        " missing; only transformer works without"
+      )
+    return self.fuse_frozen(params, model_state, batch)[0]
+
+  @override
+  def logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    return self.fuse_frozen(params, model_state, batch)[1]
+
+  @override
+  def unimodal_logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    features, valid = self.encode_frozen(params, model_state, batch)
+    scores = {m: self.unimodal(params, m, z, valid.get(m)) for m, z in features.items()}
+    for name, score in scores.items():
+      present = fields.present(batch, name)
+      if present is not None:
+        scores[name] = jnp.where(present[:, None], score, jnp.nan)
+    return jnp.stack(list(scores.values()), axis=1)
+
+
+def pool(feature: jax.Array, valid: jax.Array | None = None) -> jax.Array:
+  """Returns a modality's feature as one vector [batch, width]: of tokens, the mean of the real ones."""
+  return feature if feature.ndim == 2 else mean_of_tokens(feature, valid)
+
+
+def without_moments(model_state: Any) -> Any:
+  """Returns the networks' own collections: not the running moments that SynIB's fill keeps."""
+  return {name: state for name, state in model_state.items() if name != "moments"}
+
+
+def having(name: str, batch: Batch) -> jax.Array:
+  """Returns which examples are real and have a modality, bool[batch]."""
+  return fields.both(batch["valid"], fields.present(batch, name))
+
+
+def cross_entropy(
+  logits: jax.Array, batch: Batch, info: Info, counted: jax.Array | None = None
+) -> jax.Array:
+  """Returns the mean cross-entropy in nats over the examples that are `counted`; 0 where none is.
+
+  Args:
+    logits: [batch, classes].
+    batch: with `label` and `valid`.
+    info: `Info`.
+    counted: bool[batch]; None: the valid ones.
+  """
+  values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+  counted = batch["valid"] if counted is None else counted
+  return parallel.valid_mean(values, counted, info.axis)
+
+
+def accuracy(logits: jax.Array, batch: Batch, info: Info) -> jax.Array:
+  """Returns the share of valid examples that are classified correctly."""
+  correct = (logits.argmax(-1) == batch["label"]).astype(jnp.float32)
+  return parallel.valid_mean(correct, batch["valid"], info.axis)

@@ -1,0 +1,1 @@
+"""Objectives that align views of the same example, without labels."""

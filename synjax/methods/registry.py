@@ -1,0 +1,70 @@
+"""Every method by its name; a class is imported when a config asks for it, so one run reads one."""
+
+import importlib
+
+from ml_collections import ConfigDict
+
+from synjax.data.pipeline import Dataset
+from synjax.methods.base import Method
+from synjax.models.encoders import ENCODERS
+from synjax.models.heads import ProjectionHead
+
+METHODS = {  # `config.method.name` -> its class
+  "comm": "synjax.methods.contrastive.comm.CoMM",
+  "confidence_penalty": "synjax.methods.supervised.confidence_penalty.ConfidencePenalty",
+  "ensemble": "synjax.methods.supervised.ensemble.Ensemble",
+  "full_corruption": "synjax.methods.supervised.full_corruption.FullCorruption",
+  "infmasking": "synjax.methods.contrastive.infmasking.InfMasking",
+  "masked_augmentation": "synjax.methods.supervised.masked_augmentation.MaskedAugmentation",
+  "supervised": "synjax.methods.supervised.vanilla.Supervised",
+  "synib": "synjax.methods.supervised.synib.SynIB",
+  "unimodal": "synjax.methods.supervised.unimodal.Unimodal",
+}
+
+
+def create(config: ConfigDict, dataset: Dataset) -> Method:
+  """Creates the method named in the config.
+
+  Args:
+    config: the run's config; `config.method.name` picks the class.
+    dataset: the `Dataset` it will be trained on.
+
+  Returns:
+    The method.
+
+  Raises:
+    ValueError: unknown name; the message lists the known ones. Filler examples that the method would
+      not leave out, a batch too small for its networks, or what the method itself refuses.
+  """
+  method = find(config)(config, dataset)
+  if config.keep_partial_batch and not method.ignores_filler:
+    raise ValueError(
+      f"config.keep_partial_batch: {config.method.name} compares the examples of a batch, filler"
+      " would count: expected False, found True"
+    )
+  _check_statistics(config, method)
+  return method
+
+
+def _check_statistics(config: ConfigDict, method: Method) -> None:
+  """Refuses a batch of one example where networks normalise by the variance over examples."""
+  if config.get("batch_size", 2) >= 2:
+    return
+  encoders = [config.model.modalities[m].encoder.name for m in method.dataset.modalities]
+  mixing = [name for name in encoders if getattr(ENCODERS[name], "mixes_examples", False)]
+  head = getattr(getattr(method, "model", None), "head", None)
+  mixing += ["the projection head"] * isinstance(head, ProjectionHead)
+  if mixing:
+    raise ValueError(
+      f"config.batch_size: {mixing[0]} normalises by the batch: expected at least 2, found"
+      f" {config.batch_size}"
+    )
+
+
+def find(config: ConfigDict) -> type[Method]:
+  """Returns the class of the method named in the config; ValueError lists the known ones."""
+  name = config.method.name
+  if name not in METHODS:
+    raise ValueError(f"config.method.name: expected one of {sorted(METHODS)}, found {name!r}")
+  module, _, class_name = METHODS[name].rpartition(".")
+  return getattr(importlib.import_module(module), class_name)

@@ -1,0 +1,24 @@
+"""One modality alone."""
+
+from ml_collections import ConfigDict
+from typing_extensions import override
+
+from synjax.data.pipeline import Dataset
+from synjax.methods.supervised.ensemble import Ensemble
+
+
+class Unimodal(Ensemble):
+  """One modality alone, an independent encoder and head: L = CE(y, q_um(x_m))."""
+
+  def __init__(self, config: ConfigDict, dataset: Dataset):
+    name = config.method.modality or dataset.modalities[0]
+    if name not in dataset.modalities:
+      raise ValueError(
+        f"config.method.modality: expected one of {dataset.modalities}, found {name!r}"
+      )
+    self._member = name
+    super().__init__(config, dataset)
+
+  @override
+  def members(self) -> tuple[str, ...]:
+    return (self._member,)
