@@ -28,8 +28,7 @@ ALLOWED = {
     "workdir", "workdir.checkpoint", "workdir.stopping",
   },
   "config": {
-    "config.durations", "config.protocols", "data", "evaluators", "methods", "models", "training",
-    "trial",
+    "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
   "sweeps": {"config", "config.durations", "data", "training", "trial", "workdir", "workdir.stopping"},
 }  # fmt: skip
