@@ -22,7 +22,7 @@ import tqdm
 from data_prep.read import source_files
 from synjax.workdir import lock
 
-VERSION = "1.0.0"
+VERSION = "1.0.0"  # `synjax.data.shards` has it too: importing it from there would load jax
 SPEC_REVISION = "data.md 2026-11"
 SPLITS = ("train", "validation", "test")
 _MODULE = "data_prep.shards"  # as written since version 1.0.0: same source, same bytes

@@ -209,12 +209,3 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
   assert not list(tmp_path.rglob("*.array_record*")) and not list(tmp_path.rglob("metadata.json"))
   monkeypatch.undo()
   assert run(*arguments) == 0
-
-
-def test_every_command_of_the_package_ends_on_ctrl_c_in_one_line():
-  """The commands are the modules that have a `main`; what they end with is `command.run`."""
-  folder = pathlib.Path(convert.__file__).parent
-  texts = [p.read_text() for p in folder.rglob("*.py")]
-  mains = [text for text in texts if 'if __name__ == "__main__":' in text]
-  assert len(mains) == 3
-  assert all(text.endswith("  command.run(main)\n") for text in mains)

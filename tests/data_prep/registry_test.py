@@ -3,8 +3,10 @@ import pathlib
 import pytest
 
 from data_prep import convert, registry
+from data_prep.write import shards
 from synjax import data
 from synjax.data import multibench
+from synjax.data import shards as library
 
 ROOT = pathlib.Path(registry.__file__).parent
 
@@ -24,6 +26,10 @@ def test_every_folder_is_of_some_entry():
 def test_trained_are_those_that_the_library_reads_from_shards():
   trained = {name for name, entry in registry.DATASETS.items() if entry.trained}
   assert trained == set(multibench.SOURCES) and trained <= set(data.DATASETS)
+
+
+def test_the_library_reads_the_version_that_is_written():
+  assert library.VERSION == shards.VERSION
 
 
 def test_help_names_the_data_sets_that_no_training_reads(capsys):
