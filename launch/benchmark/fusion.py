@@ -10,7 +10,12 @@ from synjax import masking, models
 
 
 def fusion_cost(
-  implementation: str, num_views: int, *, num_layers: int = 1, mask_ratio: float = 0.7, run=True
+  implementation: str,
+  num_views: int,
+  *,
+  num_layers: int = 1,
+  mask_ratio: float = 0.7,
+  run: bool = True,
 ) -> Cost:
   """Measures fusion, forward and backward: batch 64, 36 + 36 tokens, width 512, 3 subsets + K views."""
   batch, lengths, width = 64, (36, 36), 512

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.extend
 import jax.numpy as jnp
+import ml_collections
 
 from synjax import methods, train, trial
 from synjax.data import pipeline
@@ -70,8 +72,8 @@ def measure(function: Callable[..., object], *args, run: bool = True) -> Cost:
   )
 
 
-def count_products(jaxpr) -> float:
-  """Counts the operations (two a multiply-add) of the matrix products of a jaxpr, loops unrolled."""
+def count_products(jaxpr: jax.extend.core.Jaxpr) -> float:
+  """Counts the operations (two a multiply-add) of matrix products, loops unrolled."""
   total = 0.0
   for equation in jaxpr.eqns:
     if equation.primitive.name == "dot_general":
@@ -86,7 +88,9 @@ def count_products(jaxpr) -> float:
   return total
 
 
-def prepare(config, dataset: pipeline.Dataset, example: Mapping[str, jax.Array]):
+def prepare(
+  config: ml_collections.ConfigDict, dataset: pipeline.Dataset, example: Mapping[str, jax.Array]
+):
   """Builds a training step of a config on a dataset in memory.
 
   Args:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from configs import mimic, mosi, urfunny
@@ -27,7 +28,7 @@ _SEQUENCE_FEATURES = {
 }
 
 
-def multibench_dataset(config) -> pipeline.Dataset:
+def multibench_dataset(config: ml_collections.ConfigDict) -> pipeline.Dataset:
   """Returns a stand-in of random features in the shapes of a dataset, sequences at their longest."""
   name = config.data.name
   source, rng, num_examples = multibench.SOURCES[name], np.random.default_rng(0), 512

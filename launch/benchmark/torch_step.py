@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+_Keep = Sequence[torch.Tensor | None]  # of the two views: True = token kept; None: drawn
 _EXCLUDED = -1e8  # added to a logit that does not take part
 
 
@@ -219,7 +220,7 @@ class Model(nn.Module):
       drawn.append(rank < int(length * (1 - self.row.mask_ratio)))
     return torch.cat(drawn, dim=1)
 
-  def forward(self, views: Sequence[Mapping[str, torch.Tensor]], keep=(None, None)):
+  def forward(self, views: Sequence[Mapping[str, torch.Tensor]], keep: _Keep = (None, None)):
     """Projects the subsets and masked views of two views.
 
     Returns:
@@ -267,7 +268,9 @@ def mask_bound(q: torch.Tensor, masked: torch.Tensor, temperature: float, rho: f
   return (torch.logsumexp(logits, dim=1) - mean).mean()
 
 
-def loss_terms(z, masked, temperature: float, rho: float) -> torch.Tensor:
+def loss_terms(
+  z: Sequence[torch.Tensor], masked: Sequence[torch.Tensor], temperature: float, rho: float
+) -> torch.Tensor:
   """The n + 3 terms of InfMasking on raw projections, in published order.
 
   Source: docs/spec/infmasking.md 5.2 to 5.4.
@@ -322,14 +325,14 @@ class InfMaskingStep:
       for _ in range(2)
     ]
 
-  def loss(self, rho: float = 0.5, keep=(None, None)) -> tuple[torch.Tensor, torch.Tensor]:
+  def loss(self, rho: float = 0.5, keep: _Keep = (None, None)) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns (the loss, its terms) on the views; `keep` as in `Model.embed_view`, one a view."""
     z, masked = self.model(self.views, keep)
     terms = loss_terms(z, masked, self.row.temperature, rho)
     weights = torch.tensor(self.row.weights or (1.0,) * len(terms), dtype=terms.dtype)
     return (weights * terms).mean(), terms
 
-  def step(self, rho: float = 0.5, keep=(None, None)) -> float:
+  def step(self, rho: float = 0.5, keep: _Keep = (None, None)) -> float:
     """Does one training step; returns the loss before it."""
     self.optimizer.zero_grad()
     total, _ = self.loss(rho, keep)

@@ -90,8 +90,7 @@ def describe(
   kept = {split: len(survey.kept) for split, survey in surveys.items()}
   warnings = _warn_file(release, report, size, digest) + _warn_counts(release, rows, kept)
   warnings += _warn_labels(release, parts, before) + _warn_values(nonfinite, surveys)
-  if shared:
-    warnings.append(f"id: {shared:,} segment ids occur in more than one split")
+  warnings += _warn_shared_ids(shared)
   labels = {
     split: contents.describe_labels(parts[split].labels[survey.kept])
     for split, survey in surveys.items()
@@ -151,6 +150,10 @@ def _count_repeated_ids(parts: Mapping[str, Part], surveys: Mapping[str, Survey]
   within = {split: sum(ids.values()) - len(ids) for split, ids in seen.items()}
   shared = collections.Counter(name for ids in seen.values() for name in ids)
   return within, sum(count > 1 for count in shared.values())
+
+
+def _warn_shared_ids(shared: int) -> list[str]:
+  return [f"id: {shared:,} segment ids occur in more than one split"] if shared else []
 
 
 def _warn_file(release: releases.Release, report: Mapping, size: int, digest: str) -> list[str]:

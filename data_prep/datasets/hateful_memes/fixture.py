@@ -87,10 +87,7 @@ def make(
   rows["train"] += "repeated_row" in cases
   lost = len(cases & {"missing_image", "truncated_image"})
   _spoil(lists, files, cases)
-  for split, part in lists.items():
-    files[_name_list(split, cases)] = _write_lines(part, cases if split == "train" else set())
-  if "missing_list" in cases:
-    del files[_name_list("dev_seen", cases)], files["train.jsonl"]
+  files |= _write_lists(lists, cases)
   manifest = {
     "dataset": "hateful_memes", "file": "train.jsonl", "seed": seed, "mode": mode,
     "cases": sorted(cases), "signal": signal, "strength": strength, "rows": rows,
@@ -196,6 +193,17 @@ def _spoil_pictures(files: dict[str, bytes], special: Mapping[str, str]) -> None
     del files[name]
   if name := special.get("lfs_image"):
     files[name] = picture_fixture.LFS_POINTER
+
+
+def _write_lists(lists: Mapping[str, list[dict]], cases: set[str]) -> dict[str, bytes]:
+  """Name of a list -> its content."""
+  written = {
+    _name_list(split, cases): _write_lines(part, cases if split == "train" else set())
+    for split, part in lists.items()
+  }
+  if "missing_list" in cases:
+    del written[_name_list("dev_seen", cases)], written["train.jsonl"]
+  return written
 
 
 def _write_lines(memes: Sequence[dict], cases: set[str]) -> bytes:

@@ -83,14 +83,7 @@ def make(
   rows = {"train": num_train, "dev": num_train // 3, "test": num_train // 3}
   ids = iter(f"{number:07d}" for number in 12 + 7 * generator.permutation(sum(rows.values())))
   table = {split: [next(ids) for _ in range(count)] for split, count in rows.items()}
-  files, sources = {}, {}
-  for split, films in table.items():
-    bits = planted.draw_sources(generator, len(films), signal=signal)
-    sources[split] = picture_fixture.bits_to_lists(bits)
-    for row, film in enumerate(films):
-      own = {case for case in cases if split == "train" and _ROWS.get(case) == row}
-      poster, text = _draw_film(generator, bits, row, strength, own)
-      files[f"dataset/{film}.json"], files[f"dataset/{film}.jpeg"] = text, poster
+  files, sources = _draw_films(generator, table, cases, signal, strength)
   special = {case: table["train"][_ROWS[case]] for case in sorted(cases & set(_ROWS))}
   _spoil(files, table, special, cases)
   files["split.json"] = json.dumps(table).encode()
@@ -102,6 +95,19 @@ def make(
     "expected_warnings": sorted(warnings),
   }  # fmt: skip
   return picture_fixture.write_files(out_dir, files, manifest)
+
+
+def _draw_films(generator, table: Mapping, cases: set[str], signal: str, strength: float):
+  """Draws (name -> content of all films, split -> planted bits)."""
+  files, sources = {}, {}
+  for split, films in table.items():
+    bits = planted.draw_sources(generator, len(films), signal=signal)
+    sources[split] = picture_fixture.bits_to_lists(bits)
+    for row, film in enumerate(films):
+      own = {case for case in cases if split == "train" and _ROWS.get(case) == row}
+      poster, text = _draw_film(generator, bits, row, strength, own)
+      files[f"dataset/{film}.json"], files[f"dataset/{film}.jpeg"] = text, poster
+  return files, sources
 
 
 def _draw_film(generator, bits: planted.Sources, row: int, strength: float, cases: set[str]):

@@ -1,7 +1,10 @@
 import ast
 import pathlib
 
-from launch.benchmark import sections, synib
+import jax
+
+from configs import trifeature
+from launch.benchmark import sections, step, synib
 
 
 def test_every_function_that_yields_rows_is_a_section():
@@ -18,3 +21,10 @@ def test_every_function_that_yields_rows_is_a_section():
 def test_synib_against_vanilla_is_counted():
   row = next(synib.synib_rows())
   assert row.what.startswith("PID XOR step") and "fusions more" in row.ratio
+
+
+def test_parts_of_a_step_follow_the_model():
+  config = trifeature.get_config("infmasking,small")
+  method, _, state, _, _ = step._prepare(config)
+  state = jax.tree.map(lambda x: x[0], state)
+  assert step._after_the_adapters(method, state, config).operations > 0
