@@ -93,7 +93,7 @@ def _test_unimodal(run: train.Run):
 def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
   """Restores the run of a workdir."""
   path = pathlib.Path(workdir)
-  file = path / identity.CONFIG
+  file = path / files.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
   config = identity.read_json(file, "config of a run", identity.WITHOUT_CONFIG)

@@ -25,7 +25,8 @@ from synjax.training.step_clock import StepClock
 from synjax.training.stepper import Stepper
 from synjax.training.train_state import TrainState, create_train_state
 from synjax.workdir import checkpoint, code_version, files, identity, lock, results, stopping
-from synjax.workdir.metric_writer import MetricWriter
+from synjax.workdir.metrics import MetricWriter
+from synjax.workdir.scores import parse_rule
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
@@ -348,11 +349,11 @@ def _train(
 ) -> dict[str, Any]:
   """Moves a run to its end and scores it, unless that is `scored` already."""
   started, first, found = time.monotonic(), run.step, None
-  if run.finished() and (path / "results.json").exists():
+  if run.finished() and (path / files.RESULTS).exists():
     try:
       found = results.read(path)
     except ValueError as error:
-      logger.warning("%s is damaged (%s): scoring again", path / "results.json", error)
+      logger.warning("%s is damaged (%s): scoring again", path / files.RESULTS, error)
   if scored and found:
     return found
   with stopping.deferred():
@@ -449,7 +450,7 @@ def _log_progress(run: Run, loss: float, seconds: float, first: int) -> None:
 
 def _one_line(scores: dict[str, np.ndarray], select_metric: str) -> str:
   """Formats the mean over seeds of the selection metric and the other macro accuracies."""
-  selected, _ = selection.parse(select_metric)
+  selected, _ = parse_rule(select_metric)
   shown = [n for n in scores if n == selected or n.endswith("macro_accuracy")]
   shown.sort(key=lambda name: name != selected)
   return ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown) or "no labels to score"

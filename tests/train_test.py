@@ -16,7 +16,7 @@ from synjax import evaluators, train
 from synjax.models.encoders import ENCODERS
 from synjax.training import stepper
 from synjax.workdir import checkpoint
-from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir.metrics import read_metrics
 from tests import tiny
 
 

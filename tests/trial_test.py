@@ -6,7 +6,7 @@ import pytest
 
 from configs import xor
 from synjax import report, train, trial
-from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir.metrics import read_metrics
 
 POINTS = (
   {"seed": 3, "data.strength": 0.2, "optim.lr": 2e-3, "method.penalty": 1.0},

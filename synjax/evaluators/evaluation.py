@@ -8,7 +8,7 @@ import numpy as np
 
 from synjax import evaluators
 from synjax.evaluators import classification
-from synjax.workdir import code_version, identity, results
+from synjax.workdir import code_version, files, results
 
 UNIMODAL = "--unimodal"
 
@@ -149,7 +149,7 @@ def _describe_member(run, other, rows: np.ndarray, which: str) -> dict[str, Any]
 
 
 def _config(run) -> dict[str, Any]:
-  return json.loads((run.workdir / identity.CONFIG).read_text())
+  return json.loads((run.workdir / files.CONFIG).read_text())
 
 
 def build(

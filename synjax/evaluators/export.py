@@ -8,6 +8,7 @@ import numpy as np
 from synjax import parallel
 from synjax.data import pipeline
 from synjax.workdir import arrays as array_files
+from synjax.workdir import files
 
 MASKED_EXAMPLES = 64  # of the test split: enough for a picture, small on disk
 
@@ -46,7 +47,7 @@ def write_embeddings(
   masked = frozen.embed_masked(run.dataset.test, shown)
   if masked is not None:
     arrays |= {"test/masked": masked, "test/masked_index": np.arange(shown)}
-  file = path / array_files.EMBEDDINGS
+  file = path / files.EMBEDDINGS
   if not parallel.is_first_host():  # all hosts compute, one writes
     return file
   array_files.write(file, arrays)

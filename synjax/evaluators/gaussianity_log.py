@@ -12,6 +12,7 @@ from synjax.evaluators import gaussianity
 from synjax.evaluators.estimators import normality
 from synjax.methods.base import Method
 from synjax.workdir import arrays as array_files
+from synjax.workdir import files
 
 EXAMPLES = 64  # of the validation split: enough for a median, small on disk
 
@@ -85,7 +86,7 @@ class GaussianityLog:
       steps_per_epoch: of the training split.
     """
     self.path, self._steps_per_epoch = (
-      pathlib.Path(workdir) / array_files.GAUSSIANITY,
+      pathlib.Path(workdir) / files.GAUSSIANITY,
       steps_per_epoch,
     )
     val = dataset.val

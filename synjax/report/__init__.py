@@ -19,7 +19,7 @@ from synjax.report.plots import (
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
 from synjax.report.source_plots import plot_ntk, plot_sources
 from synjax.report.tables import format_score, markdown_table, other_scores
-from synjax.workdir.files import write_atomically
+from synjax.workdir.files import REPORT, write_atomically
 
 __all__ = [
   "Group",
@@ -74,7 +74,7 @@ def write_report(
     raise ValueError("workdirs: expected at least one, found none; give --workdirs")
   runs = [read_run(workdir) for workdir in workdirs]
   groups = group_runs(runs)  # what is refused leaves no folder
-  folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / "report"
+  folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / REPORT
   folder.mkdir(parents=True, exist_ok=True)
   sections = ["# Report", markdown_table(runs, published)]
   for group in groups:

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter
 
 from synjax.report.plots import LINE_COLORS, LINE_STYLES
 from synjax.report.sweep_runs import Score, Sweep
+from synjax.workdir.scores import parse
 
 MARKERS = "os^vDP"
 
@@ -40,7 +41,7 @@ def draw_chance(sweep: Sweep, axes, metrics) -> None:
   for metric in metrics:
     level = sweep.chance(metric)
     if level is not None:
-      tasks.setdefault(level, []).append(metric.split("/")[1])
+      tasks.setdefault(level, []).append(parse(metric).task)
   for i, (level, names) in enumerate(sorted(tasks.items())):
     alone = len(tasks) == 1
     label = f"chance {sweep.text(level, metrics[0])}" + ("" if alone else f": {', '.join(names)}")

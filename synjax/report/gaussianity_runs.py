@@ -7,7 +7,7 @@ import numpy as np
 
 from synjax.evaluators.estimators import normality
 from synjax.report.gaussianity_plots import write_gaussianity
-from synjax.workdir import arrays as array_files
+from synjax.workdir import files
 
 
 def write_run_gaussianity(
@@ -26,7 +26,7 @@ def write_run_gaussianity(
   Returns:
     `path`; None when the run has no `gaussianity.npz`.
   """
-  file = pathlib.Path(workdir) / array_files.GAUSSIANITY
+  file = pathlib.Path(workdir) / files.GAUSSIANITY
   if not file.exists():
     return None
   with np.load(file) as arrays:

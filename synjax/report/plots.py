@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from synjax.report.runs import Group
-from synjax.training import selection
+from synjax.workdir import files, scores
 
 # Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -64,6 +64,12 @@ def logged(group: Group, wanted: Callable[[str], bool]) -> list[str]:
   )
 
 
+def logged_tasks(group: Group, metric: str) -> dict[str, str]:
+  """Returns the logged names of a score on all of the validation split -> its task."""
+  found = {name: scores.parse(name) for name in logged(group, lambda name: True)}
+  return {n: s.task for n, s in found.items() if s and s == scores.Score("val", s.task, metric)}
+
+
 def _draw_curves(
   axes, group: Group, names: Mapping[str, str], *, per_unit: float, scale: float
 ) -> None:
@@ -105,12 +111,10 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
   Returns:
     The figure. A star on the mean's curve is what was selected, one a seed.
   """
-  ending = "/macro_accuracy"
-  found = logged(group, lambda n: n.startswith("val/") and n.endswith(ending) and n.count("/") == 2)
+  found = logged_tasks(group, "macro_accuracy")
   if not found:
     return None
-  found = sorted(found, key=lambda name: (name == f"val/mean{ending}", found.index(name)))
-  names = {name: name.removeprefix("val/").removesuffix(ending) for name in found}
+  names = dict(sorted(found.items(), key=lambda item: item[1] == "mean"))
   per_epoch = group.runs[0].steps_per_epoch
   figure = new_figure(group, "Accuracy on the validation split", figsize=(8, 4.5))
   axes = figure.add_subplot(xlabel="epoch" if per_epoch else "step", ylabel="macro accuracy (%)")
@@ -120,7 +124,7 @@ def plot_accuracy(group: Group, chance: Mapping[str, float]) -> Figure | None:
     x = [row["best_step"] / (per_epoch or 1) for row in selected]
     y = [100 * row["best_value"] for row in selected]
     axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
-  known = {names[name]: chance[names[name]] for name in found if names[name] in chance}
+  known = {task: chance[task] for task in names.values() if task in chance}
   if known and "mean" in names.values():
     known["mean"] = np.mean(list(known.values()))
   for i, level in enumerate(sorted(set(known.values()))):
@@ -144,18 +148,18 @@ def plot_errors(group: Group) -> Figure | None:
     The figure, a panel for each regression, whose units differ. A star on the mean's curve is what
     was selected, one a seed; the dotted line is the error of predicting the mean label.
   """
-  found = logged(group, lambda n: n.startswith("val/") and n.endswith("/mse") and n.count("/") == 2)
+  found = logged_tasks(group, "mse")
   if not found:
     return None
   per_epoch = group.runs[0].steps_per_epoch
   what = "Mean squared error on the validation split"
   figure = new_figure(group, what, figsize=(4.5 * len(found) + 3.5, 4.5))
-  for axes, name in zip(np.atleast_1d(figure.subplots(1, len(found))), found, strict=True):
-    task = name.split("/")[1]
+  panels = np.atleast_1d(figure.subplots(1, len(found)))
+  for axes, (name, task) in zip(panels, found.items(), strict=True):
     axes.set(xlabel="epoch" if per_epoch else "step", ylabel="mean squared error (1e-4)")
     axes.set_title(task, fontsize=9)
     _draw_curves(axes, group, {name: "ridge probe"}, per_unit=per_epoch or 1, scale=1e4)
-    if group.rows and selection.parse(group.select_metric)[0] == name:
+    if group.rows and scores.parse_rule(group.select_metric)[0] == name:
       x = [row["best_step"] / (per_epoch or 1) for row in group.rows]
       y = [1e4 * row["best_value"] for row in group.rows]
       axes.plot(x, y, "*", color="black", markerfacecolor="white", markersize=11, label="selected")
@@ -231,7 +235,7 @@ def plot_projection(group: Group) -> Figure | None:
   regression, with a colour bar; all alike without labels. Right: the K masked views of a few examples,
   small and hollow, joined to their unmasked embedding.
   """
-  paths = [run.workdir / "embeddings.npz" for run in group.runs]
+  paths = [run.workdir / files.EMBEDDINGS for run in group.runs]
   path = next((path for path in paths if path.exists()), None)
   if path is None:
     return None

@@ -10,8 +10,8 @@ from typing import Any
 
 from synjax.config import durations, protocols
 from synjax.report.alike import require_one_code
-from synjax.workdir import evaluation, results
-from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir import evaluation, files, results, scores
+from synjax.workdir.metrics import read_metrics
 from synjax.workdir.results import config_hash
 
 logger = logging.getLogger("synjax")
@@ -57,7 +57,9 @@ class Run:
     """Of an unfinished run, what the first evaluation tells; None before it."""
     if self.results:
       return self.results["steps_per_epoch"]
-    evaluated = [row["step"] for row in self.metrics if any(n.startswith("val/") for n in row)]
+    evaluated = [
+      row["step"] for row in self.metrics if any(scores.split_of(n) == "val" for n in row)
+    ]
     epochs = self.config.get("eval_epochs")
     return evaluated[0] / epochs if evaluated and epochs else None
 
@@ -84,7 +86,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
     ValueError: the folder is no workdir, or a file in it is broken; the message names the file.
   """
   path = pathlib.Path(workdir).expanduser().absolute()
-  config_file, results_file = path / "config.json", path / "results.json"
+  config_file, results_file = path / files.CONFIG, path / files.RESULTS
   if not (config_file.exists() or results_file.exists()):
     raise ValueError(
       f"{config_file}: expected the config of a run, found no such file; give the --workdir of a"
@@ -101,7 +103,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       f" protocol, method.name and data.name, found no {error};"
       " leave this folder out, or train into a new one"
     ) from error
-  return Run(path, config, found, _read_metrics(path / "metrics.jsonl"), _evaluation(path, found))
+  return Run(path, config, found, _read_metrics(path / files.METRICS), _evaluation(path, found))
 
 
 def _evaluation(path: pathlib.Path, found: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -123,7 +125,7 @@ def _evaluation(path: pathlib.Path, found: Mapping[str, Any] | None) -> dict[str
     return content
   logger.warning(
     "%s: of other parameters than results.json (run launch.evaluate again); left out of the report",
-    path / evaluation.FILE,
+    path / files.EVALUATION,
   )
   return None
 
@@ -188,7 +190,7 @@ def find_workdirs(patterns: Sequence[str]) -> list[pathlib.Path]:
       found.append(path)
       continue
     matches = [pathlib.Path(match) for match in sorted(glob.glob(str(path)))]
-    runs = [m for m in matches if (m / "config.json").exists() or (m / "results.json").exists()]
+    runs = [m for m in matches if (m / files.CONFIG).exists() or (m / files.RESULTS).exists()]
     if not runs:
       raise ValueError(
         f"--workdirs: expected workdirs that match {pattern!r}, found {len(matches)} paths, no run"
@@ -288,8 +290,8 @@ class Group:
   @property
   def regressions(self) -> list[str]:
     """Tasks whose labels are numbers, as far as the results have scores of them."""
-    names = [name.split("/") for row in self.rows[:1] for name in row[CHECKPOINTS[0]]]
-    return [part[1] for part in names if part[::2] == ["test", "mse"]]
+    found = [scores.parse(name) for row in self.rows[:1] for name in row[CHECKPOINTS[0]]]
+    return [s.task for s in found if s and s == scores.Score("test", s.task, "mse")]
 
   def chance(self, published: Mapping[str, Any]) -> dict[str, float]:
     """Returns task -> chance of macro accuracy, from the results or the published table.
@@ -336,7 +338,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     for run, row in rows:
       if row["seed"] in owner:
         raise ValueError(
-          f"{run.workdir / 'results.json'}: expected seeds that no other workdir of this config"
+          f"{run.workdir / files.RESULTS}: expected seeds that no other workdir of this config"
           f" has, found seed {row['seed']} of {owner[row['seed']]} again; leave one of the two out"
         )
       owner[row["seed"]] = run.workdir

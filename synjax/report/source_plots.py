@@ -5,22 +5,23 @@ from matplotlib.figure import Figure
 
 from synjax.report.plots import LINE_COLORS, curve, legend, logged, new_figure
 from synjax.report.runs import Group
+from synjax.workdir.scores import kind_of, parse
 
 
 def plot_sources(group: Group) -> Figure | None:
   """Plots validation (and logged training) accuracy of every source over epochs; None without."""
-  names = logged(group, lambda n: n.startswith("val/label/") and n.count("/") == 3)
+  found = {name: parse(name) for name in logged(group, lambda name: True)}
+  names = [s for s in found.values() if s and (s.split, s.task) == ("val", "label") and s.part]
   if not names:
     return None
   figure = new_figure(group, "Accuracy of each source of the label", figsize=(8, 4.5))
   per_epoch = group.runs[0].steps_per_epoch or 1
   axes = figure.add_subplot(xlabel="epoch" if per_epoch > 1 else "step", ylabel="accuracy (%)")
-  for i, name in enumerate(names):
-    source = name.split("/")[2]
+  for i, score in enumerate(names):
     for split, style in (("val", "-"), ("train_split", ":")):
-      steps, mean, std = curve(group, name.replace("val", split, 1))
+      steps, mean, std = curve(group, str(score._replace(split=split)))
       if len(steps):
-        label = f"{source}, {'validation' if split == 'val' else 'training'}"
+        label = f"{score.part}, {'validation' if split == 'val' else 'training'}"
         axes.plot(steps / per_epoch, 100 * mean, style, color=LINE_COLORS[i % 6], label=label)
         low, high = 100 * (mean - std), 100 * (mean + std)
         axes.fill_between(
@@ -45,7 +46,7 @@ def plot_ntk(group: Group) -> Figure | None:
   for i, name in enumerate(strengths):
     steps, mean, _ = curve(group, name)
     left.plot(
-      steps, np.where(mean > 0, mean, np.nan), color=LINE_COLORS[i % 6], label=name.split("/")[-1]
+      steps, np.where(mean > 0, mean, np.nan), color=LINE_COLORS[i % 6], label=kind_of(name)
     )
   left.set(xlabel="step", ylabel="strength  |J'r|² / |r|²", yscale="log")
   names = logged(group, lambda n: n.startswith("train/ntk/alignment/"))

@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from synjax.report.plots import LINE_COLORS
+from synjax.workdir.scores import Score, parse
 
 MAX_COLUMNS = 4
 
@@ -33,10 +34,10 @@ def plot_subsets(
   Raises:
     ValueError: `scores` has no subset.
   """
-  rows = [name.split("/") for name in scores if name.startswith("subset/")]
-  subsets = list(dict.fromkeys(row[1] for row in rows))
+  rows = [score for score in map(parse, scores) if score and score.split == "subset"]
+  subsets = list(dict.fromkeys(row.modalities for row in rows))
   measured = ("macro_accuracy", "mse")  # "mean" has no interval and is left out
-  tasks = {row[2]: m for row in rows for m in measured if row[3] == f"{m}_low"}
+  tasks = {row.task: m for row in rows for m in measured if row.metric == f"{m}_low"}
   if not tasks:
     raise ValueError(f"plot_subsets: expected scores subset/..., found {sorted(scores)}")
   columns = min(len(tasks), MAX_COLUMNS)
@@ -49,7 +50,8 @@ def plot_subsets(
   for axes, (task, metric) in zip(panels, tasks.items(), strict=False):
     _draw_task(axes, scores, subsets, task, metric)
     if metric == "mse":
-      level, name = float(np.mean(scores[f"subset/{subsets[0]}/{task}/mean_mse"])), "mean label"
+      trivial = scores[str(Score("subset", task, "mean_mse", subsets[0]))]
+      level, name = float(np.mean(trivial)), "mean label"
     else:
       level, name = 100 * chance.get(task, np.nan), "chance"
     if np.isfinite(level):
@@ -66,7 +68,7 @@ def _draw_task(axes, scores, subsets, task: str, metric: str) -> None:
   scale = 1 if metric == "mse" else 100
   ends = [metric, f"{metric}_low", f"{metric}_high"]
   values = [
-    [scale * np.asarray(scores[f"subset/{subset}/{task}/{end}"]) for end in ends]
+    [scale * np.asarray(scores[str(Score("subset", task, end, subset))]) for end in ends]
     for subset in subsets
   ]
   mean, low, high = np.mean(values, axis=-1).T

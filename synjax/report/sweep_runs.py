@@ -13,6 +13,7 @@ from synjax.report.runs import CHECKPOINTS
 from synjax.report.tables import NOT_AVAILABLE
 from synjax.report.units import is_fraction
 from synjax.sweeps.journal import read_declared, read_journal
+from synjax.workdir import scores
 
 KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
 PLOT_KEYS = {
@@ -83,8 +84,8 @@ class Sweep:
     self.done = [entry for entry in self.entries if entry["status"] == "done"]
     self.notes = [note for entry in self.done for note in entry.get("failures", ())]
     rules = {entry.get("select_metric", "") for entry in self.done}
-    rule = rules.pop().removeprefix("-") if len(rules) == 1 else ""
-    self.selected = rule if rule.startswith("val/") else None
+    rule = scores.parse_rule(rules.pop())[0] if len(rules) == 1 else ""
+    self.selected = rule if scores.split_of(rule) == "val" else None
     self.tasks = {
       task: level for entry in self.done for task, level in entry.get("chance", {}).items()
     }
@@ -121,7 +122,8 @@ class Sweep:
 
   def chance(self, metric: str) -> float | None:
     """Returns the chance level of "test/<task>/...", times `scale`; None: it has none."""
-    level = self.tasks.get(metric.split("/")[1] if "/" in metric else "")
+    found = scores.parse(metric)
+    level = self.tasks.get(found.task) if found else None
     return None if level is None else self.scale * level
 
   def _value(self, entry: Mapping[str, Any], metric: str, which: str) -> float | None:

@@ -41,6 +41,7 @@ from synjax.report.tables import NOT_AVAILABLE, format_table
 from synjax.sweeps.file import describe
 from synjax.sweeps.journal import MISSING, read_journal
 from synjax.sweeps.plan import Row, group_id
+from synjax.workdir import scores
 from synjax.workdir.files import write_atomically
 
 
@@ -151,14 +152,13 @@ def _scores(sweep: Sweep) -> list[str]:
   All other metrics are in rows.csv.
   """
   known, selected = sweep.metrics(), sweep.selected
-  kinds = [selected.rsplit("/", 1)[1]] if selected else []
+  kinds = [scores.kind_of(selected)] if selected else []
   kinds += ["macro_accuracy", "accuracy", "mse"]
-  tasks = dict.fromkeys(
-    n.split("/")[1] for n in known if n.startswith("test/") and n.count("/") == 2
-  )
-  wanted = [selected.replace("val/", "test/", 1)] if selected else []
+  found = [s for s in map(scores.parse, known) if s and s.split == "test"]
+  tasks = dict.fromkeys(s.task for s in found if not (s.part or s.modalities))
+  wanted = [str(scores.parse(selected)._replace(split="test"))] if selected else []
   for task in tasks:
-    found = [f"test/{task}/{kind}" for kind in kinds if f"test/{task}/{kind}" in known]
+    found = [name for kind in kinds if (name := str(scores.Score("test", task, kind))) in known]
     wanted += found[:1]
   tests = [name for name in dict.fromkeys(wanted) if name in known]
   tests = tests or [name for name in known if not name.endswith(("_low", "_high"))]

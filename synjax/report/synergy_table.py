@@ -7,8 +7,9 @@ import numpy as np
 
 from synjax.report.cells import NOT_AVAILABLE, format_score, format_table
 from synjax.report.runs import Group
+from synjax.workdir.scores import Score
 
-PREFIX = "test/label/synergy_subset/"
+PREFIX = str(Score("test", "label", "synergy_subset/"))
 ABOUT = (
   "Synergy subset: accuracy in % on the test examples that every unimodal model gets wrong, mean ± std"
   " (ddof 1) over seeds, each with unimodal models of its own; of one seed, the 95 % interval over these"

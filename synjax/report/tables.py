@@ -9,6 +9,7 @@ import numpy as np
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score, format_table
 from synjax.report.runs import Group, Run, group_runs
 from synjax.report.synergy_table import synergy_table
+from synjax.workdir import scores
 from synjax.workdir.identity import config_differences
 
 PROVENANCE = (
@@ -60,6 +61,11 @@ class Scored(NamedTuple):
   tasks: tuple[str, ...]
 
 
+def on_test(task: str, metric: str, modalities: str = "") -> str:
+  """Returns the name of a score on the test split."""
+  return str(scores.Score("test", task, metric, modalities))
+
+
 def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
   """Returns the columns of the table of accuracies, chance in every header."""
   chances = [group.chance({}) for group in groups]
@@ -95,7 +101,7 @@ def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
   return [
     _start(group, which)
     + [
-      format_score(group.rows, which, [f"test/{task}/macro_accuracy" for task in column.tasks])
+      format_score(group.rows, which, [on_test(task, "macro_accuracy") for task in column.tasks])
       for column in columns
     ]
     for which in group.checkpoints
@@ -144,7 +150,7 @@ def _paper_rows(method: str, benchmark, columns, groups: Sequence[Group]) -> lis
 def _error_rows(group: Group) -> list[list[str]]:
   return [
     _start(group, which)
-    + [task, *(format_error(group.rows, which, f"test/{task}/{name}") for name in ERROR_METRICS)]
+    + [task, *(format_error(group.rows, which, on_test(task, name)) for name in ERROR_METRICS)]
     for task in group.regressions
     for which in group.checkpoints
   ]
@@ -355,7 +361,9 @@ def other_scores(group: Group) -> str:
     Markdown: a table of the tasks with classes, then one of the regressions; none that would be empty.
   """
   known = group.rows[0]["best"]
-  missing = sorted({n.split("/")[1] for n in known if n.startswith("test/without_")})
+  missing = sorted(
+    {s.modalities for s in map(scores.parse, known) if s and s.split == "test"} - {""}
+  )
   without = [name.replace("_", " ", 1) for name in missing]
   parts = []
   if group.chance({}):
@@ -368,8 +376,8 @@ def other_scores(group: Group) -> str:
     header += [f"MSE x 1e4 {name}" for name in without]
     rows = []
     for which, task in itertools.product(group.checkpoints, group.regressions):
-      names = [f"test/{task}/{metric}" for metric in ERROR_METRICS]
-      names += [f"test/{subset}/{task}/mse" for subset in missing]
+      names = [on_test(task, metric) for metric in ERROR_METRICS]
+      names += [on_test(task, "mse", subset) for subset in missing]
       called = group.checkpoints[which]
       rows.append([called, task, *(format_error(group.rows, which, name) for name in names)])
     parts += ["Test split, regressions, mean ± std over seeds:", format_table(header, rows)]
@@ -380,8 +388,8 @@ def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
   for which, called in group.checkpoints.items():
     for task, level in group.chance({}).items():
-      names = [f"test/{task}/{metric}" for metric in ("macro_accuracy", *OTHER_METRICS)]
-      names += [f"test/{subset}/{task}/macro_accuracy" for subset in missing]
+      names = [on_test(task, metric) for metric in ("macro_accuracy", *OTHER_METRICS)]
+      names += [on_test(task, "macro_accuracy", subset) for subset in missing]
       cells = [format_score(group.rows, which, [name]) for name in names]
       rows.append([called, task, f"{100 * level:.1f}", *cells])
   return rows

@@ -1,5 +1,7 @@
 """What kind of number a metric is, by its name: fractions are shown in %, all else as it is."""
 
+from synjax.workdir.scores import kind_of
+
 _FRACTIONS = ("accuracy", "auroc", "f1", "precision", "recall", "share")
 
 
@@ -10,5 +12,5 @@ def is_fraction(metric: str) -> bool:
     metric: such as "test/label/macro_accuracy" or "test/label/auroc_low", the end of an interval. Names
       of tasks and sources, before the last slash, say nothing.
   """
-  name = metric.rsplit("/", 1)[-1].removesuffix("_low").removesuffix("_high")
+  name = kind_of(metric).removesuffix("_low").removesuffix("_high")
   return name in _FRACTIONS or name.endswith(tuple(f"_{fraction}" for fraction in _FRACTIONS))

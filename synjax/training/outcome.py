@@ -10,7 +10,8 @@ import numpy as np
 
 from synjax import evaluators
 from synjax.training import selection
-from synjax.workdir import code_version, results
+from synjax.workdir import code_version, files, results
+from synjax.workdir.scores import parse_rule
 
 
 def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, Any]:
@@ -26,12 +27,12 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,
     see `StepClock` and `Stepper.program_bytes`; None where unknown), and `rows`, one a seed.
   """
-  config = json.loads((path / "config.json").read_text())
+  config = json.loads((path / files.CONFIG).read_text())
   device = run.devices.devices[0]
   scores = {"best": run.test("best")}
   best, last = run.steps_of("best"), run.steps_of("last")
   scores["last"] = scores["best"] if np.array_equal(best, last) else run.test("last")
-  metric, sign = selection.parse(run.select_metric)
+  metric, sign = parse_rule(run.select_metric)
   rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
   if metric == selection.LAST:
     rule = "the last checkpoint"

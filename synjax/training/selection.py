@@ -7,6 +7,8 @@ import flax.struct
 import jax
 import numpy as np
 
+from synjax.workdir.scores import Score, parse, parse_rule
+
 LAST = "last"  # a metric of its own, the step: the newer, the better
 
 
@@ -106,27 +108,14 @@ def choose_metric(config, dataset) -> str:
   if metric:
     return metric
   if dataset.regressions and not dataset.tasks:
-    return f"-val/{next(iter(dataset.regressions))}/mse"
+    return f"-{Score('val', next(iter(dataset.regressions)), 'mse')}"
   task = next(iter(dataset.tasks), "label") if len(dataset.tasks) < 2 else "mean"
-  return f"val/{task}/macro_accuracy"
-
-
-def parse(select_metric: str) -> tuple[str, int]:
-  """Splits `config.select_metric` into the metric's name and the sign that makes higher better.
-
-  Args:
-    select_metric: "val/label/accuracy", or "-val/score/mse" where lower is better.
-
-  Returns:
-    The name without the minus; 1, or -1 with it.
-  """
-  name = select_metric.removeprefix("-")
-  return name, 1 if name == select_metric else -1
+  return str(Score("val", task, "macro_accuracy"))
 
 
 def require_metric(select_metric: str, known: Collection[str]) -> None:
   """Raises ValueError when the selection metric is none of the known names, nor `LAST`."""
-  name, _ = parse(select_metric)
+  name, _ = parse_rule(select_metric)
   if name not in {*known, LAST}:
     raise ValueError(
       f"config.select_metric: expected one of {sorted(known)}, with a leading minus where lower is"
@@ -139,13 +128,13 @@ def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
 
   Args:
     scores: metric -> [trials].
-    select_metric: see `choose_metric` and `parse`.
+    select_metric: see `choose_metric`.
 
   Raises:
     ValueError: `scores` has no such metric.
   """
   require_metric(select_metric, scores)
-  name, sign = parse(select_metric)
+  name, sign = parse_rule(select_metric)
   return sign * with_fallback(scores, name)
 
 
@@ -158,6 +147,5 @@ def with_fallback(scores: Mapping[str, np.ndarray], name: str) -> np.ndarray:
   """
   if name == LAST:
     return scores[name]
-  split, task = name.split("/")[:2]
-  overall = scores.get(f"{split}/{task}/accuracy", scores[name])
+  overall = scores.get(str(parse(name)._replace(metric="accuracy")), scores[name])
   return np.where(np.isnan(scores[name]), overall, scores[name])

@@ -12,7 +12,7 @@ import numpy as np
 from synjax import trial
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
-from synjax.workdir import checkpoint, identity, results
+from synjax.workdir import checkpoint, files, identity, results
 
 logger = logging.getLogger("synjax")
 
@@ -101,11 +101,9 @@ def hash_source(workdir: str) -> str:
 
 def recorded(workdir: pathlib.Path) -> dict | None:
   """Returns what a run in progress recorded of its start; None where nothing is recorded."""
-  if not (workdir / identity.RUN).exists():
+  if not (workdir / files.RUN).exists():
     return None
-  content = identity.read_json(
-    workdir / identity.RUN, "record of a run", "choose another --workdir"
-  )
+  content = identity.read_json(workdir / files.RUN, "record of a run", "choose another --workdir")
   return content.get("initialized_from")
 
 

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-EMBEDDINGS = "embeddings.npz"  # written by `evaluators.embeddings`
-GAUSSIANITY = "gaussianity.npz"  # written by `evaluators.gaussianity`
-
 
 def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
   """Writes an .npz file so that a reader finds the old or the new content, never a part."""

@@ -25,6 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from synjax import parallel
+from synjax.workdir import files
 
 logger = logging.getLogger("synjax")
 
@@ -45,7 +46,7 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, A
     OSError: it could not be read.
   """
   path = pathlib.Path(workdir).expanduser().absolute()
-  config_file, folder = path / "config.json", path / "checkpoints"
+  config_file, folder = path / files.CONFIG, path / files.CHECKPOINTS
   if not config_file.exists() or not folder.exists():
     raise ValueError(
       f"{field}: expected the folder of a trained run, found no checkpoints in {path}"
@@ -102,7 +103,7 @@ class Checkpointer:
       workdir: of the run.
       read_only: True changes nothing, so that another process may be training here meanwhile.
     """
-    self.folder = pathlib.Path(workdir) / "checkpoints"
+    self.folder = pathlib.Path(workdir) / files.CHECKPOINTS
     self.unlogged: dict[str, np.ndarray] = {}
     self._read_only, self._newest = read_only, None
     self._manager = self._open()

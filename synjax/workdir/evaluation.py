@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from synjax.workdir import identity
-from synjax.workdir.files import numbers, to_json, write_atomically
+from synjax.workdir.files import EVALUATION, numbers, to_json, write_atomically
 
-FILE = "evaluation.json"
 # What two evaluations must agree in to be of the same parameters.
 _SAME = ("which", "steps", "checkpoint", "config_hash", "data_fingerprint")
 
@@ -41,7 +40,7 @@ def write(path: pathlib.Path, content: Mapping[str, Any]) -> None:
       "scores": old["scores"] | content["scores"],
       "unimodal": content["unimodal"] or old.get("unimodal"),
     }
-  write_atomically(path / FILE, to_json(content, indent=2))
+  write_atomically(path / EVALUATION, to_json(content, indent=2))
 
 
 def read(path: pathlib.Path) -> dict[str, Any] | None:
@@ -50,11 +49,11 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
   Raises:
     ValueError: the file is damaged, or of a version that did not say what was scored.
   """
-  if not (path / FILE).exists():
+  if not (path / EVALUATION).exists():
     return None
   advice = "run launch.evaluate on this workdir again, which writes it anew, or delete it"
-  content = identity.read_json(path / FILE, "scores of a run", advice)
+  content = identity.read_json(path / EVALUATION, "scores of a run", advice)
   missing = [name for name in (*_SAME, "scores") if name not in content]
   if missing:
-    raise ValueError(f"{path / FILE}: expected {missing}, found a file without; {advice}")
+    raise ValueError(f"{path / EVALUATION}: expected {missing}, found a file without; {advice}")
   return content | {"scores": {name: numbers(found) for name, found in content["scores"].items()}}

@@ -1,4 +1,4 @@
-"""Files of a workdir: written whole or not at all, and in JSON that every reader takes (RFC 8259)."""
+"""Files of a workdir: names; written whole or not at all, in JSON that every reader takes (RFC 8259)."""
 
 import json
 import logging
@@ -9,6 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 logger = logging.getLogger("synjax")
+
+CONFIG = "config.json"  # the run's config
+RUN = "run.json"  # the data it is trained on, see `identity`
+RESULTS = "results.json"  # what the finished run measured, see `results`
+EVALUATION = "evaluation.json"  # what launch.evaluate measured, see `evaluation`
+METRICS = "metrics.jsonl"  # what was logged on the way, see `metrics`
+TENSORBOARD = "tensorboard"  # the same, a folder a trial
+CHECKPOINTS = "checkpoints"
+EMBEDDINGS = "embeddings.npz"
+GAUSSIANITY = "gaussianity.npz"
+REPORT = "report"  # report.md and its figures
 
 
 def resolve(path: str | os.PathLike) -> pathlib.Path:

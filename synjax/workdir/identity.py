@@ -16,7 +16,17 @@ from typing import Any
 
 from synjax.config import protocols
 from synjax.config.durations import duration_steps
-from synjax.workdir.files import resolve, to_json, write_atomically
+from synjax.workdir.files import (
+  CHECKPOINTS,
+  CONFIG,
+  GAUSSIANITY,
+  METRICS,
+  RESULTS,
+  RUN,
+  resolve,
+  to_json,
+  write_atomically,
+)
 
 logger = logging.getLogger("synjax")
 
@@ -24,7 +34,6 @@ WITHOUT_CONFIG = (
   "bring the file back from a copy (results.json of a finished run holds the same config), or choose"
   " another --workdir"
 )
-CONFIG, RUN, RESULTS = "config.json", "run.json", "results.json"
 PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
 _PATHS = (*PLACES, "initialize_from")
 # Fields that change no number of a run: where the data lie, how they are read, how often is written.
@@ -189,9 +198,7 @@ def _field(difference: str) -> str:
 
 def newest_step(path: pathlib.Path) -> int:
   """Returns the step of the newest checkpoint of a workdir; 0 where there is none."""
-  return max(
-    (int(p.name) for p in (path / "checkpoints").glob("*") if p.name.isdecimal()), default=0
-  )
+  return max((int(p.name) for p in (path / CHECKPOINTS).glob("*") if p.name.isdecimal()), default=0)
 
 
 def ends(path: pathlib.Path) -> list[int]:
@@ -283,7 +290,7 @@ def _one_line(data: Mapping[str, Any]) -> str:
 
 def is_trained(path: pathlib.Path) -> bool:
   """Says whether a workdir holds anything of a run but its config: a checkpoint, or results."""
-  checkpoints = path / "checkpoints"
+  checkpoints = path / CHECKPOINTS
   found = [p.name for p in checkpoints.iterdir()] if checkpoints.is_dir() else []
   kept = [name for name in found if name.isdecimal() or name.startswith("damaged-")]
   return bool(kept) or (path / RESULTS).exists()
@@ -298,7 +305,7 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], record: Mapping[str, A
   except OSError as error:
     raise _unwritable(path, error) from error
   if (path / CONFIG).exists():
-    for name in ("metrics.jsonl", "gaussianity.npz"):
+    for name in (METRICS, GAUSSIANITY):
       (path / name).unlink(missing_ok=True)
   _write(path, RUN, record)
   _write(path, CONFIG, config)

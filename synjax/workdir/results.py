@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from synjax.workdir.files import number, numbers, to_json, write_atomically
+from synjax.workdir.files import RESULTS, number, numbers, to_json, write_atomically
 
 COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
 
@@ -17,7 +17,7 @@ def config_hash(config: dict[str, Any]) -> str:
 
 def write(path: pathlib.Path, content: dict[str, Any]) -> None:
   """Writes `results.json` into the workdir."""
-  write_atomically(path / "results.json", to_json(content, indent=2))
+  write_atomically(path / RESULTS, to_json(content, indent=2))
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     ValueError: the file is cut or something else; the message says what was found.
     OSError: it cannot be read.
   """
-  content = json.loads((path / "results.json").read_text())
+  content = json.loads((path / RESULTS).read_text())
   if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
     raise ValueError("JSON without rows")
   rows = [read_scores(row) for row in content["rows"]]

@@ -177,8 +177,8 @@ def test_one_seed_has_no_std_but_the_interval(tmp_path):
 
 
 def test_table_states_how_the_numbers_came_about(tmp_path):
-  a = make_workdir(tmp_path / "a", (42, 43), code="abc123")
-  b = make_workdir(tmp_path / "b", (44,), code="def456")
+  a = make_workdir(tmp_path / "a", (42, 43), code="abc123", sources="same")
+  b = make_workdir(tmp_path / "b", (44,), code="def456", sources="same")
   text = table(a, b)
   assert text.count("\n| run |") == 2
   row = cells(text[text.rindex("| run |") :], "1: infmasking")

@@ -19,7 +19,7 @@ from synjax.sweeps import plan
 from synjax.sweeps import run as sweep_run
 from synjax.sweeps.file import Hyper
 from synjax.training import step_clock
-from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir.metrics import read_metrics
 from tests import families, tiny
 
 SHORT = {"total_steps": 8, "eval_steps": 4, "log_steps": 4, "checkpoint_steps": 6}

@@ -59,8 +59,6 @@ def test_a_leading_minus_selects_the_lowest_value():
     [selection.signed({"val/score/r2": np.array(e)}, "val/score/r2") for e in errors], 1
   )
   np.testing.assert_array_equal(highest.step, [1, 2])
-  assert selection.parse("-val/score/mse") == ("val/score/mse", -1)
-  assert selection.parse("val/label/accuracy") == ("val/label/accuracy", 1)
 
 
 def test_an_unknown_selection_metric_lists_the_known_ones():

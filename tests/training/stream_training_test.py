@@ -14,7 +14,7 @@ import pytest
 from configs import mosi
 from data_prep import convert, fixtures
 from synjax import train
-from synjax.workdir.metric_writer import read_metrics
+from synjax.workdir.metrics import read_metrics
 
 STEPS = 6  # of 3 an epoch
 

@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_one_line_not_the_tracebacks_of_its_readers(two_
   program = f"""
 import pathlib
 from synjax.workdir import checkpoint
-from tests.checkpoint_test import tree
+from tests.workdir.checkpoint_test import tree
 checkpoint.Checkpointer(pathlib.Path({str(two_checkpoints)!r})).restore(tree(0))
 """
   done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

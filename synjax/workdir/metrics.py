@@ -1,11 +1,18 @@
-"""Metrics on disk: JSON lines always, TensorBoard events where tensorboardX is installed."""
+"""metrics.jsonl, written and read: what was logged. TensorBoard events where tensorboardX is there."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synjax.workdir.files import numbers, read_json_lines, to_json, write_atomically
+from synjax.workdir.files import (
+  METRICS,
+  TENSORBOARD,
+  numbers,
+  read_json_lines,
+  to_json,
+  write_atomically,
+)
 
 
 class MetricWriter:
@@ -26,7 +33,7 @@ class MetricWriter:
     self._events = []
     if not enabled:
       return
-    self._path = pathlib.Path(workdir) / "metrics.jsonl"
+    self._path = pathlib.Path(workdir) / METRICS
     seeds = [int(seed) for seed in seeds]
     # Trials of a sweep may share a seed: then their position tells them apart.
     unique = len(set(seeds)) == len(seeds)
@@ -34,9 +41,8 @@ class MetricWriter:
     if self._path.exists():
       rows = [row for row in read_metrics(self._path) if row["step"] <= resumed_at]
       kept = "".join(to_json(row) + "\n" for row in rows)
-      if kept != self._path.read_text(
-        errors="replace"
-      ):  # also where a line is damaged or unfinished
+      # Also where a line is damaged or unfinished.
+      if kept != self._path.read_text(errors="replace"):
         write_atomically(self._path, kept)
     try:
       from tensorboardX import SummaryWriter
@@ -44,7 +50,7 @@ class MetricWriter:
       return
     for trial in self._trials:
       name = "_".join(f"{field}_{value}" for field, value in trial.items())
-      folder = str(pathlib.Path(workdir) / "tensorboard" / name)
+      folder = str(pathlib.Path(workdir) / TENSORBOARD / name)
       self._events.append(SummaryWriter(folder, purge_step=resumed_at + 1 if resumed_at else None))
 
   def write(self, step: int, metrics: Mapping[str, np.ndarray]) -> None:

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from synjax.workdir.metric_writer import MetricWriter, read_metrics
+from synjax.workdir.metrics import MetricWriter, read_metrics
 
 
 def write(path, steps, resumed_at=0):

@@ -1,0 +1,71 @@
+"""Names of scores: "<split>/<task>/<metric>", and the rule that selects by one; taken apart only here."""
+
+from typing import NamedTuple
+
+SPLITS = ("train_split", "val", "test", "subset")
+_WITHOUT = "without_"
+
+
+class Score(NamedTuple):
+  """What a score is of.
+
+  Attributes:
+    split: "train_split", "val", "test"; "subset" is the test split, seen through some modalities.
+    task: label, "label" of a classifier; "mean" over tasks.
+    metric: such as "macro_accuracy", or on a part of the examples "synergy/accuracy".
+    modalities: that are seen: "without_text" of the test split, "text+audio" of subset; "": all.
+  """
+
+  split: str
+  task: str
+  metric: str
+  modalities: str = ""
+
+  def __str__(self) -> str:
+    return "/".join(filter(None, (self.split, self.modalities, self.task, self.metric)))
+
+  @property
+  def part(self) -> str:
+    """The examples that it is of: the source of the label, "synergy_subset"; "": all."""
+    return self.metric.rpartition("/")[0]
+
+  @property
+  def kind(self) -> str:
+    """The metric by itself, whatever examples it is of."""
+    return kind_of(self.metric)
+
+
+def parse(name: str) -> Score | None:
+  """Takes the name of a score apart; None: of something else that is logged, such as "train/loss"."""
+  split, *rest = name.split("/")
+  if split not in SPLITS or len(rest) < 2:
+    return None
+  seen = split == "subset" or (rest[0].startswith(_WITHOUT) and len(rest) > 2)
+  if seen and len(rest) < 3:
+    return None
+  modalities = rest.pop(0) if seen else ""
+  return Score(split, rest[0], "/".join(rest[1:]), modalities)
+
+
+def split_of(name: str) -> str:
+  """Returns the split that a score is of; "" of something else that is logged."""
+  score = parse(name)
+  return score.split if score else ""
+
+
+def kind_of(name: str) -> str:
+  """Returns the last word of a metric's name, whatever it is of: "accuracy" of "val/label/accuracy"."""
+  return name.rpartition("/")[2]
+
+
+def parse_rule(select_metric: str) -> tuple[str, int]:
+  """Splits `config.select_metric` into the metric's name and the sign that makes higher better.
+
+  Args:
+    select_metric: "val/label/accuracy", or "-val/score/mse" where lower is better.
+
+  Returns:
+    The name without the minus; 1, or -1 with it.
+  """
+  name = select_metric.removeprefix("-")
+  return name, 1 if name == select_metric else -1

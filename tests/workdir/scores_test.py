@@ -1,0 +1,64 @@
+import pathlib
+import re
+
+import pytest
+
+from synjax.workdir.scores import Score, kind_of, parse, parse_rule, split_of
+
+NAMES = {
+  "val/mean/macro_accuracy": Score("val", "mean", "macro_accuracy"),
+  "train_split/label/accuracy": Score("train_split", "label", "accuracy"),
+  "val/label/synergy/accuracy": Score("val", "label", "synergy/accuracy"),
+  "test/label/synergy_subset/size": Score("test", "label", "synergy_subset/size"),
+  "test/without_text/score/mse": Score("test", "score", "mse", "without_text"),
+  "subset/text+audio/score/mse_low": Score("subset", "score", "mse_low", "text+audio"),
+  "test/without_reason/accuracy": Score("test", "without_reason", "accuracy"),  # a task's name
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_come_apart_and_together(name):
+  assert parse(name) == NAMES[name]
+  assert str(NAMES[name]) == name
+  assert split_of(name) == name.split("/")[0]
+  assert kind_of(name) == NAMES[name].kind
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["step", "train/loss", "train/ntk/strength/synergy", "test/accuracy", "subset/a+b/mse", ""],
+)
+def test_what_else_is_logged_is_no_score(name):
+  assert parse(name) is None
+  assert split_of(name) == ""
+
+
+def test_a_score_on_some_examples_names_them_and_what_is_measured():
+  score = parse("val/label/synergy/accuracy_low")
+  assert (score.part, score.kind) == ("synergy", "accuracy_low")
+  assert parse("val/label/accuracy").part == ""
+  assert str(score._replace(split="test")) == "test/label/synergy/accuracy_low"
+
+
+def test_a_minus_says_that_lower_is_better():
+  assert parse_rule("-val/score/mse") == ("val/score/mse", -1)
+  assert parse_rule("val/label/accuracy") == ("val/label/accuracy", 1)
+
+
+# Paths of parameters, loss terms, pairs of sources, and the arrays of embeddings.npz.
+OTHER_NAMES = ("keystr", 'split("/", 2)', "first, second", "file[name]")
+
+
+def test_no_other_module_takes_names_of_scores_apart():
+  root = pathlib.Path(__file__).parents[2] / "synjax"
+  apart = re.compile(
+    r'split\("/"|startswith\(f?"(val|test|train_split|subset)/|removeprefix\("(val|-)'
+  )
+  found = [
+    f"{file.relative_to(root)}: {line.strip()}"
+    for folder in ("report", "training", "evaluators", "sweeps", "workdir")
+    for file in sorted((root / folder).rglob("*.py"))
+    for line in file.read_text().splitlines()
+    if apart.search(line) and not any(word in line for word in OTHER_NAMES)
+  ]
+  assert [line for line in found if not line.startswith("workdir/scores.py")] == []
