@@ -1,7 +1,7 @@
 """How the house is built, measured: python -m tests.house. `house_test.py` asserts the limits.
 
-A tiny run is followed from `train_and_evaluate` to its first loss term: the frames of this project between
-`train_and_evaluate` and the method's `loss`, and the files whose functions run while the training step is
+A tiny run is followed from `train_and_evaluate` to its first loss term: the frames of this project from
+`train_and_evaluate` to the method's `loss`, and the files whose functions run while the training step is
 traced: views, encoders, fusion, the method, the step.
 """
 
