@@ -262,9 +262,9 @@ def test_a_stopped_seed_is_frozen(tmp_path):
 
 def test_a_second_call_does_not_compile_again(tmp_path, monkeypatch):
   compiled = []
-  compile_steps = stepper.Stepper._compile
+  make = stepper.make_train_steps
   monkeypatch.setattr(
-    stepper.Stepper, "_compile", lambda *args: compiled.append(args[1]) or compile_steps(*args)
+    stepper, "make_train_steps", lambda *args: compiled.append(args[2]) or make(*args)
   )
   run = train.Run(tiny.get_config(total_steps=11), tmp_path).restore()
   while run.step < 11:  # calls of 4, 1, 4, 1, 1 steps

@@ -1,5 +1,6 @@
 """The device axis inside compiled code; without one, the function sees the global batch."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,11 +47,12 @@ def valid_mean(values: jax.Array, valid: jax.Array, axis: str | None) -> jax.Arr
 def over_trials(function: Callable[..., Any], in_axes: Sequence[int | None]) -> Callable[..., Any]:
   """Maps a function over the leading axis of trials of the arguments whose axis is 0.
 
-  A single trial runs without a batch axis: batched products of one are half as fast on CPUs, and take
-  twice as long to compile.
+  Arguments by keyword, such as the device axis, are the same for all trials. A single trial runs
+  without a batch axis: batched products of one are half as fast on CPUs, and take twice as long to
+  compile.
   """
 
-  def mapped(*args):
+  def mapped(*args, **same):
     trials = {
       leaf.shape[0]
       for arg, axis in zip(args, in_axes, strict=True)
@@ -58,11 +60,12 @@ def over_trials(function: Callable[..., Any], in_axes: Sequence[int | None]) -> 
       for leaf in jax.tree.leaves(arg)
     }
     if trials != {1}:
-      return jax.vmap(function, in_axes=tuple(in_axes))(*args)
+      one = functools.partial(function, **same)
+      return jax.vmap(one, in_axes=tuple(in_axes))(*args)
     single = [
       arg if axis is None else jax.tree.map(lambda x: x[0], arg)
       for arg, axis in zip(args, in_axes, strict=True)
     ]
-    return jax.tree.map(lambda x: x[None], function(*single))
+    return jax.tree.map(lambda x: x[None], function(*single, **same))
 
   return mapped

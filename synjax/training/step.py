@@ -74,7 +74,19 @@ def _update_phase(
   method: Method, phase: Phase, optimizer, batch, info: Info, state: TrainState
 ) -> tuple[TrainState, dict[str, jax.Array]]:
   """Does one phase of a step: the gradients of its losses, the method's transform, the optimizer."""
-  (total, out), grads = _losses_and_gradients(method, phase, batch, info, state)
+
+  def objective(params):
+    out = method.loss(params, state.model_state, batch, info, phase.name)
+    # The mean over devices is taken here and again of the gradients: of the obvious forms only this
+    # one is right under jit, pmap and shard_map alike (docs/design.md 3).
+    return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
+
+  values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
+  if method.per_loss:
+    (grads,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
+  else:
+    (grads,) = pullback(jnp.ones_like(values))
+  total, grads = parallel.mean_over_devices((values.sum(), grads), info.axis)
   metrics = parallel.mean_over_devices(
     {"loss": total, **{f"loss/{name}": v for name, v in out.losses.items()}, **out.metrics},
     info.axis,
@@ -105,30 +117,6 @@ def _mean_of_floats(tree, axis):
   )
 
 
-def _losses_and_gradients(method, phase, batch, info, state):
-  """Returns ((sum of losses, Out), gradients), of the sum or, with `per_loss`, stacked [losses, ...]."""
-
-  def objective(params):
-    out = method.loss(params, state.model_state, batch, info, phase.name)
-    # The mean over devices is taken here and again of the gradients: of the obvious forms only this
-    # one is right under jit, pmap and shard_map alike (docs/design.md 3).
-    return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
-
-  if method.per_loss:
-    values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
-    (grads,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
-    total = values.sum()
-  else:
-
-    def summed(params):
-      values, out = objective(params)
-      return values.sum(), out
-
-    (total, out), grads = jax.value_and_grad(summed, has_aux=True)(state.params)
-  total, grads = parallel.mean_over_devices((total, grads), info.axis)
-  return (total, out), grads
-
-
 def make_train_steps(
   train_step: Callable[..., tuple[TrainState, dict[str, jax.Array]]],
   steps_per_call: int,
@@ -151,27 +139,20 @@ def make_train_steps(
   """
 
   def one_trial(state, shared, own, fed, index, trial, active, num_steps, axis):
-    def step(state, i):
-      arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
-      return train_step(state, arrays, index[i], trial, axis, length)
-
-    shapes = jax.eval_shape(lambda: step(state, 0)[1])
-    record = jax.tree.map(lambda s: jnp.zeros((steps_per_call, *s.shape), s.dtype), shapes)
-
-    def body(i, carry):
+    def step(i, carry):
       state, record = carry
-      new, metrics = step(state, i)
-      state = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
-      return state, jax.tree.map(lambda r, m: r.at[i].set(m), record, metrics)
+      arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
+      new, metrics = train_step(state, arrays, index[i], trial, axis, length)
+      new = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
+      record = {
+        n: jnp.zeros((steps_per_call, *m.shape), m.dtype) for n, m in metrics.items()
+      } | record
+      return new, jax.tree.map(lambda r, m: r.at[i].set(m), record, metrics)
 
     if steps_per_call == 1:  # no loop: see `parallel.Devices.steps_per_call`
-      return body(0, (state, record))
-    return jax.lax.fori_loop(0, num_steps, body, (state, record))
+      return step(0, (state, {}))
+    _, shapes = jax.eval_shape(step, 0, (state, {}))  # a loop's carry is whole from the start
+    record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.fori_loop(0, num_steps, step, (state, record))
 
-  def train_steps(state, shared, own, fed, index, trials, active, num_steps, axis):
-    run = functools.partial(one_trial, axis=axis)
-    return parallel.over_trials(run, in_axes=(0, None, 0, 0, 0, 0, 0, None))(
-      state, shared, own, fed, index, trials, active, num_steps
-    )
-
-  return train_steps
+  return parallel.over_trials(one_trial, in_axes=(0, None, 0, 0, 0, 0, 0, None))

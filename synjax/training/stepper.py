@@ -119,23 +119,23 @@ class Stepper:
         self._devices.place(np.int32(num_steps)),
       )
       if length not in self.programs:
-        self.programs[length] = self._compile(length, args)
+        steps = make_train_steps(self._step, self._steps_per_call, length)
+        program = self._devices.compile(steps, donate=(0,))
+        # What `lower` makes of a pmap would want the arguments of all processes.
+        if self._devices.mode != "pmap" or jax.process_count() == 1:
+          # Ahead of time, so that the memory it needs is known without compiling twice.
+          program = program.lower(*args).compile()
+          self._size(program)
+        self.programs[length] = program
       self._states[i], found = self.programs[length](*args)
       metrics.append(found)
     return self._joined(metrics), len(self.programs) > before
 
-  def _compile(self, length: int | None, args):
-    """Returns the compiled steps for sequences padded to `length` and arguments like `args`."""
-    steps = make_train_steps(self._step, self._steps_per_call, length)
-    program = self._devices.compile(steps, donate=(0,))
-    if self._devices.mode == "pmap" and jax.process_count() > 1:
-      return program  # what `lower` makes of it would want the arguments of all processes
-    # Ahead of time, so that the memory it needs is known without compiling twice.
-    program = program.lower(*args).compile()
+  def _size(self, program: Any) -> None:
+    """Notes the memory of a compiled program."""
     memory = program.memory_analysis()
     if memory is not None:
       self.program_bytes = max(self.program_bytes or 0, int(memory.temp_size_in_bytes))
-    return program
 
 
 def _take(tree: Any, group: slice) -> Any:
