@@ -24,6 +24,11 @@ _ENCODINGS = ("latin1", "bytes")
 _DTYPE = re.compile(r"[|<>=]?(?:[biufcSU]\d+|O\d*)")
 _SCALAR_KINDS = "biufcSU"
 _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), np.generic)
+# What the unpickler raises on streams that do not follow the format.
+_MALFORMED = (
+  pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, OverflowError,
+  RecursionError,
+)  # fmt: skip
 
 
 class UnsafePickleError(pickle.UnpicklingError, ValueError):
@@ -60,6 +65,30 @@ def load(
   path = os.fspath(path)
   if encoding not in _ENCODINGS:
     raise ValueError(f"encoding: expected one of {_ENCODINGS}, found {encoding!r}")
+  size = _require_pickle(path, max_bytes)
+  with open(path, "rb") as file:
+    try:
+      tree = _Unpickler(file, encoding=encoding).load()
+      return _finish(tree, decode_keys=encoding == "bytes", memo={}, depth=0)
+    except UnsafePickleError as error:
+      raise UnsafePickleError(
+        f"{path}: refused: {error}. Nothing of it was executed. Data files hold only "
+        "containers and NumPy arrays: take the file from its published source, or save its arrays "
+        "again with pickle."
+      ) from None
+    except MemoryError:
+      raise DamagedPickleError(
+        f"{path}: not enough memory to load {size:,} bytes. Free some, or use a larger machine."
+      ) from None
+    except _MALFORMED as error:
+      raise DamagedPickleError(
+        f"{path}: a pickle that does not follow the format: {error}. Compare its size with the "
+        "source and download it again."
+      ) from error
+
+
+def _require_pickle(path: str, max_bytes: int) -> int:
+  """Returns the size of a file that is one whole pickle of at most `max_bytes`."""
   kind = sniff.identify(path)
   if kind.name != "pickle":
     raise sniff.WrongFileError(
@@ -76,26 +105,7 @@ def load(
       f"{path}: expected the end of the file after the pickle's STOP, found {found.trailing_bytes:,} "
       "more bytes. It is two files in one, or damaged: take it from its source again."
     )
-  with open(path, "rb") as file:
-    try:
-      tree = _Unpickler(file, encoding=encoding).load()
-      return _finish(tree, decode_keys=encoding == "bytes", memo={}, depth=0)
-    except UnsafePickleError as error:
-      raise UnsafePickleError(
-        f"{path}: refused: {error}. Nothing of it was executed. Data files hold only "
-        "containers and NumPy arrays: take the file from its published source, or save its arrays "
-        "again with pickle."
-      ) from None
-    except MemoryError:
-      raise DamagedPickleError(
-        f"{path}: not enough memory to load {kind.size:,} bytes. Free some, or use a larger machine."
-      ) from None
-    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError,
-            ValueError, OverflowError, RecursionError) as error:  # fmt: skip
-      raise DamagedPickleError(
-        f"{path}: a pickle that does not follow the format: {error}. Compare its size with the "
-        "source and download it again."
-      ) from error
+  return kind.size
 
 
 def is_allowed(module: str, name: str) -> bool:

@@ -89,12 +89,9 @@ def describe(
   rows = {split: len(part.labels) for split, part in parts.items()}
   kept = {split: len(survey.kept) for split, survey in surveys.items()}
   warnings = _warn_file(release, report, size, digest) + _warn_counts(release, rows, kept)
-  warnings += _warn_labels(release, parts, before) + _warn_values(nonfinite, surveys)
-  warnings += _warn_shared_ids(shared)
-  labels = {
-    split: contents.describe_labels(parts[split].labels[survey.kept])
-    for split, survey in surveys.items()
-  }
+  warnings += _warn_labels(release, parts, before)
+  warnings += _warn_values(nonfinite, surveys) + _warn_shared_ids(shared)
+  labels = {s: contents.describe_labels(parts[s].labels[v.kept]) for s, v in surveys.items()}
   return shards.describe(
     release.name,
     source={path.name: {"size": size, "sha256": digest}},
