@@ -15,6 +15,8 @@ from synjax.data.npz import Member
 KINDS = ("classes", "multilabel", "regression", "none")  # of `config.data.label_kind`
 _ASK = "say which with --config.data.label_kind=classes or --config.data.label_kind=regression"
 _NO_LABELS = "pre-train without labels: --config.data.label_kind=none"
+_NO_CLASS = {"", "-", "?", "na", "n/a", "nan", "none", "null", "missing", "unlabeled", "unlabelled"}
+_FAR = 50  # a class above the others by this may be none: 99, 255, 999
 _CHECKED_FIRST = 1024  # examples: features that survive are checked on all
 _ENOUGH = 8  # examples of one value, below which a feature may follow the label by chance
 
@@ -64,13 +66,34 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
       f"{where}: expected classes or numbers, found whole numbers such as {_some(label)} as"
       f" {label.dtype}, which may be either; {_ASK}"
     )
-  if asked is None and label.dtype.kind == "i" and (label == -1).any():
+  none = _means_no_label(label) if asked is None and whole else None
+  if none is not None:
     raise ValueError(
-      f"{where}: expected classes, found -1 for {(label == -1).sum()} of {len(label)} examples; if that"
-      " is a class, --config.data.label_kind=classes; if it means no label, leave these examples out, or"
-      f" {_NO_LABELS}"
+      f"{where}: expected classes, found {none!s} for {(label == none).sum()} of {len(label)} examples;"
+      " if that is a class, --config.data.label_kind=classes; if it means no label, leave these examples"
+      f" out, or {_NO_LABELS}"
     )
   return "classes" if whole else "regression"
+
+
+def _means_no_label(label: np.ndarray) -> str | int | None:
+  """Returns the value among classes that may stand for no label: -1, -100, 255, "", "nan", ...; or None.
+
+  Of numbers -1, or one below 0 or far above the others, which are 0 or 1 and those that follow.
+  """
+  values = np.unique(_column(label))
+  if values.dtype.kind == "U":
+    return next((value for value in values.tolist() if value.strip().lower() in _NO_CLASS), None)
+  if values.dtype.kind not in "iu" or len(values) < 2:
+    return None
+  values = values.tolist()
+  if -1 in values:
+    return -1
+  for value, others in ((values[0], values[1:]), (values[-1], values[:-1])):
+    follow = others[0] in (0, 1) and others == list(range(others[0], others[0] + len(others)))
+    if follow and (value < 0 or value - others[-1] >= _FAR):
+      return value
+  return None
 
 
 def check_presence(path: pathlib.Path, members: Mapping[str, Member], asked: str | None) -> None:
@@ -239,6 +262,20 @@ def separators(array: np.ndarray, label: np.ndarray) -> np.ndarray:
   first = _separate(flat[:_CHECKED_FIRST], label[:_CHECKED_FIRST])
   candidates = np.flatnonzero(first)
   return candidates[_separate(flat[:, candidates], label)]
+
+
+def is_one_hot_in_noise(array: np.ndarray, label: np.ndarray) -> bool:
+  """Says whether every class has a column of its own that is higher for it than for all the others.
+
+  Args:
+    array: [examples, ...], without NaN.
+    label: int[examples].
+  """
+  values, counts = np.unique(label, return_counts=True)
+  if array.ndim != 2 or array.shape[1] != len(values) or counts.min() < _ENOUGH:
+    return False
+  above = np.array([array[label == k].min(axis=0) > array[label != k].max(axis=0) for k in values])
+  return bool(above.any(axis=0).all() and above.any(axis=1).all())
 
 
 def _separate(flat: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from synjax.data import array_labels, array_roles, array_split
 from synjax.data.array_split import Found
 from synjax.data.npz import Member
 
+_ENOUGH = 8  # examples, below which they may be numbered by chance
+
 
 def list_modalities(
   members: Mapping[str, Member], modalities: Sequence[str], ignored: Iterable[str]
@@ -17,6 +19,55 @@ def list_modalities(
   used = [array_roles.describe(members[m], f"{m}_length" in members) for m in modalities]
   unused = ", ".join(ignored)
   return ", ".join(used) + (f"; ignored: {unused}" if unused else "")
+
+
+def refuse_bookkeeping(
+  path: pathlib.Path, train: Found, modalities: Sequence[str], chosen: Sequence[str]
+) -> None:
+  """Refuses modalities that the config does not name and whose values number or mark examples.
+
+  Args:
+    path: of the archive, for messages.
+    train: training examples.
+    modalities: names.
+    chosen: those that the config names.
+
+  Raises:
+    ValueError: a column counts the examples, or zeros and ones mark the real steps of a sequence.
+  """
+  steps = {train[name].shape[1] for name in modalities if train[name].ndim == 3}
+  for name in set(modalities) - set(chosen):
+    if _counts_examples(train[name]):
+      what = "a column that numbers the examples: names of examples are read from an array ids"
+    elif _marks_steps(train[name], steps):
+      what = (
+        "zeros behind ones, as many as a sequence has steps, which look like a mask: store the number of"
+        " real steps as <modality>_length"
+      )
+    else:
+      continue
+    raise ValueError(
+      f"{path}: {name}: expected an input, found {what}; leave it out, or say that it is an input by"
+      " naming all modalities in --config.data.modalities"
+    )
+
+
+def _counts_examples(values: np.ndarray) -> bool:
+  """Says whether [examples, 1] holds different whole numbers without large gaps."""
+  if values.ndim != 2 or values.shape[1] != 1 or len(values) < _ENOUGH:
+    return False
+  numbers = np.unique(values)
+  whole = bool((numbers == np.floor(numbers)).all())
+  return whole and len(numbers) == len(values) and np.ptp(numbers) < 2 * len(values)
+
+
+def _marks_steps(values: np.ndarray, steps: set[int]) -> bool:
+  """Says whether [examples, steps] or [examples, steps, 1] is 1 up to some step and 0 behind it."""
+  flat = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+  lengths = steps - ({values.shape[1]} if values.ndim == 3 else set())
+  if flat.ndim != 2 or flat.shape[1] < 2 or flat.shape[1] not in (lengths or steps):
+    return False
+  return bool(np.isin(flat, (0, 1)).all() and (np.diff(flat, axis=1) <= 0).all())
 
 
 def look_for_labels(
@@ -53,6 +104,12 @@ def look_for_labels(
         f" {_features(found, values.shape[1:])} follow it exactly in all {here.sum()} training examples;"
         " leave them out of the archive, or say that they are inputs by naming all modalities in"
         " --config.data.modalities"
+      )
+    if label.ndim == 1 and name not in chosen and array_labels.is_one_hot_in_noise(values, label):
+      raise ValueError(
+        f"{path}: {name}: expected an input, found the label in another form: one feature a class, the"
+        " highest always that of the label; leave it out, or say that it is an input by naming all"
+        " modalities in --config.data.modalities"
       )
     apart = array_labels.separators(values, label) if label.ndim == 1 else found
     for kind, features in (("follow the label exactly", found), ("tell all classes apart", apart)):

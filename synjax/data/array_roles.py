@@ -25,8 +25,9 @@ KINDS = (
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _LABEL_WORDS = {
   *("target", "targets", "class", "classes", "onehot", "truth", "groundtruth", "gt"),
-  *("annotation", "annotations", "prediction", "predictions", "logits", "outcome"),
+  *("annotation", "annotations", "prediction", "predictions", "logits", "outcome", "lbl", "lbls"),
 }
+_LABEL_NAMES = {"category", "categories"}  # on their own
 _BOOK_WORDS = {  # at the end of a name
   *(
     "mask",
@@ -43,6 +44,12 @@ _BOOK_WORDS = {  # at the end of a name
     "lens",
   ),
   *("split", "fold", "present", "presence", "missing", "absent", "valid", "seqlen", "lenght"),
+}
+_BOOK_FIRST = {"mask", "masks", "id", "ids", "uid", "idx", "padding", "pad"}  # at its start
+_BOOK_NAMES = {  # on their own
+  *("subject", "subjects", "participant", "participants", "patient", "patients", "user", "users"),
+  *("session", "sessions", "group", "groups", "row", "rows", "date", "timestamp", "timestamps"),
+  *("weight", "weights", "filename", "filenames", "attention"),
 }
 _NEARNESS = 0.8  # of two names, as difflib measures it
 
@@ -93,26 +100,34 @@ def assign(path: pathlib.Path, members: Mapping[str, Member], chosen: tuple[str,
 
 def doubt(member: Member) -> str | None:
   """Says why an array is not taken for a modality without being asked for; None: it is taken."""
-  words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", member.name).lower())
+  words = _words(member.name)
   if not _NAME.fullmatch(member.name):
     return "is named with other characters than letters, digits, _ and -"
   if looks_like_a_label(member.name):
     return "looks like a label"
-  if words[-1] in _BOOK_WORDS:
-    names = words[-1] in ("id", "uid")
+  masks = {"attention", "padding"} & {*words} and {"mask", "masks"} & {*words}
+  alone = len(words) == 1 and words[0] in _BOOK_NAMES
+  if words[-1] in _BOOK_WORDS or words[0] in _BOOK_FIRST or alone or masks:
+    names = bool({"id", "uid"} & {words[0], words[-1]})
     return "looks like bookkeeping" + " (names of examples are read from an array ids)" * names
   return unusable(member)
 
 
 def looks_like_a_label(name: str) -> bool:
   """Says whether a name is one that labels go by: label_2, y, targets, one_hot, ground_truth ..."""
-  words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+  words = _words(name)
   pairs = [first + second for first, second in zip(words, words[1:], strict=False)]
   return (
     any(word.startswith("label") for word in words)
     or not _LABEL_WORDS.isdisjoint([*words, *pairs])
     or words[:1] == ["y"]
+    or (len(words) == 1 and words[0] in _LABEL_NAMES)
   )
+
+
+def _words(name: str) -> list[str]:
+  """Splits a name into words: "trueTarget_2" into ["true", "target"]."""
+  return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
 
 def unusable(member: Member) -> str | None:

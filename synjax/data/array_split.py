@@ -10,7 +10,7 @@ from synjax.data.npz import Member
 
 _ROWS_NAMED = 5  # in a message
 # Integers from 0 beyond bytes, of many different values among so many rows, look like ids of tokens.
-_BYTES, _MANY, _ROWS_LOOKED_AT = 256, 64, 4096
+_BYTES, _MANY, _ROWS_LOOKED_AT, _COLUMNS = 256, 64, 4096, 4
 
 # Name -> array with the example as its first axis: modalities, `<modality>_length`, `<modality>_present`
 # (where some example lacks it), `label`, `ids`; and `index`, the rows of the file.
@@ -129,15 +129,27 @@ def _check_values(where: str, name: str, array: np.ndarray, here: np.ndarray) ->
 
 
 def _check_token_ids(where: str, array: np.ndarray) -> None:
-  """Refuses integers that look like ids of tokens: numbers that mean nothing by their size."""
-  if array.dtype.kind not in "iu" or array.min() < 0 or array.max() < _BYTES:
+  """Refuses whole numbers that look like ids of tokens: numbers that mean nothing by their size.
+
+  From 0, or -1 for padding, beyond bytes, and many different ones. Floats may be counts or amounts, whose
+  features differ in size: they are ids where there are several features that all go about as high.
+  """
+  if array.dtype.kind not in "iuf" or array.min() < -1 or array.max() < _BYTES:
     return
+  if array.dtype.kind == "f":
+    looked_at = array[:_ROWS_LOOKED_AT]
+    highest = looked_at.max(axis=0)
+    alike = highest.min() >= highest.max() / 2
+    if array.ndim != 2 or array.shape[1] < _COLUMNS or not alike:
+      return
+    if not (looked_at == np.floor(looked_at)).all() or (looked_at > _BYTES).mean() < 0.5:
+      return
   distinct = len(np.unique(array[:_ROWS_LOOKED_AT]))
   if distinct >= _MANY:
     raise ValueError(
       f"{where}: expected numbers, found {array.dtype} with {distinct} different values up to"
       f" {array.max()}, which look like ids of tokens: store their embeddings [examples, length,"
-      " features]; if they are quantities, store array.astype(numpy.float32)"
+      " features]; if they are quantities, store them standardised"
     )
 
 

@@ -104,6 +104,7 @@ def _make_dataset(
   fingerprint = _fingerprint(found, modalities, labels.classes)
   facts |= _encode(paths, labels, found)
   facts |= _check_sizes(paths, found)
+  array_remarks.refuse_bookkeeping(paths["train"], found["train"], modalities, chosen)
   facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
   facts |= array_remarks.describe(found, modalities)
   splits = {

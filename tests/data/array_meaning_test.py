@@ -79,6 +79,14 @@ DOUBTFUL = (
     "fold",
     "seq_lengths",
     "table_missing",
+    "mask_sensor",
+    "attention_mask_sensor",
+    "padding_sensor",
+    "id_clip",
+    "subject",
+    "lbl",
+    "category",
+    "weights",
   ),
 )
 
@@ -97,7 +105,19 @@ def test_an_array_that_may_be_no_input_is_refused_by_name_until_it_is_chosen(tmp
     assert load(folder, modalities=("table", name)).modalities == ("table", name)
 
 
-@pytest.mark.parametrize("name", ["cortical", "identity", "axis_y", "masked_speech", "lengthwise"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "cortical",
+    "identity",
+    "axis_y",
+    "masked_speech",
+    "lengthwise",
+    "subject_face",
+    "weight_sensor",
+    "category_embedding",
+  ],
+)
 def test_names_that_only_resemble_bookkeeping_are_modalities(tmp_path, name):
   folder = write(
     tmp_path, add(**{name: lambda f: np.random.default_rng(3).normal(size=(len(f["label"]), 2))})
@@ -294,6 +314,24 @@ LABELS = {
     lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1),
     "found -1 for 14 of 40",
   ),
+  "-100 for none": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -100),
+    "found -100 for 14 of 40",
+  ),
+  "255 for none": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], 255),
+    "found 255 for 14 of 40.*label_kind=classes",
+  ),
+  "-1 as uint8": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1).astype(np.uint8),
+    "found 255 for 14 of 40",
+  ),
+  "the lowest integer": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], np.iinfo(np.int32).min),
+    "found -2147483648 for 14",
+  ),
+  "no text": (lambda f: np.where(f["label"] == 1, "dog", ""), "found  for 20 of 40"),
+  "the text nan": (lambda f: np.where(f["label"] == 1, "dog", "nan"), "found nan for 20 of 40"),
   "one class": (lambda f: 0 * f["label"], "at least 2 classes.*label_kind=none"),
   "a column of texts too many": (lambda f: np.full((len(f["label"]), 2), "a"), "write one column"),
 }
@@ -364,7 +402,7 @@ def test_without_labels_nothing_is_scored_and_the_last_step_is_selected(tmp_path
 def test_ids_of_tokens_are_no_quantities(tmp_path):
   tokens = add(tokens=lambda f: np.random.default_rng(1).integers(0, 30522, (len(f["label"]), 12)))
   with pytest.raises(
-    ValueError, match=r"tokens: expected numbers, found int64 .*ids of tokens.*float32"
+    ValueError, match=r"tokens: expected numbers, found int64 .*ids of tokens.*standardised"
   ):
     load(write(tmp_path / "ids", tokens))
   stacked = add(
@@ -375,6 +413,78 @@ def test_ids_of_tokens_are_no_quantities(tmp_path):
   counts = add(counts=lambda f: np.random.default_rng(1).integers(0, 30, (len(f["label"]), 12)))
   dataset = load(write(tmp_path / "counts", counts))
   assert "counts [vector 12, integers taken as numbers]" in dataset.facts["modalities"]
+
+
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda rng, n: np.where(rng.random((n, 12)) < 0.3, -1, rng.integers(0, 30522, (n, 12))),
+    lambda rng, n: rng.integers(0, 30522, (n, 12)).astype(np.float64),
+  ],
+)
+def test_ids_of_tokens_are_known_by_padding_and_as_floats(tmp_path, make):
+  tokens = add(tokens=lambda f: make(np.random.default_rng(1), len(f["label"])))
+  with pytest.raises(ValueError, match="tokens: expected numbers, .*ids of tokens"):
+    load(write(tmp_path, tokens))
+
+
+@pytest.mark.parametrize(
+  "make",
+  [
+    lambda rng, n: rng.poisson(3, (n, 12)).astype(float),
+    lambda rng, n: np.round(rng.lognormal(8, 2, (n, 12))),  # amounts
+    lambda rng, n: (
+      np.round(rng.normal(size=(n, 12)) * 50 + 1000) * [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 9]
+    ),
+  ],
+)
+def test_counts_and_amounts_are_no_ids(tmp_path, make):
+  assert (
+    "counts"
+    in load(
+      write(tmp_path, add(counts=lambda f: make(np.random.default_rng(1), len(f["label"]))))
+    ).modalities
+  )
+
+
+def numbers(f):
+  return np.arange(len(f["label"]))[:, None]
+
+
+MARKS = {
+  "a mask": (
+    lambda f: (np.arange(6) < 1 + np.arange(len(f["label"]))[:, None] % 6) * 1.0,
+    "look like a mask",
+  ),
+  "ones": (lambda f: np.ones((len(f["label"]), 6)), "look like a mask"),
+  "a mask with an axis": (lambda f: np.ones((len(f["label"]), 6, 1)), "look like a mask"),
+  "row numbers": (numbers, "numbers the examples"),
+  "shuffled row numbers": (
+    lambda f: np.random.default_rng(0).permutation(len(f["label"]))[:, None] + 7.0,
+    "numbers the examples",
+  ),
+}
+
+
+@pytest.mark.parametrize("case", MARKS)
+def test_what_marks_or_numbers_examples_is_refused_by_its_values_until_it_is_chosen(tmp_path, case):
+  make, message = MARKS[case]
+  folder = write(tmp_path, add(extra=make))
+  with pytest.raises(ValueError, match=f"train.npz: extra: expected an input, .*{message}"):
+    load(folder)
+  assert "extra" in load(folder, modalities=("sensor", "extra")).modalities
+
+
+@pytest.mark.parametrize("noise", [1e-6, 0.1])
+def test_a_one_hot_label_in_noise_is_refused_until_it_is_chosen(tmp_path, noise):
+  def make(f):
+    rng = np.random.default_rng(0)
+    return 5 * np.eye(2)[f["label"]] + noise * rng.normal(size=(len(f["label"]), 2))
+
+  folder = write(tmp_path, add(score=make))
+  with pytest.raises(ValueError, match="score: expected an input, found the label in another form"):
+    load(folder)
+  assert load(folder, modalities=("sensor", "score")).modalities == ("sensor", "score")
 
 
 def test_features_of_different_scales_are_said(tmp_path):
