@@ -15,8 +15,10 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from configs.common import SIMCLR
+from configs.methods import set_published
 from configs.multibench import add_padding, stored_config
 
+METHODS = {"infmasking": {"method.num_views": 6, "method.mask_ratio": 0.5}}
 _IMAGE = {"name": "patch_convnet", "patch": 4, "widths": (32, 64), "depths": (1, 1)}
 _ENCODERS = {  # dimensions of the training array -> encoder and adapter
   2: ({"name": "mlp", "hidden": 64, "features": 16}, "feature"),
@@ -44,7 +46,8 @@ def get_config(argument: str) -> ConfigDict:
   if not folder:
     raise ValueError("--config: expected configs/arrays.py:METHOD,FOLDER, found no folder")
   shapes = _list_shapes(pathlib.Path(folder).expanduser() / "train.npz")
-  config = stored_config(method, "arrays", num_views=6, mask_ratio=0.5)
+  config = stored_config(method, "arrays")
+  set_published(config, METHODS, method)
   config.data.data_dir = folder
   # Names to use, in fusion order, such as "('sensor', 'table')"; other arrays are ignored. (): all, and
   # arrays that may be no inputs are refused.

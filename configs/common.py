@@ -1,20 +1,10 @@
 """Fields that every experiment has, with their defaults and meaning. Imports no model code."""
 
-import difflib
-from collections.abc import Collection
-
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-SUPERVISED_METHODS = (
-  "confidence_penalty",
-  "ensemble",
-  "full_corruption",
-  "masked_augmentation",
-  "supervised",
-  "synib",
-  "unimodal",
-)
+from configs.methods import require
+
 # Views of images, docs/spec/infmasking.md 7.1.
 SIMCLR = {
   "crop_scale": (0.08, 1.0),  # share of the image's area in a crop
@@ -106,83 +96,6 @@ def base_config() -> ConfigDict:
   return config
 
 
-def method_config(name: str, **fields) -> ConfigDict:
-  """Returns `config.method`: the defaults of a method with some fields replaced.
-
-  Fields of other methods are left out, so that a dataset's file names those of all its methods.
-
-  Raises:
-    ValueError: unknown method, or a field that no method has.
-  """
-  comm = {"temperature": 0.1, "weights": ()}
-  masked = {"num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0, "ramp": "linear"}
-  supervised = {
-    # Of the unimodal heads' cross-entropies; 1: published on real data (docs/spec/synib.md 1.1),
-    # also for the baseline without a penalty (docs/spec/synib_release.md 1.18). 0: what the heads
-    # say means nothing.
-    "unimodal_weight": 1.0,
-    "detach_unimodal": False,
-  }
-  corruption = {
-    "mask": "random",  # "random", "oracle", "learned", "full"
-    "corrupt_probability": 0.5,  # "random" only
-    "site": "latent",  # "input", "latent", "token"
-    "fill": "ema",  # "noise", "ema", "zeros", "shuffle"; for tokens also "attention"
-    "noise_scale": 1.0,  # "ema" only
-    "num_corrupted": placeholder(int),  # modalities corrupted a step; None: each of them
-    "mask_steps": 20,  # "learned" only, as all that follow
-    "mask_lr": 0.1,
-    "mask_sparsity": 1.0,  # nats per unit of the flagged share
-    "mask_temperature": 1.0,
-    "mask_initial_logit": -1.0,
-    "mask_schedule": "constant",  # or "cosine"
-    "mask_clip": placeholder(float),
-    # Epochs of random masks, p = 1/2, before the learned ones: heads that know nothing flag nothing.
-    "mask_warmup_epochs": 1.0,
-    # A batch in which more than this share of the examples has nothing or everything flagged is masked at
-    # random, p = 1/2; 1: never (docs/spec/synib.md 2.6).
-    "mask_collapse_share": 0.9,
-  }
-  penalty = {
-    "penalty": 1.0,  # lambda
-    "reference": "uniform",  # or "unimodal"
-    "anchor": "intact",  # or "corrupted": whose heads are the unimodal reference
-    "direction": "q||r",
-    "family": "categorical",  # "gaussian_logits", "dirichlet"
-    "kl_updates_encoders": True,
-  }
-  synib = supervised | corruption | penalty
-  defaults = {
-    "comm": comm,
-    "infmasking": comm | masked,
-    "supervised": supervised,
-    "unimodal": {"modality": ""},
-    "ensemble": {},
-    "synib": synib,
-    "full_corruption": synib | {"mask": "full"},
-    "confidence_penalty": supervised | {"penalty": 1.0},
-    "masked_augmentation": synib | {"site": "input"},
-  }
-  _require("method", name, defaults)
-  every = {field for method in defaults.values() for field in method}
-  for field in fields:  # of another method: left out; of none: misspelt
-    _require("config.method", field, every)
-  known = {key: value for key, value in fields.items() if key in defaults[name]}
-  return ConfigDict({"name": name, **defaults[name], **known})
-
-
-def _require(what: str, found: str, known: Collection[str]) -> None:
-  if found not in known:
-    near = difflib.get_close_matches(found, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"{what}: expected one of {', '.join(sorted(known))}, found {found!r}{hint}")
-
-
-def learns_from_labels(name: str) -> bool:
-  """Says whether a method is a classifier, to be scored as one."""
-  return name in SUPERVISED_METHODS
-
-
 def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:
   """Splits "method,preset" of `--config=file.py:method,preset`; the first preset is the default.
 
@@ -191,5 +104,5 @@ def split_argument(argument: str, presets: tuple[str, ...]) -> tuple[str, str]:
   """
   method, _, preset = argument.partition(",")
   preset = preset or presets[0]
-  _require("--config: the preset after the comma", preset, presets)
+  require("--config: the preset after the comma", preset, presets)
   return method, preset

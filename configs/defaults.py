@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from configs.common import base_config, method_config
+from configs.common import base_config
+from configs.methods import method_config
 from configs.multibench import add_padding, stored_config
 
 _FILES = ("mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch")

@@ -21,24 +21,27 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from configs.common import split_argument
+from configs.methods import set_published
 from configs.multibench import multibench_config, set_modalities
 
+METHODS = {
+  "infmasking": {
+    "method.num_views": 6,
+    "method.mask_ratio": 0.8,
+    "method.mask_lambda": 1.0,
+    "method.temperature": 0.2,
+    "method.weights": (1.0, 1.0, 1.0, 1.0, 5.0),
+    "optim.lr": 3e-4,
+  },
+  "comm": {"method.temperature": 0.1, "optim.lr": 1e-3},
+}
 PRESETS = ("2",)
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,2"."""
   method, _ = split_argument(argument, PRESETS)
-  infmasking = method == "infmasking"
-  config = multibench_config(
-    method,
-    "mimic",
-    num_views=6,
-    mask_ratio=0.8,
-    mask_lambda=1.0,
-    temperature=0.2 if infmasking else 0.1,
-    weights=(1.0, 1.0, 1.0, 1.0, 5.0) if infmasking else (),
-  )
+  config = multibench_config(method, "mimic")
   config.data.tasks = ("icd9",)
   config.data.icd9_group = 7
   # "zscore_all" (published: of all rows, those of the test too), "zscore_train" or "raw"; None: as the
@@ -52,5 +55,5 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
     },
   )
   config.model.width = 512
-  config.optim.lr = 3e-4 if infmasking else 1e-3
+  set_published(config, METHODS, method)
   return config

@@ -18,23 +18,26 @@ The probes score the sign of the sentiment and regress the score in [-3, 3].
 from ml_collections import ConfigDict
 
 from configs.common import split_argument
+from configs.methods import set_published
 from configs.multibench import affect_config
 
+METHODS = {
+  "infmasking": {
+    "method.num_views": 5,
+    "method.mask_ratio": 0.8,
+    "method.mask_lambda": 0.25,
+    "method.temperature": 0.1,
+  },
+  "infmasking,3": {"model.num_layers": 2},
+  "comm": {"method.temperature": 0.1},
+}
 MODALITIES = {"2": ("vision", "text"), "3": ("vision", "text", "audio")}
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
   method, preset = split_argument(argument, tuple(MODALITIES))
-  config = affect_config(
-    method,
-    "mosi",
-    MODALITIES[preset],
-    max_length=50,
-    num_views=5,
-    mask_ratio=0.8,
-    mask_lambda=0.25,
-    temperature=0.1,
-  )
+  config = affect_config(method, "mosi", MODALITIES[preset], max_length=50)
+  set_published(config, METHODS, method, preset)
   config.data.tasks = ("sentiment", "score")
   return config

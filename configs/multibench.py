@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.common import base_config, learns_from_labels, method_config
+from configs.common import base_config
+from configs.methods import learns_from_labels, method_config
 
 
-def stored_config(method: str, name: str, **method_fields) -> ConfigDict:
+def stored_config(method: str, name: str) -> ConfigDict:
   """Returns the fields that all stored datasets share (docs/spec/infmasking.md 6, 7, 10).
 
   Args:
     method: name of the method.
     name: of the dataset in `synjax.data`.
-    **method_fields: of the row, where the method has them.
   """
   config = base_config()
-  config.method = method_config(method, **method_fields)
+  config.method = method_config(method)
   config.data.name = name
   config.data.data_dir = "~/.cache/synjax/tfds"  # where `data_prep.convert --data_dir` wrote
   config.data.modalities = ()
@@ -44,9 +44,9 @@ def add_padding(config: ConfigDict) -> None:
   config.data.buckets = (10, 20, 30, 50)  # "bucket" only
 
 
-def multibench_config(method: str, name: str, **method_fields) -> ConfigDict:
+def multibench_config(method: str, name: str) -> ConfigDict:
   """Returns the fields that all datasets of `synjax.data.multibench` share, as `stored_config`."""
-  config = stored_config(method, name, **method_fields)
+  config = stored_config(method, name)
   config.data.tasks = ()  # the first classification is what methods with labels learn
   # NaN and infinities: "parity": as converted; "clean": 0, and |x| <= 1e6. None: as the protocol says.
   config.data.nonfinite = placeholder(str)
@@ -63,10 +63,10 @@ def set_modalities(config: ConfigDict, parts: Mapping[str, tuple[Mapping, str]])
 
 
 def affect_config(
-  method: str, name: str, modalities: tuple[str, ...], *, max_length: int, **method_fields
+  method: str, name: str, modalities: tuple[str, ...], *, max_length: int
 ) -> ConfigDict:
   """Returns a config of MOSI, MOSEI, UR-FUNNY or MUStARD: a transformer of width 40 per modality."""
-  config = multibench_config(method, name, **method_fields)
+  config = multibench_config(method, name)
   add_padding(config)
   config.data.max_length = max_length  # steps; longer sequences keep their first
   config.data.z_norm = False  # standardise each feature over the steps of an example
@@ -77,5 +77,4 @@ def affect_config(
   config.model.width = 40
   if len(modalities) == 3:
     config.early_stop_patience = 20
-    config.model.num_layers = 2 if method == "infmasking" else 1
   return config

@@ -19,23 +19,27 @@ Its vision features hold absurdly large values: `clean` cuts them off at 1e6, Sy
 from ml_collections import ConfigDict
 
 from configs.common import split_argument
+from configs.methods import set_published
 from configs.mosi import MODALITIES
 from configs.multibench import affect_config
+
+METHODS = {
+  "infmasking": {
+    "method.num_views": 5,
+    "method.mask_ratio": 0.5,
+    "method.mask_lambda": 1.0,
+    "method.temperature": 0.05,
+    "optim.weight_decay": 5e-2,
+  },
+  "infmasking,3": {"model.num_layers": 2},
+  "comm": {"method.temperature": 0.1, "optim.weight_decay": 1e-2},
+}
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
   method, preset = split_argument(argument, tuple(MODALITIES))
-  config = affect_config(
-    method,
-    "mustard",
-    MODALITIES[preset],
-    max_length=50,
-    num_views=5,
-    mask_ratio=0.5,
-    mask_lambda=1.0,
-    temperature=0.05 if method == "infmasking" else 0.1,
-  )
+  config = affect_config(method, "mustard", MODALITIES[preset], max_length=50)
+  set_published(config, METHODS, method, preset)
   config.data.tasks = ("sarcasm",)
-  config.optim.weight_decay = 5e-2 if method == "infmasking" else 1e-2
   return config

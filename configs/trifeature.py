@@ -25,14 +25,20 @@ points (RESULTS.md has the intervals).
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.common import (
-  SIMCLR,
-  base_config,
-  learns_from_labels,
-  method_config,
-  split_argument,
-)
+from configs.common import SIMCLR, base_config, split_argument
+from configs.methods import learns_from_labels, method_config, set_published
 
+_OPTIM = {"optim.lr": 3e-4, "optim.weight_decay": 1e-4}
+METHODS = {
+  "infmasking": {
+    "method.num_views": 6,
+    "method.mask_ratio": 0.7,
+    "method.mask_lambda": 1.0,
+    "method.temperature": 0.1,
+    **_OPTIM,
+  },
+  "comm": {"method.temperature": 0.1, **_OPTIM},
+}
 PRESETS = ("full", "small")
 
 
@@ -63,6 +69,7 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   config.checkpoint_epochs = 1.0
   config.early_stop_patience = 10
   _set_encoder(config, {"name": "alexnet"})
+  set_published(config, METHODS, method)
   if preset == "small":
     _make_small(config)
   if learns_from_labels(method):

@@ -16,26 +16,30 @@ Published, macro accuracy of a linear probe in %, 5 seeds (InfMasking, arXiv 250
 from ml_collections import ConfigDict
 
 from configs.common import split_argument
+from configs.methods import set_published
 from configs.mosi import MODALITIES
 from configs.multibench import affect_config
+
+METHODS = {
+  "infmasking": {
+    "method.num_views": 4,
+    "method.mask_ratio": 0.5,
+    "method.mask_lambda": 2.0,
+    "method.temperature": 0.05,
+  },
+  "infmasking,2": {"method.weights": (1.0, 1.0, 1.0, 1.0, 5.0)},
+  "infmasking,3": {"model.num_layers": 2, "optim.lr": 1e-3},
+  "comm": {"method.temperature": 0.1},
+  "comm,3": {"optim.lr": 1e-4},
+}
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
   method, preset = split_argument(argument, tuple(MODALITIES))
-  infmasking = method == "infmasking"
-  config = affect_config(
-    method,
-    "urfunny",
-    MODALITIES[preset],
-    max_length=20,
-    num_views=4,
-    mask_ratio=0.5,
-    mask_lambda=2.0,
-    temperature=0.05 if infmasking else 0.1,
-    weights=(1.0, 1.0, 1.0, 1.0, 5.0) if infmasking and preset == "2" else (),
-  )
+  config = affect_config(method, "urfunny", MODALITIES[preset], max_length=20)
   config.data.tasks = ("humor",)
-  if preset == "3" and not infmasking:
-    config.optim.lr = 1e-4
+  if preset == "3":
+    config.optim.lr = 1e-4  # CoMM's, for methods without a published one
+  set_published(config, METHODS, method, preset)
   return config

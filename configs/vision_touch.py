@@ -21,14 +21,22 @@ unless `config.data.resident_gb` allows more.
 
 from ml_collections import ConfigDict
 
-from configs.common import SIMCLR, learns_from_labels, split_argument
+from configs.common import SIMCLR, split_argument
+from configs.methods import learns_from_labels, set_published
 from configs.multibench import multibench_config, set_modalities
 
-_ROWS = {
-  "ee": {"num_views": 4, "mask_ratio": 0.5},
-  "cp2": {"num_views": 6, "mask_ratio": 0.7},
-  "cp3": {"num_views": 5, "mask_ratio": 0.8},
-  "cp4": {"num_views": 5, "mask_ratio": 0.8},
+_MANY = {"method.num_views": 5, "method.mask_ratio": 0.8, "model.num_layers": 2}
+METHODS = {
+  "infmasking": {"method.mask_lambda": 1.0, "method.temperature": 0.1, "optim.lr": 1e-4},
+  "infmasking,ee": {
+    "method.num_views": 4,
+    "method.mask_ratio": 0.5,
+    "method.weights": (1.0, 1.0, 1.0, 1.0, 5.0),
+  },
+  "infmasking,cp2": {"method.num_views": 6, "method.mask_ratio": 0.7},
+  "infmasking,cp3": _MANY,
+  "infmasking,cp4": _MANY,
+  "comm": {"method.temperature": 0.1, "optim.lr": 1e-4},
 }
 _IMAGE = ({"name": "resnet18"}, "patch")
 _FORCE = ({"name": "force", "features": 512}, "token")
@@ -48,17 +56,14 @@ _MODALITIES = {
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,row"; ValueError for labels where a row has none."""
-  method, row = split_argument(argument, tuple(_ROWS))
-  infmasking, regression = method == "infmasking", row == "ee"
+  method, row = split_argument(argument, tuple(_MODALITIES))
+  regression = row == "ee"
   if regression and learns_from_labels(method):
     raise ValueError(
       f"--config: row ee has no classes for {method} to learn; choose cp2 or cp3, or a"
       " self-supervised method"
     )
-  weights = (1.0, 1.0, 1.0, 1.0, 5.0) if infmasking and regression else ()
-  config = multibench_config(
-    method, "vision_touch", **_ROWS[row], mask_lambda=1.0, temperature=0.1, weights=weights
-  )
+  config = multibench_config(method, "vision_touch")
   config.data.variant = "default"  # of the shards: what `data_prep.convert` was told
   config.data.resolution = 128
   config.data.transform = ConfigDict(SIMCLR)
@@ -70,5 +75,5 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
     config.select_metric = "-val/ee_yaw_next/mse"
   if len(_MODALITIES[row]) > 2:
     config.early_stop_patience = 20
-    config.model.num_layers = 2 if infmasking else 1
+  set_published(config, METHODS, method, row)
   return config

@@ -15,16 +15,44 @@ r"""The synthetic studies of SynIB: Spurious XOR, PID-controlled XOR, and one of
 
 from ml_collections import ConfigDict
 
-from configs.common import base_config, method_config, split_argument
+from configs.common import base_config, split_argument
+from configs.methods import method_config, set_published
 
 PRESETS = ("spurious", "pid", "three")
+_CORRUPTING = ("synib", "full_corruption", "masked_augmentation")
+_PENALISING = ("confidence_penalty", *_CORRUPTING)
+_WITH_HEADS = ("supervised", *_PENALISING)
+
+
+def _published() -> dict[str, dict]:
+  """Returns the table: the published masks are learned from the first step on, and never replaced."""
+  masks = {"site": "input", "fill": "noise", "mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0}
+  inner = {"mask_steps": 20, "mask_sparsity": 5.0, "mask_schedule": "cosine", "mask_clip": 1.0}
+  rows = [
+    *((method, "", masks) for method in _CORRUPTING),
+    *((method, "spurious", {"unimodal_weight": 0.05}) for method in _WITH_HEADS),
+    *((method, "spurious", {"mask_steps": 50, "mask_sparsity": 1.0}) for method in _CORRUPTING),
+  ]
+  for preset in ("pid", "three"):
+    heads = {"unimodal_weight": 1.0, "detach_unimodal": True}
+    rows += [(method, preset, heads) for method in _WITH_HEADS]
+    rows += [(method, preset, {"penalty": 10.0}) for method in _PENALISING]
+    rows += [(method, preset, inner) for method in _CORRUPTING]
+  table: dict[str, dict] = {}
+  for method, preset, fields in rows:
+    key = f"{method},{preset}" if preset else method
+    table.setdefault(key, {}).update({f"method.{name}": value for name, value in fields.items()})
+  return table
+
+
+METHODS = _published()
 
 
 def get_config(argument: str = "synib") -> ConfigDict:
   """Returns the config of "method" or "method,preset"."""
   method, preset = split_argument(argument, PRESETS)
   config = base_config()
-  config.method = method_config(method, site="input", fill="noise")
+  config.method = method_config(method)
   config.evaluators = ("classification",)
   config.model.trunk.name = "mlp"
   config.model.single_logit = True
@@ -37,6 +65,7 @@ def get_config(argument: str = "synib") -> ConfigDict:
   config.eval_batch_size = 500
   config.log_epochs = 10.0
   {"spurious": _spurious, "pid": _pid, "three": _three}[preset](config)
+  set_published(config, METHODS, method, preset)
   return config
 
 
@@ -56,7 +85,6 @@ def _spurious(config: ConfigDict) -> None:
   config.eval_epochs = 10.0
   config.checkpoint_epochs = 100.0
   config.select_metric = "val/label/accuracy"
-  _set_method(config, unimodal_weight=0.05, mask_steps=50, mask_sparsity=1.0)
 
 
 def _pid(config: ConfigDict) -> None:
@@ -81,8 +109,6 @@ def _pid(config: ConfigDict) -> None:
   config.log_epochs = 1.0
   config.checkpoint_epochs = 10.0
   config.select_metric = "val/label/synergy/accuracy"
-  inner = {"mask_steps": 20, "mask_sparsity": 5.0, "mask_schedule": "cosine", "mask_clip": 1.0}
-  _set_method(config, unimodal_weight=1.0, detach_unimodal=True, penalty=10.0, **inner)
 
 
 def _three(config: ConfigDict) -> None:
@@ -106,10 +132,3 @@ def _set_encoders(config: ConfigDict, count: int, widths: tuple[int, ...]) -> No
     config.model.modalities[f"x{i + 1}"] = ConfigDict(
       {"encoder": encoder, "adapter": {"name": "feature"}}
     )
-
-
-def _set_method(config: ConfigDict, **fields) -> None:
-  """Replaces those fields that the method has; the published masks are learned from the first step on."""
-  for name, value in {"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0, **fields}.items():
-    if name in method_config(config.method.name, **{name: value}):  # refuses what no method has
-      config.method[name] = value

@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import methods
 from synjax.config import durations
 from synjax.sweeps import file as sweep_file
 
@@ -86,8 +87,10 @@ def _check_field(config: ConfigDict, field: str, text: str | None, name: str) ->
       type(value)(text)
     except ValueError:
       kind = {int: "a whole number", float: "a number"}[type(value)]
+      meaning = methods.describe_field(config.method.name, field)
       raise ValueError(
-        f"--config.{field}: expected {kind}, found {text!r}; type --config.{field}={value}"
+        f"--config.{field}{f' ({meaning})' if meaning else ''}: expected {kind}, found {text!r}; type"
+        f" --config.{field}={value}"
       ) from None
 
 
@@ -96,7 +99,10 @@ class ConfigFlag:
 
   def __init__(self):
     """Defines the flag."""
-    self._holder = config_flags.DEFINE_config_file("config", lock_config=True)
+    names = ", ".join(methods.METHODS)
+    self._holder = config_flags.DEFINE_config_file(
+      "config", help_string=f"FILE.py:METHOD[,PRESET], METHOD one of {names}.", lock_config=True
+    )
 
   @property
   def filename(self) -> str:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import common, defaults, trifeature, vision_touch, xor
+from configs import defaults, trifeature, vision_touch, xor
+from configs import methods as method_fields
 from data_prep import convert, fixtures
 from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
 from synjax import data, methods, parallel, train
@@ -16,6 +17,7 @@ from synjax.data import pipeline
 from synjax.workdir import identity
 
 METHODS = ("infmasking", "comm")
+SUPERVISED_METHODS = tuple(filter(method_fields.learns_from_labels, method_fields.METHODS))
 
 
 def shrink(config, cache_dir):
@@ -68,7 +70,7 @@ def test_every_config_builds_and_takes_a_step(argument, biased, tmp_path, cache_
 
 
 @pytest.mark.parametrize("preset", xor.PRESETS)
-@pytest.mark.parametrize("method", ["infmasking", *common.SUPERVISED_METHODS])
+@pytest.mark.parametrize("method", ["infmasking", *SUPERVISED_METHODS])
 def test_every_synthetic_config_is_accepted_or_says_why_not(method, preset):
   config = xor.get_config(f"{method},{preset}")
   if method == "infmasking":
@@ -122,8 +124,8 @@ def test_the_full_config_is_the_papers_row():
 
 
 def test_method_fields_that_a_method_does_not_know_are_not_given_to_it():
-  assert "num_views" not in common.method_config("comm", num_views=3)
-  assert common.method_config("infmasking", num_views=3).num_views == 3
+  assert "num_views" not in method_fields.method_config("comm", num_views=3)
+  assert method_fields.method_config("infmasking", num_views=3).num_views == 3
 
 
 MULTIBENCH = {
@@ -187,7 +189,7 @@ def test_every_multibench_config_builds(shards, name, argument):
     assert split == "-val" and task in dataset.regressions
   else:
     assert split == "val" and task in {"mean", "label"} and dataset.tasks
-    assert (task == "label") == common.learns_from_labels(config.method.name)
+    assert (task == "label") == method_fields.learns_from_labels(config.method.name)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_classifiers_fit_the_encoders_of_multibench(shards, name, preset):
   assert {f"encoders_{m}" for m in config.data.modalities} <= set(params)
 
 
-@pytest.mark.parametrize("method", common.SUPERVISED_METHODS)
+@pytest.mark.parametrize("method", SUPERVISED_METHODS)
 def test_a_row_without_classes_refuses_methods_that_learn_from_labels(method):
   with pytest.raises(ValueError, match=rf"row ee has no classes for {method} .*choose cp2 or cp3"):
     vision_touch.get_config(f"{method},ee")

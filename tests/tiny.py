@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.common import base_config, learns_from_labels, method_config
+from configs.common import base_config
+from configs.methods import learns_from_labels, method_config
 from synjax import data
 from synjax.data import pipeline
 

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from configs import common, trifeature, xor
+from configs import trifeature, xor
+from configs.common import base_config
+from configs.methods import learns_from_labels
 from synjax import methods, train
 from synjax.config import ignored_fields
 from synjax.sweeps import file as sweep_file
@@ -39,7 +41,7 @@ CASES = [
 
 
 def make_config(name, fields):
-  supervised = common.learns_from_labels(name)
+  supervised = learns_from_labels(name)
   model = {"model.trunk.name": "mlp", "model.trunk.hidden": (8,)} if supervised else {}
   config = tiny.get_config(name, **model)
   config.method.update(fields)
@@ -125,7 +127,7 @@ def test_what_reads_a_field_lets_it_be_set():
 
 
 def test_every_rule_names_fields_that_some_config_has():
-  known = set(sweep_file.list_fields(common.base_config()))
+  known = set(sweep_file.list_fields(base_config()))
   known |= {f"method.{field}" for field in OTHER}
   known |= {"data.buckets", "data.views", "data.icd9_group"}
   for rule in ignored_fields.RULES:

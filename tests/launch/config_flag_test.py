@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from configs.common import method_config
+from configs.methods import method_config
 from launch import config_flag
 from synjax.sweeps import file as sweep_file
 from tests import tiny
@@ -86,6 +86,10 @@ def test_the_command_line_is_read_as_it_is_meant(home):
     (["trifeature.py:infmasking,small", "--config.optim=3"], "--config.optim.lr"),
     (["trifeature.py:infmasking,small", "--config.optim.lr=abc"], "expected a number, found 'abc'"),
     (["trifeature.py:infmasking,small", "--config.batch_size=x"], "a whole number, found 'x'"),
+    (
+      ["trifeature.py:infmasking,small", "--config.method.mask_ratio=x"],
+      "share of each modality's",
+    ),
     (["trifeature.py:infmaskin"], "did you mean infmasking"),
     (["trifeature.py:infmasking,smal"], "did you mean small"),
     (["xor.py:synib,spuriouss"], "spurious"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.common import learns_from_labels
+from configs.methods import learns_from_labels
 from synjax import methods, train, trial
 from synjax.data import pipeline
 from tests import tiny

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from configs import mimic, mosi, trifeature
-from configs.common import method_config
+from configs.methods import method_config
 from configs.sweeps import loss_terms, mask_ratio, num_views
 from synjax import data, methods, train
 from synjax.evaluators import gaussianity_log

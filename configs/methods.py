@@ -1,0 +1,168 @@
+"""Every method that a config can name: its fields with default and meaning, and what it learns from.
+
+Nowhere else does a config know methods: a dataset's file has one table `METHODS` of the values that
+were published for it, see `set_published`. The classes are in `synjax/methods`.
+"""
+
+import difflib
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+class Field(NamedTuple):
+  """A field of `config.method`: its default, its meaning, and its type where it can be None."""
+
+  default: Any
+  meaning: str
+  optional: type | None = None
+
+  def make(self) -> Any:
+    """Returns the default; None in a form, of this config alone, that remembers the type."""
+    return self.default if self.optional is None else placeholder(self.optional)
+
+
+class Settings(NamedTuple):
+  """What a config must know of a method.
+
+  Attributes:
+    learns_from_labels: True: it is a classifier, and is scored as one.
+    fields: of `config.method`.
+  """
+
+  learns_from_labels: bool
+  fields: Mapping[str, Field] = {}
+
+
+_COMM = {
+  "temperature": Field(0.1, "tau > 0 of the cosines"),
+  "weights": Field((), "of the loss terms in their order; (): all 1"),
+}
+_INFMASKING = _COMM | {
+  "num_views": Field(6, "K >= 1, masked views of an example"),
+  "mask_ratio": Field(0.7, "share of each modality's tokens that a view hides, in [0, 1)"),
+  "mask_lambda": Field(1.0, "final rho >= 0, which scales the bound's variance and not the loss"),
+  "ramp": Field("linear", "of rho: linear (published), or constant: mask_lambda throughout"),
+}
+_SUPERVISED = {
+  # 1: published on real data (docs/spec/synib.md 1.1), also for the baseline without a penalty
+  # (docs/spec/synib_release.md 1.18).
+  "unimodal_weight": Field(1.0, "w >= 0 of the unimodal heads' losses; 0: they mean nothing"),
+  "detach_unimodal": Field(False, "True: unimodal heads are probes that train no encoder"),
+}
+_PENALTY = {"penalty": Field(1.0, "lambda >= 0 of the penalty on confidence")}
+_CORRUPTION = {
+  "mask": Field("random", "what is corrupted: random, oracle, learned, or full: everything"),
+  "corrupt_probability": Field(0.5, "mask=random: of each entry, in [0, 1]"),
+  "site": Field("latent", "where: input, latent (features before the fusion), token (whole ones)"),
+  "fill": Field(
+    "ema", "by what: noise, ema, zeros, shuffle; tokens also attention: hidden from it"
+  ),
+  "noise_scale": Field(1.0, "fill=ema: of its noise"),
+  "num_corrupted": Field(None, "modalities a step, drawn afresh; None: each in turn", int),
+  "mask_steps": Field(20, "mask=learned: T, steps of the inner loop"),
+  "mask_lr": Field(0.1, "mask=learned: learning rate of the inner loop"),
+  "mask_sparsity": Field(1.0, "mask=learned: nats per unit of the flagged share"),
+  "mask_temperature": Field(1.0, "mask=learned: of the gates"),
+  "mask_initial_logit": Field(-1.0, "mask=learned: of the gates"),
+  "mask_schedule": Field("constant", "mask=learned: of the inner learning rate, or cosine"),
+  "mask_clip": Field(None, "mask=learned: norm of inner gradients; None: not clipped", float),
+  # Heads that know nothing flag nothing; what is random instead is so with p = 1/2 (docs/spec/synib.md
+  # 2.6).
+  "mask_warmup_epochs": Field(1.0, "mask=learned: epochs of random masks before the learned ones"),
+  "mask_collapse_share": Field(
+    0.9,
+    "mask=learned: batches with more examples than this flagged all or nothing: random; 1: none",
+  ),
+}
+_SYNIB = (
+  _SUPERVISED
+  | _CORRUPTION
+  | _PENALTY
+  | {
+    "reference": Field(
+      "uniform", "of the penalty, or unimodal: the mean of the heads `anchor` says"
+    ),
+    "anchor": Field("intact", "reference=unimodal: of intact modalities, or corrupted (released)"),
+    "direction": Field("q||r", "of the divergence, or r||q"),
+    "family": Field(
+      "categorical", "of the penalty; gaussian_logits, dirichlet: the released forms"
+    ),
+    "kl_updates_encoders": Field(True, "False: the penalty trains trunk and heads only"),
+  }
+)
+METHODS: Mapping[str, Settings] = {
+  "comm": Settings(False, _COMM),
+  "infmasking": Settings(False, _INFMASKING),
+  "supervised": Settings(True, _SUPERVISED),
+  "unimodal": Settings(True, {"modality": Field("", "the one that is trained; empty: the first")}),
+  "ensemble": Settings(True),
+  "synib": Settings(True, _SYNIB),
+  "full_corruption": Settings(True, _SYNIB | {"mask": Field("full", "full, and nothing else")}),
+  "confidence_penalty": Settings(True, _SUPERVISED | _PENALTY),
+  "masked_augmentation": Settings(
+    True, _SYNIB | {"site": Field("input", "input, and nothing else")}
+  ),
+}
+
+
+def method_config(name: str, **fields: Any) -> ConfigDict:
+  """Returns `config.method`: the defaults of a method with some fields replaced.
+
+  Fields of other methods are left out.
+
+  Raises:
+    ValueError: unknown method, or a field that no method has.
+  """
+  require("method", name, METHODS)
+  every = {field for settings in METHODS.values() for field in settings.fields}
+  for field in fields:  # of another method: left out; of none: misspelt
+    require("config.method", field, every)
+  defaults = {field: known.make() for field, known in METHODS[name].fields.items()}
+  known = {field: value for field, value in fields.items() if field in defaults}
+  return ConfigDict({"name": name, **defaults, **known})
+
+
+def set_published(
+  config: ConfigDict, table: Mapping[str, Mapping[str, Any]], method: str, preset: str = ""
+) -> None:
+  """Sets the values that were published for a method on a dataset.
+
+  Args:
+    config: of the method; changed in place.
+    table: "method" or "method,preset" -> dotted config field -> value; the preset's come last.
+    method: its name.
+    preset: of the dataset's file.
+
+  Raises:
+    ValueError: a field that the config has not.
+  """
+  for key in (method, f"{method},{preset}"):
+    for field, value in table.get(key, {}).items():
+      *sections, name = field.split(".")
+      section = functools.reduce(ConfigDict.__getitem__, sections, config)
+      require(f"METHODS[{key!r}]", name, section)
+      section[name] = value
+
+
+def learns_from_labels(name: str) -> bool:
+  """Says whether a method is a classifier, to be scored as one."""
+  return METHODS[name].learns_from_labels
+
+
+def describe_field(method: str, field: str) -> str:
+  """Returns the meaning of a dotted config field where it is one of the method's, else ""."""
+  section, _, name = field.partition(".")
+  known = METHODS[method].fields if section == "method" else {}
+  return known[name].meaning if name in known else ""
+
+
+def require(what: str, found: str, known: Collection[str]) -> None:
+  """Raises ValueError, with the nearest name, for one that is not among the known."""
+  if found not in known:
+    near = difflib.get_close_matches(found, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"{what}: expected one of {', '.join(sorted(known))}, found {found!r}{hint}")
