@@ -88,6 +88,19 @@ def test_a_method_that_reads_the_progress_says_what_makes_it_follow_the_length()
   assert read and read == said
 
 
+@pytest.mark.parametrize(
+  ("part", "above"),
+  [("read", {"write", "datasets"}), ("write", {"datasets"}), ("datasets", set())],
+)
+def test_parts_of_data_prep_import_only_parts_below_them(part, above):
+  files = sorted((ROOT / "data_prep" / part).rglob("*.py"))
+  commands = {file.stem for file in (ROOT / "data_prep").glob("*.py")} - {"__init__"}
+  assert files and commands
+  for file in files:
+    used = {name.split(".")[1] for name in imports(file) if name.startswith("data_prep.")}
+    assert not used & (above | commands), f"{file} imports {sorted(used)}"
+
+
 def test_configs_import_no_model_code():
   for file in sorted((ROOT / "configs").rglob("*.py")):
     assert not top_level(file) & {"synjax", "launch", "jax", "flax"}, file

@@ -31,6 +31,7 @@ from data_prep.datasets.cremad.lists import (
 )
 from data_prep.read import images
 from data_prep.write import planted
+from synjax.workdir.files import write_atomically
 
 # Case -> id of the warning it must give, None where there must be none.
 HARD_CASES = {
@@ -139,7 +140,7 @@ def make(
     "clips": clips, "sources": {name: array.astype(int).tolist() for name, array in bits.items()},
     **_count_rows(lists, votes, special),
   }  # fmt: skip
-  (root / MANIFEST).write_text(json.dumps(manifest) + "\n")
+  write_atomically(root / MANIFEST, json.dumps(manifest) + "\n")
   return manifest
 
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from data_prep.read import source_files
 from data_prep.write import planted
+from synjax.workdir.files import write_atomically
 
 FOLDER = "triangle_real_data"
 EASY_CASES = (
@@ -126,7 +127,7 @@ def make(
   }  # fmt: skip
   # The manifest first: a folder without one is never written to.
   folder.mkdir(parents=True, exist_ok=True)
-  manifest_path.write_text(json.dumps(manifest) + "\n")
+  write_atomically(manifest_path, json.dumps(manifest) + "\n")
   entropy = [seed, zlib.crc32(b"vision_touch")]
   directions = _draw_directions(np.random.default_rng(entropy))
   for number, name in enumerate(names):
@@ -141,7 +142,7 @@ def make(
   if "distractor" in chosen:
     for name in ("README.txt", f"._{names[0]}"):
       (folder / name).write_text("no recording\n")
-  manifest_path.write_text(json.dumps(manifest) + "\n")
+  write_atomically(manifest_path, json.dumps(manifest) + "\n")
   return manifest
 
 
