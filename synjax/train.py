@@ -420,7 +420,9 @@ def _remark(run: Run, means: dict[str, np.ndarray]) -> None:
 def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:
   """Returns the metrics of the pending calls, [trials, steps], when all are finite."""
   steps, metrics = step_metrics.collect(run.devices, pending)
-  step_metrics.check_finite(metrics, steps, run.seeds, active, run.checkpointer.folder)
+  step_metrics.check_finite(
+    metrics, steps, trial.names(run.trials), active, run.checkpointer.folder
+  )
   return metrics
 
 

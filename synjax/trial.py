@@ -62,6 +62,18 @@ def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | N
   )
 
 
+def names(trials: Trial) -> list[str]:
+  """Names the trials of a run: by their seeds, and by what else they differ in where seeds repeat."""
+  names = [str(int(seed)) for seed in trials.seed]
+  if len(set(names)) == len(names):
+    return names
+  differ = [name for name, value in trials.hyper.items() if len(set(value.tolist())) > 1]
+  return [
+    ", ".join([seed, *(f"{name}={trials.hyper[name][i]:g}" for name in differ)])
+    for i, seed in enumerate(names)
+  ]
+
+
 def read_field(config, field: str) -> Any:
   """Returns the value of a dotted field of a config."""
   return functools.reduce(lambda section, name: section[name], field.split("."), config)

@@ -130,3 +130,10 @@ def test_encoders_start_from_those_of_another_run_seed_by_seed(tmp_path):
     ).restore()
   with pytest.raises(ValueError, match=r"config\.initialize_from: expected the folder"):
     train.Run(get("synib", initialize_from=str(tmp_path / "none")), tmp_path / "d")
+
+
+def test_trials_of_one_seed_are_told_apart():
+  strength = np.array([0, 0.5, 0], np.float32)
+  trials = trial.Trial(seed=np.zeros(3, np.uint32), hyper={"data.strength": strength})
+  assert trial.names(trials)[:2] == ["0, data.strength=0", "0, data.strength=0.5"]
+  assert trial.names(trials.replace(seed=np.arange(3))) == ["0", "1", "2"]

@@ -6,25 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from synjax import evaluators
+from synjax import evaluators, trial
 from synjax.evaluators import classification
 from synjax.workdir import code_version, files, results
 
 UNIMODAL = "--unimodal"
 
 Scores = dict[str, np.ndarray]  # metric -> [trials]
-
-
-def trial_names(trials) -> list[str]:
-  """Names the trials of a run: by their seeds, and by what else they differ in where seeds repeat."""
-  names = [str(int(seed)) for seed in trials.seed]
-  if len(set(names)) == len(names):
-    return names
-  differ = [name for name, value in trials.hyper.items() if len(set(value.tolist())) > 1]
-  return [
-    ", ".join([seed, *(f"{name}={trials.hyper[name][i]:g}" for name in differ)])
-    for i, seed in enumerate(names)
-  ]
 
 
 def synergy_subset(run, members: Sequence, which: str) -> tuple[Scores, dict[str, Any]]:
@@ -134,7 +122,7 @@ def _describe_member(run, other, rows: np.ndarray, which: str) -> dict[str, Any]
   joint = len(other.method.members()) > 1
   alone = "of this model alone"
   rule = f"highest {other.select_metric} {'of the ensemble, one step for all models' if joint else alone}"
-  at, names = other.steps_of(which)[rows], trial_names(run.trials)
+  at, names = other.steps_of(which)[rows], trial.names(run.trials)
   hyper = {n: v for n, v in other.trials.hyper.items() if n not in run.dataset.traced}
   return {
     "workdir": str(other.workdir),
@@ -169,7 +157,7 @@ def build(
     read from), "config_hash", "data_fingerprint", "stand_in", "code", "command", "chance", "unimodal",
     and "scores": metric -> trial -> value.
   """
-  names = trial_names(run.trials)
+  names = trial.names(run.trials)
   named = lambda values: dict(zip(names, np.asarray(values).tolist(), strict=True))  # noqa: E731
   return {
     "which": which,

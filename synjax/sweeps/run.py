@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pathlib
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ class Stack(NamedTuple):
     rows: position among `trials` -> a row that is journaled.
     trials: that are trained together, in this order.
     facts: what the journal says about it: "rerun", or "instead_of": the group of the stack that its
-      rows were in before, and are trained alone now.
+      rows were in before, and are trained without others of it now.
   """
 
   rows: Mapping[int, Row]
@@ -128,10 +129,7 @@ def run(
     place = f"of {_name([*stack.rows.values()])}, group {state.groups + 1} of {len(pending)}"
     with stopping.named(lambda place=place: place):
       good = _run_stack(stack, journal, train, keep=keep_workdirs)
-    done, failed = (
-      state.done + good * len(stack.rows),
-      state.failed + (not good) * len(stack.rows),
-    )
+    done, failed = state.done + good, state.failed + len(stack.rows) - good
     left = (time.monotonic() - started) * (total / (done + failed) - 1)
     state = state._replace(groups=state.groups + 1, done=done, failed=failed, seconds_left=left)
     progress(state)
@@ -197,13 +195,45 @@ def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]
   return [*stacks.values(), *_pending(filter(None, undone), entries, "all")]
 
 
-def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> bool:
-  """Trains a stack and journals its rows; says whether they are done."""
+def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> int:
+  """Trains a stack and journals its rows; returns how many are done.
+
+  A trial that is not finite stops its stack: its row has failed, and the others are trained again without
+  it, which is another program. (A rerun is of one program, and fails as a whole.)
+  """
   # Another program, and so another folder: what other code has begun is not gone on with.
   kept = journal.folder / "groups" / f"{stack.group}.{code_version.sources()}"
-  workdir = kept.with_name(f"{kept.name}.rerun") if stack.facts.get("rerun") else kept
+  rerun = stack.facts.get("rerun")
+  workdir = kept.with_name(f"{kept.name}.rerun") if rerun else kept
   if workdir != kept:
     shutil.rmtree(workdir, ignore_errors=True)
+  common, result, blamed = _attempt(stack, workdir, train)
+  rest = [row for i, row in stack.rows.items() if i not in blamed]
+  again = bool(blamed and rest and not rerun)
+  ended = {i: row for i, row in sorted(stack.rows.items()) if i in blamed or not again}
+  journal.append(
+    _entry(row, i, common | ({"error": blamed[i]} if i in blamed else {}), result)
+    for i, row in ended.items()
+  )
+  _tidy(kept, workdir, good=result is not None, keep=keep)
+  if not again:
+    return len(ended) if result is not None else 0
+  logger.warning(
+    "group %s: the other %d rows are trained again, without it", stack.group, len(rest)
+  )
+  before = stack.facts.get("instead_of", stack.group)
+  return _run_stack(_stack(rest, instead_of=before), journal, train, keep=keep)
+
+
+def _attempt(
+  stack: Stack, workdir: pathlib.Path, train: Train
+) -> tuple[dict[str, Any], Mapping[str, Any] | None, Mapping[int, str]]:
+  """Trains a stack once.
+
+  Returns:
+    What the journal says of all its rows; results, or None when it failed; and the trials that a failure
+    is blamed on, position -> message.
+  """
   started = time.time()
   common = {
     "group": stack.group,
@@ -215,13 +245,15 @@ def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> b
     "versions": code_version.packages(),
     "reads": dict(stack.first.reads),
   }
+  result, blamed = None, {}
   try:
     result = train(stack.first.static, str(workdir), [dict(trial) for trial in stack.trials])
     _check_result(result, stack)
   except FAILURES as error:
-    common |= {"status": "failed", "error_type": type(error).__name__, "error": str(error)}
-    logger.warning("group %s: %d rows failed: %s", stack.group, len(stack.rows), error)
-    result = None
+    result, blamed = None, getattr(error, "trials", {})
+    common |= {"status": "failed", "error_type": _kind(error), "error": str(error)}
+    failed = len(blamed) or len(stack.rows)
+    logger.warning("group %s: %d rows failed: %s", stack.group, failed, error)
   else:
     common |= {"status": "done"} | {name: result[name] for name in STACK_FACTS if name in result}
   now = time.time()
@@ -231,9 +263,11 @@ def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> b
     "seconds": round((now - started) / len(stack.trials), 3),
     "time": now,
   }
-  journal.append(_entry(row, i, common, result) for i, row in sorted(stack.rows.items()))
-  _tidy(kept, workdir, good=result is not None, keep=keep)
-  return result is not None
+  return common, result, blamed
+
+
+def _kind(error: Exception) -> str:
+  return "FloatingPointError" if isinstance(error, FloatingPointError) else type(error).__name__
 
 
 def _name(rows: Sequence[Row], most: int = 3) -> str:

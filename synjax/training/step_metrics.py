@@ -1,11 +1,24 @@
 """Metrics of training steps: from the calls that computed them to what is logged."""
 
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from synjax.parallel import Devices
+
+
+class NotFinite(FloatingPointError):
+  """A loss term of some trials is not finite.
+
+  Attributes:
+    trials: position of each of them -> what was found, as a message about that trial alone.
+  """
+
+  def __init__(self, message: str, trials: Mapping[int, str]):
+    super().__init__(message)
+    self.trials = trials
 
 
 def collect(
@@ -20,19 +33,25 @@ def collect(
   return range(fetched[0][0].start, fetched[-1][0].stop), joined
 
 
-def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, folder) -> None:
+def check_finite(
+  metrics: dict[str, np.ndarray],
+  steps: range,
+  names: Sequence[str],
+  active: np.ndarray,
+  folder: pathlib.Path,
+) -> None:
   """Stops the run when a loss term is not finite.
 
   Args:
     metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0,
       and "ntk/..." never: a source that a batch lacks has none.
     steps: the steps' numbers.
-    seeds: [trials].
+    names: of the trials, see `trial.names`.
     active: bool[trials]; trials that have stopped are not looked at.
     folder: where the last good checkpoint is, for the message.
 
   Raises:
-    FloatingPointError: naming the first step, the seed and the terms.
+    NotFinite: naming the first step, the trials and the terms.
   """
   bad = {
     name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
@@ -43,15 +62,19 @@ def check_finite(metrics: dict[str, np.ndarray], steps: range, seeds, active, fo
   if not steps_with.any():
     return
   first = int(np.argmax(steps_with))
-  named = [
-    f"{name} = {metrics[name][i, first]} (seed {seeds[i]})"
-    for name, b in bad.items()
-    for i in np.flatnonzero(b[:, first])
-  ]
-  raise FloatingPointError(
-    f"step {steps[first]}: not finite: {', '.join(named)}. Training stopped; {folder} is as it was"
-    " before. Try a lower config.optim.lr, a higher temperature, or config.dtype=float32."
-  )
+  found: dict[int, list[str]] = {}
+  for name, b in bad.items():
+    for i in np.flatnonzero(b[:, first]):
+      found.setdefault(int(i), []).append(f"{name} = {metrics[name][i, first]}")
+
+  def say(which: Mapping[int, list[str]]) -> str:
+    terms = "; ".join(f"seed {names[i]}: {', '.join(terms)}" for i, terms in which.items())
+    return (
+      f"step {steps[first]}: not finite: {terms}. Training stopped; {folder} is as it was before. Try a"
+      " lower config.optim.lr, a higher temperature, or config.dtype=float32."
+    )
+
+  raise NotFinite(say(found), {i: say({i: terms}) for i, terms in found.items()})
 
 
 def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:

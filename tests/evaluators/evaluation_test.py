@@ -115,12 +115,3 @@ def test_the_file_says_which_step_of_every_seed_was_scored(runs, tmp_path):
   assert np.isnan(again["scores"]["x"]["0"]) and again["unimodal"] == {"x1": 1}
   evaluation_file.write(tmp_path, evaluation.build(run, "last", {}, None, "cmd 3"))
   assert evaluation_file.read(tmp_path)["scores"] == {}  # of other parameters
-
-
-def test_trials_of_one_seed_are_told_apart(runs):
-  trials = runs["supervised"].trials
-  same = trials.replace(
-    seed=np.zeros(2, np.uint32),
-    hyper=trials.hyper | {"data.strength": np.array([0, 0.5], np.float32)},
-  )
-  assert evaluation.trial_names(same) == ["0, data.strength=0", "0, data.strength=0.5"]

@@ -19,6 +19,7 @@ from synjax.sweeps import file as sweep_file
 from synjax.sweeps import journal as sweep_journal
 from synjax.sweeps import plan
 from synjax.sweeps import run as sweep_run
+from synjax.training.step_metrics import NotFinite
 from synjax.workdir import code_version, lock, stopping
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -61,15 +62,20 @@ def measure(config, trial):
 class Trainer:
   """Counts what it trains; does what `faults` say, once each: call number -> exception."""
 
-  def __init__(self, faults=None, bad=lambda config, trial: False):
-    self.faults, self.bad, self.calls = faults or {}, bad, []
+  def __init__(self, faults=None, bad=lambda config, trial: False, *, blames=False):
+    self.faults, self.bad, self.blames, self.calls = faults or {}, bad, blames, []
 
   def __call__(self, config, workdir, trials):
     pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
     self.calls.append((config, workdir, trials))
     if len(self.calls) in self.faults:
       raise self.faults[len(self.calls)]
-    if any(self.bad(config, trial) for trial in trials):
+    blamed = {
+      i: f"{trial}: loss = nan" for i, trial in enumerate(trials) if self.bad(config, trial)
+    }
+    if blamed and self.blames:
+      raise NotFinite("; ".join(blamed.values()), blamed)
+    if blamed:
       raise FloatingPointError("step 3: not finite: loss = nan (seed 1)")
     return {
       "code": "abc",
@@ -587,6 +593,27 @@ def test_rows_retried_alone_are_journaled_as_such_and_run_again_alone(tmp_path):
   assert journal.read()[rows[0].id]["instead_of"] == stack
 
 
+def test_a_row_that_is_not_finite_fails_alone_and_the_others_are_trained_without_it(tmp_path):
+  rows = expand(strengths(arms=["supervised"]))
+  groups, journal = plan.group(rows), sweep_journal.Journal(tmp_path)
+  bad = lambda config, trial: trial["data.strength"] == 1 and trial["seed"] < 2  # noqa: E731
+  train = Trainer(bad=bad, blames=True)
+  end = sweep_run.run(groups, journal, train)
+  assert (end.done, end.failed) == (len(rows) - 2, 2)
+  entries = journal.read()
+  failed = {row.id for row in rows if bad(None, row.trial)}
+  assert {name for name, entry in entries.items() if entry["status"] == "failed"} == failed
+  assert [len(trials) for *_, trials in train.calls] == [len(rows), len(rows) - 2]
+  stack = plan.group_id(rows[0].program, [row.trial for row in rows])
+  for row in rows:
+    entry = entries[row.id]
+    if row.id in failed:
+      assert entry["error"] == f"{dict(row.trial)}: loss = nan" and entry["group"] == stack
+    else:
+      assert (entry["instead_of"], entry["stack"]) == (stack, len(rows) - 2)
+      assert entry["best"]["test/accuracy"] == measure(row.static, row.trial)
+
+
 def test_a_stack_that_the_journal_has_lost_is_said_and_journaled(tmp_path, caplog):
   rows = expand(strengths(arms=["supervised"]))
   groups, journal = plan.group(rows), sweep_journal.Journal(tmp_path)
@@ -655,7 +682,7 @@ sys.path.insert(0, {root!r})
 from absl import flags
 from synjax import train
 from synjax.sweeps import inputs as sweep_inputs
-from tests import sweep_test
+from tests.sweeps import sweep_test
 train.traced_fields = lambda config: sweep_test.TRACED
 sweep_inputs.Inputs.__call__ = lambda self, config: dict()
 train.train_and_evaluate = lambda c, w, trials: sweep_test.Trainer()(c, w, trials)
@@ -673,9 +700,11 @@ app.run(main)
 
 
 def test_the_command_runs_reports_lists_and_refuses(tmp_path):
-  (tmp_path / "config.py").write_text("from tests.sweep_test import make_config as get_config\n")
+  (tmp_path / "config.py").write_text(
+    "from tests.sweeps.sweep_test import make_config as get_config\n"
+  )
   (tmp_path / "rows.py").write_text(
-    "from tests import sweep_test\n"
+    "from tests.sweeps import sweep_test\n"
     "def get_hyper(hyper):\n  return sweep_test.strengths()\n"
     "def get_report():\n  return {'metrics': {'test/accuracy': 'accuracy'}}\n"
   )
