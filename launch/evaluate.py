@@ -20,10 +20,10 @@ from ml_collections import ConfigDict
 from configs import defaults
 from launch import app
 from synjax import evaluators, train
-from synjax.evaluators import evaluation, export, representation
-from synjax.report.subset_plots import plot_subsets
-from synjax.workdir import evaluation as evaluation_file
-from synjax.workdir import files, identity, lock
+from synjax.evaluators import When
+from synjax.report.score_plots import write_score_plots
+from synjax.training import outcome
+from synjax.workdir import evaluation, files, identity, lock
 
 logger = logging.getLogger("synjax")
 
@@ -32,10 +32,16 @@ _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters 
 _DATA_DIR = app.define_path(
   "data_dir", "Where the data are now; default: where they were at training."
 )
-_UNIMODAL = flags.DEFINE_list(
-  "unimodal", None, "Folder of a run of ensemble, or one of unimodal for each modality."
-)
-_SUBSETS = flags.DEFINE_boolean("subsets", False, "Score every subset of the modalities.")
+# flag -> (what it asks for, its value)
+_REQUESTS = {
+  name: (
+    cls,
+    flags.DEFINE_list(name, None, cls.flag_help)
+    if issubclass(cls, evaluators.Comparison)
+    else flags.DEFINE_boolean(name, False, cls.flag_help),
+  )
+  for name, cls in evaluators.on_request().items()
+}
 flags.mark_flag_as_required("workdir")
 
 
@@ -53,41 +59,48 @@ def main() -> None:
 
 
 def _evaluate(path: pathlib.Path, alone: bool) -> None:
-  """Scores the run and writes what it finds; embeddings.npz, which a run writes too, only if `alone`."""
+  """Scores the run and writes what it finds; files that a run writes too, only if `alone`."""
   run = _load("--workdir", _WORKDIR.value)
   # First of all: a run that has no such scores is refused before anything is computed.
-  subsets = _test_subsets(run) if _SUBSETS.value else {}
-  unimodal, described = _test_unimodal(run) if _UNIMODAL.value else ({}, None)
-  found = run.test(_WHICH.value) | subsets | unimodal
+  asked, compared = _requested(run)
+  found = run.score(_WHICH.value, When.REQUEST, keep=alone) | asked
   command = shlex.join(["python", "-m", "launch.evaluate", *sys.argv[1:]])
-  content = evaluation.build(run, _WHICH.value, found, described, command)
-  evaluation_file.write(path, content)
-  if subsets:
-    chance = evaluators.chance(run.config, run.dataset)
-    title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
-    plot_subsets(subsets, chance=chance, title=title).savefig(path / "subsets.png")
-    print(f"plot: {path / 'subsets.png'}")
+  content = outcome.evaluation(run, _WHICH.value, found, compared, command)
+  evaluation.write(path, content)
+  title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
+  chance = evaluators.chance(run.evaluators)
+  for plot in write_score_plots(path, asked, chance=chance, title=title):
+    print(f"plot: {plot}")
   for name, by_seed in content["scores"].items():
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
-  if "representation" in run.config.evaluators:
-    splits = ("probe", "val", "test")
-    if alone:
-      print(f"embeddings: {export.write_embeddings(path, run, _WHICH.value, splits)}")
-    else:
-      print("embeddings: left to the run in progress")
+  for evaluator in run.evaluators:
+    if evaluator.file and When.REQUEST in evaluator.when:
+      where = path / evaluator.file if alone else "left to the run in progress"
+      print(f"{evaluator.name}: {where}")
   run.checkpointer.close()
 
 
-def _test_subsets(run: train.Run):
-  return representation.test_subsets(run.config, run.dataset, run.frozen(_WHICH.value))
-
-
-def _test_unimodal(run: train.Run):
-  others = [_load("--unimodal", files.resolve(folder)) for folder in _UNIMODAL.value]
-  found = evaluation.synergy_subset(run, others, _WHICH.value)
-  for other in others:
-    other.checkpointer.close()
-  return found
+def _requested(run: train.Run) -> tuple[dict, dict]:
+  """Scores the run as the flags ask; returns (scores, flag -> what it was compared with)."""
+  scores, compared = {}, {}
+  asked = {name: (cls, flag.value) for name, (cls, flag) in _REQUESTS.items() if flag.value}
+  chosen = {
+    name: cls(run.config, run.dataset, run.method)
+    for name, (cls, _) in asked.items()
+    if not cls.wanted(run.config)
+  }
+  for evaluator in chosen.values():
+    evaluator.check()
+  for name, evaluator in chosen.items():
+    if isinstance(evaluator, evaluators.Comparison):
+      others = [_load(f"--{name}", files.resolve(folder)) for folder in asked[name][1]]
+      found, compared[name] = evaluator.compare(run, others, _WHICH.value)
+      for other in others:
+        other.checkpointer.close()
+    else:
+      found = evaluator.run(run.frozen(_WHICH.value), When.REQUEST)
+    scores |= found
+  return scores, compared
 
 
 def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from synjax import data, evaluators, methods, parallel, trial
 from synjax.config.checks import check_config, check_scoring, make_order, traced_fields
 from synjax.data import pipeline, stream
-from synjax.evaluators import export, gaussianity_log, ntk
+from synjax.evaluators import When
 from synjax.training import optim, outcome, selection, step_metrics, warm_start
 from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
@@ -55,28 +55,24 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     self.dataset = data.load(config)
     self.method = methods.create(config, self.dataset)
-    self.select_metric = check_scoring(config, self.dataset, self.method)
+    self.evaluators, self.select_metric = check_scoring(config, self.dataset, self.method)
     self.trials = trial.stack(config, traced_fields(config), trials)
     self.method.check_trials(self.trials.hyper)
     self.seeds = self.trials.seed
     self.order = make_order(config, self.dataset, self.seeds)
     self.durations = optim.Durations.from_config(config, self.order.steps_per_epoch)
-    self.gaussianity = gaussianity_log.create(
-      config, self.method, self.dataset, workdir, self.durations.steps_per_epoch
-    )
     create_optimizer = functools.partial(
       optim.create_optimizer,
       config.optim,
       steps_per_epoch=self.durations.steps_per_epoch,
       total_steps=self.durations.total,
     )
-    diagnose = functools.partial(ntk.step_metrics, self.method, self.dataset)
     step = make_train_step(
       self.method,
       create_optimizer,
       self.dataset,
       self.durations,
-      diagnose if config.ntk_diagnostics else None,
+      evaluators.step_metrics(self.evaluators),
     )
     self.clock = StepClock()
     self.remarked: set[str] = set()  # warnings that were given already
@@ -127,8 +123,8 @@ class Run:
       self.stepper.place(restored["state"])
       logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
-    if self.gaussianity is not None and not read_only:
-      self.gaussianity.forget_after(self.step)
+    for evaluator in () if read_only else self.evaluators:
+      evaluator.forget_after(self.workdir, self.step)
     return self
 
   def own_ends(self) -> list[int]:
@@ -200,7 +196,7 @@ class Run:
 
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
-    scores = evaluators.validate(self.config, self.dataset, self.frozen("last"))
+    scores = self.score("last", When.EVALUATION)
     newest = {selection.LAST: np.full(len(self.seeds), float(self.step))}
     value = selection.signed(scores | newest, self.select_metric)
     state = self.devices.fetch(self.state)
@@ -212,8 +208,6 @@ class Run:
       state.model_state,
       patience=self.config.early_stop_patience,
     )
-    if self.gaussianity is not None:
-      scores |= self.gaussianity.record(self.step, state.params, state.model_state)
     return scores
 
   def save(self, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
@@ -238,9 +232,29 @@ class Run:
     step = self.selection.step if which == "best" else self.devices.fetch(self.state.step)
     return np.asarray(step).astype(int)
 
-  def test(self, which: str) -> dict[str, np.ndarray]:
-    """Scores the selected or the last parameters on the test split."""
-    return evaluators.test(self.config, self.dataset, self.frozen(which))
+  def score(self, which: str, when: When, *, keep: bool = True) -> dict[str, np.ndarray]:
+    """Scores the "best" or the "last" parameters by the evaluators whose moment it is.
+
+    Args:
+      which: see `frozen`.
+      when: at the end and on request on the test split.
+      keep: False leaves the files of evaluators as they are.
+
+    Returns:
+      metric -> [trials].
+    """
+    if not keep:
+      return evaluators.run(self.evaluators, self.frozen(which), when)
+    epoch = self.step / self.durations.steps_per_epoch
+    moment = evaluators.Moment(when, self.step, epoch, self.workdir)
+    return evaluators.record(self.evaluators, self.frozen(which), moment)
+
+  def final_scores(self) -> dict[str, dict[str, np.ndarray]]:
+    """Scores the "best" parameters, whose files are kept, and the "last" ones, on the test split."""
+    best = self.score("best", When.END)
+    if np.array_equal(self.steps_of("best"), self.steps_of("last")):
+      return {"best": best, "last": best}
+    return {"best": best, "last": self.score("last", When.END, keep=False)}
 
 
 def train_and_evaluate(
@@ -297,7 +311,8 @@ def train_and_evaluate(
     run.restore()
     for name, fact in run.dataset.facts.items():
       logger.info("%s: %s", name, fact)
-    _warn_of_one_label(run)
+    for remark in (remark for one in run.evaluators for remark in one.remarks()):
+      logger.warning("%s", remark)
     if length_before is not None:
       _say_new_length(run, length_before)
     stack.callback(run.checkpointer.close)
@@ -310,20 +325,6 @@ def train_and_evaluate(
     stack.enter_context(stopping.named(lambda: f"at step {run.step} of {run.durations.total}"))
     scored = not identity.needs_scoring(path, description, defaults, meant)
     return _train(run, path, writer, bar, scored=scored)
-
-
-def _warn_of_one_label(run: Run) -> None:
-  """Warns when there is nothing to learn from the training labels, which is easy to overlook."""
-  train = run.dataset.train
-  labels = (train.arrays if train.rows is None else train.rows.columns).get("label")
-  if (
-    labels is not None and len(np.unique(labels)) == 1 and "classification" in run.config.evaluators
-  ):
-    logger.warning(
-      "every training label is %s: a classifier cannot learn from them. (On Trifeature's biased pairs"
-      " config.data.task=synergy is always 1; set data.biased=false, or another task.)",
-      labels.flat[0],
-    )
 
 
 def _say_new_length(run: Run, before: int) -> None:
@@ -359,11 +360,9 @@ def _train(
   with stopping.deferred():
     _do_steps(run, writer, bar)
   seconds = time.monotonic() - started
-  content = outcome.build(path, run, seconds=seconds, steps=run.step - first)
+  content = outcome.build(path, run, run.final_scores(), seconds=seconds, steps=run.step - first)
   if found:  # only scored again: what a step costs was measured before
     content |= {name: found[name] for name in results.COSTS if name in found}
-  if "representation" in run.config.evaluators:
-    export.write_embeddings(path, run)
   if parallel.is_first_host():
     results.write(path, content)
   return content
@@ -389,7 +388,7 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       metrics = _checked(run, pending, active)
       pending = []
       run.clock.stop(run.step)
-      means = step_metrics.average(metrics)
+      means = step_metrics.average(metrics, evaluators.step_prefixes(run.evaluators))
       writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
       _remark(run, {name: value[active] for name, value in means.items()})
       loss = sum(
@@ -420,9 +419,8 @@ def _remark(run: Run, means: dict[str, np.ndarray]) -> None:
 def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:
   """Returns the metrics of the pending calls, [trials, steps], when all are finite."""
   steps, metrics = step_metrics.collect(run.devices, pending)
-  step_metrics.check_finite(
-    metrics, steps, trial.names(run.trials), active, run.checkpointer.folder
-  )
+  partial, folder = evaluators.step_prefixes(run.evaluators), run.checkpointer.folder
+  step_metrics.check_finite(metrics, steps, trial.names(run.trials), active, folder, partial)
   return metrics
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import evaluators, train
+from synjax import evaluators, methods, train
 from synjax.models.encoders import ENCODERS
 from synjax.training import stepper
 from synjax.workdir import checkpoint
@@ -102,7 +102,7 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
   program = textwrap.dedent("""
     import sys, time
     from tests import tiny
-    from synjax import evaluators, train
+    from synjax import evaluators, methods, train
     from synjax.workdir import checkpoint
     advance = train.Run.advance
     def slow(run):
@@ -384,7 +384,10 @@ def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
 def test_names_that_select_are_those_that_the_validation_scores_have(straight):
   rows = read_metrics(straight[0] / "metrics.jsonl")
   scored = {name for row in rows for name in row if name.startswith("val/")}
-  assert scored >= evaluators.metric_names(tiny.get_config(), tiny.load_dataset(None))
+  config = tiny.get_config()
+  dataset = tiny.load_dataset(config)
+  chosen = evaluators.create(config, dataset, methods.create(config, dataset))
+  assert scored >= evaluators.metric_names(chosen)
 
 
 def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):

@@ -2,7 +2,6 @@
 
 from synjax import data, evaluators, methods, trial
 from synjax.data import pipeline
-from synjax.evaluators import gaussianity_log
 from synjax.training import optim, selection
 
 
@@ -29,7 +28,6 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   dataset = dataset or data.load(config)
   method = methods.create(config, dataset)
   check_scoring(config, dataset, method)
-  gaussianity_log.check(config, method, dataset)
   trials = trial.stack(config, traced_fields(config), None)
   method.check_trials(trials.hyper)
   steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
@@ -42,12 +40,16 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   )
 
 
-def check_scoring(config, dataset, method) -> str:
-  """Checks what scores a run and picks its checkpoint; returns the selection metric."""
-  evaluators.check(config, dataset, method)
+def check_scoring(config, dataset, method) -> tuple[tuple[evaluators.Evaluator, ...], str]:
+  """Checks what scores a run and picks its checkpoint.
+
+  Returns:
+    The evaluators and the selection metric.
+  """
+  chosen = evaluators.create(config, dataset, method)
   metric = selection.choose_metric(config, dataset)
-  selection.require_metric(metric, evaluators.metric_names(config, dataset))
-  return metric
+  selection.require_metric(metric, evaluators.metric_names(chosen))
+  return chosen, metric
 
 
 def make_order(config, dataset, seeds) -> pipeline.TrainOrder:

@@ -1,74 +1,130 @@
-"""Evaluators: what a frozen representation or a classifier is worth."""
+"""Evaluators: what a frozen representation or a classifier is worth.
 
-from collections.abc import Mapping
+Importing this package loads none of them, and no jax: reports read what they wrote without.
+"""
 
-import numpy as np
+import importlib
+from collections.abc import Callable, Sequence
 
-from synjax.evaluators import classification, ntk, representation
+from synjax.evaluators.base import Comparison, Evaluator, Moment, Scores, When
 
-EVALUATORS = {"classification": classification, "representation": representation}
+# name -> where its class is; the order of their scores in the files
+EVALUATORS = {
+  "classification": "classification.Classification",
+  "representation": "representation.Representation",
+  "gaussianity": "gaussianity.Gaussianity",
+  "ntk": "ntk.NTK",
+  "pid": "pid.PIDOfFeatures",
+  "embeddings": "export.Embeddings",
+  "subsets": "subsets.Subsets",
+  "synergy_subset": "synergy_subset.SynergySubset",
+}
 
 
-def _chosen(config):
-  unknown = sorted(set(config.evaluators) - set(EVALUATORS))
-  if unknown or not config.evaluators:
-    raise ValueError(
-      f"config.evaluators: expected some of {sorted(EVALUATORS)}, found {tuple(config.evaluators)}"
-    )
-  return [EVALUATORS[name] for name in config.evaluators]
+def find(name: str) -> type[Evaluator]:
+  """Returns the class of an evaluator."""
+  module, _, cls = EVALUATORS[name].partition(".")
+  return getattr(importlib.import_module(f"synjax.evaluators.{module}"), cls)
 
 
-def check(config, dataset, method) -> None:
-  """Checks, before anything is trained, that the chosen evaluators can score what a method learns.
+def create(config, dataset, method) -> tuple[Evaluator, ...]:
+  """Creates the evaluators that a config asks for, and checks that they can score its run.
+
+  Args:
+    config: the run's; `config.evaluators` names what is computed, and some have fields of their own.
+    dataset: the `Dataset`.
+    method: the `Method`.
+
+  Returns:
+    Those named first, in that order.
 
   Raises:
     ValueError: one is unknown, or cannot.
   """
-  for evaluator in _chosen(config):
-    evaluator.check(config, dataset, method)
-  if config.ntk_diagnostics:
-    ntk.check(dataset, method)
+  classes = {name: find(name) for name in EVALUATORS}
+  known = [name for name, cls in classes.items() if cls.when != {When.REQUEST}]
+  if not config.evaluators or set(config.evaluators) - set(known):
+    raise ValueError(
+      f"config.evaluators: expected some of {sorted(known)}, found {tuple(config.evaluators)}"
+    )
+  order = dict.fromkeys([*config.evaluators, *known])
+  chosen = tuple(
+    classes[name](config, dataset, method) for name in order if classes[name].wanted(config)
+  )
+  for evaluator in chosen:
+    evaluator.check()
+  return chosen
 
 
-def metric_names(config, dataset) -> set[str]:
-  """Returns the names that `validate` gives scores under."""
-  return set().union(*(evaluator.metric_names(config, dataset) for evaluator in _chosen(config)))
+def on_request() -> dict[str, type[Evaluator]]:
+  """Returns flag of `launch.evaluate` -> evaluator, for those that have one."""
+  return {cls.flag: cls for cls in map(find, EVALUATORS) if cls.flag}
 
 
-def validate(config, dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the validation split, for model selection: no test example is looked at.
+def record(chosen: Sequence[Evaluator], frozen, moment: Moment) -> dict:
+  """Scores a model with the evaluators whose moment it is, which keep what they find.
 
   Args:
-    config: the run's config; `config.evaluators` names what is computed.
-    dataset: the `Dataset`.
-    frozen: `predict.Frozen`.
+    chosen: of a run, see `create`.
+    frozen: `training.predict.Frozen`.
+    moment: when in the run.
 
   Returns:
-    "val/<task>/<metric>" -> [trials].
-
-  Raises:
-    ValueError: unknown evaluator.
+    metric -> [trials].
   """
   scores = {}
-  for evaluator in _chosen(config):
-    scores |= evaluator.validate(config, dataset, frozen)
+  for evaluator in chosen:
+    if moment.when in evaluator.when:
+      scores |= evaluator.record(frozen, moment)
   return scores
 
 
-def test(config, dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the test split with everything chosen on the others; as `validate`."""
+def run(chosen: Sequence[Evaluator], frozen, when: When) -> dict:
+  """Scores a model as `record` does and keeps nothing."""
   scores = {}
-  for evaluator in _chosen(config):
-    scores |= evaluator.test(config, dataset, frozen)
+  for evaluator in chosen:
+    if when in evaluator.when:
+      scores |= evaluator.run(frozen, when)
   return scores
 
 
-def chance(config, dataset) -> Mapping[str, float]:
-  """Returns task -> chance level of its macro accuracy, for the tasks that are scored."""
-  levels = {}
-  for evaluator in _chosen(config):
-    levels |= {task: 1 / classes for task, classes in evaluator.tasks(dataset).items()}
-  return levels
+def step_metrics(chosen: Sequence[Evaluator]) -> Callable[..., dict] | None:
+  """Returns (state, batch, info) -> what all of them add to the metrics of a step; None: nothing."""
+  hooks = [evaluator.step_metrics for evaluator in chosen if evaluator.step_metrics]
+  if not hooks:
+    return None
+  return lambda *args: {name: value for hook in hooks for name, value in hook(*args).items()}
 
 
-__all__ = ["EVALUATORS", "chance", "check", "metric_names", "test", "validate"]
+def step_prefixes(chosen: Sequence[Evaluator]) -> tuple[str, ...]:
+  """Returns the starts of the names that `step_metrics` gives."""
+  return tuple(f"{evaluator.name}/" for evaluator in chosen if evaluator.step_metrics)
+
+
+def metric_names(chosen: Sequence[Evaluator]) -> set[str]:
+  """Returns the metrics that can select a checkpoint."""
+  return set().union(*(evaluator.metric_names() for evaluator in chosen))
+
+
+def chance(chosen: Sequence[Evaluator]) -> dict[str, float]:
+  """Returns task -> chance level of its macro accuracy."""
+  return {task: level for one in chosen for task, level in one.chance().items()}
+
+
+__all__ = [
+  "EVALUATORS",
+  "Comparison",
+  "Evaluator",
+  "Moment",
+  "Scores",
+  "When",
+  "chance",
+  "create",
+  "find",
+  "metric_names",
+  "on_request",
+  "record",
+  "run",
+  "step_metrics",
+  "step_prefixes",
+]

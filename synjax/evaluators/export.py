@@ -1,57 +1,66 @@
 """embeddings.npz: the representations of a run, for plots and for other tools."""
 
-import pathlib
-from collections.abc import Sequence
-
 import numpy as np
 
 from synjax import parallel
 from synjax.data import pipeline
+from synjax.evaluators.base import Evaluator, Moment, Scores, When
+from synjax.evaluators.representation import Representation
 from synjax.workdir import arrays as array_files
 from synjax.workdir import files
 
 MASKED_EXAMPLES = 64  # of the test split: enough for a picture, small on disk
 
 
-def write_embeddings(
-  path: pathlib.Path, run, which: str = "best", splits: Sequence[str] = ("test",)
-) -> pathlib.Path:
-  """Writes `embeddings.npz` into the workdir.
+class Embeddings(Evaluator):
+  """Keeps representations in a file: of the test split at the end, on request of all splits.
 
-  Arrays: `seeds` [seeds]; for every split `<split>/embeddings` float32[seeds, examples, dim] and
+  Runs that are scored by their representation have it without being asked.
+
+  Arrays: `seeds` [trials]; for every split `<split>/embeddings` float32[trials, examples, dim] and
   `<split>/<task>` [examples], classes as they are called in the user's files. Where examples were read,
   `<split>/index` int[examples] are their rows in the file `<split>/file`, and `<split>/ids` [examples]
-  the user's names of them. Where the method masks, `test/masked` float32[seeds, num_views, m, dim] with
+  the user's names of them. Where the method masks, `test/masked` float32[trials, num_views, m, dim] with
   `test/masked_index` int[m], the rows of `test/embeddings` they belong to: both are of the same inputs,
   cut and cropped alike.
-
-  Args:
-    path: workdir.
-    run: a `train.Run`.
-    which: "best" (selected on validation) or "last" parameters.
-    splits: of "probe", "val", "test".
-
-  Returns:
-    The file's path.
   """
-  frozen = run.frozen(which)
-  arrays = {"seeds": run.seeds}
-  for name in splits:
-    split = getattr(run.dataset, name)
-    arrays[f"{name}/embeddings"] = frozen.embed(split)
+
+  name = "embeddings"
+  when = frozenset({When.END, When.REQUEST})
+  requires = ("embed",)
+  file = files.EMBEDDINGS
+
+  @classmethod
+  def wanted(cls, config) -> bool:
+    """Says whether a config asks for it, or is scored by what it keeps."""
+    return super().wanted(config) or Representation.wanted(config)
+
+  def run(self, frozen, when: When) -> Scores:
+    """Returns no scores."""
+    del frozen, when
+    return {}
+
+  def record(self, frozen, moment: Moment) -> Scores:
+    """Writes the file; returns no scores."""
+    arrays = {"seeds": frozen.seeds}
+    for name in ("test",) if moment.when is When.END else ("probe", "val", "test"):
+      arrays |= self._of_split(frozen, name)
+    test = self.dataset.test
+    shown = min(MASKED_EXAMPLES, test.num_examples)
+    masked = frozen.embed_masked(test, shown)
+    if masked is not None:
+      arrays |= {"test/masked": masked, "test/masked_index": np.arange(shown)}
+    if parallel.is_first_host():  # all hosts compute, one writes
+      array_files.write(moment.workdir / self.file, arrays)
+    return {}
+
+  def _of_split(self, frozen, name: str) -> dict[str, np.ndarray]:
+    split = getattr(self.dataset, name)
+    arrays = {f"{name}/embeddings": frozen.embed(split)}
     for task, labels in split.labels.items():
-      classes = run.dataset.class_names.get(task)
+      classes = self.dataset.class_names.get(task)
       arrays[f"{name}/{task}"] = labels if classes is None else np.array(classes)[labels]
-    arrays |= {f"{name}/{field}": value for field, value in _origin(split).items()}
-  shown = min(MASKED_EXAMPLES, run.dataset.test.num_examples)
-  masked = frozen.embed_masked(run.dataset.test, shown)
-  if masked is not None:
-    arrays |= {"test/masked": masked, "test/masked_index": np.arange(shown)}
-  file = path / files.EMBEDDINGS
-  if not parallel.is_first_host():  # all hosts compute, one writes
-    return file
-  array_files.write(file, arrays)
-  return file
+    return arrays | {f"{name}/{field}": value for field, value in _origin(split).items()}
 
 
 def _origin(split: pipeline.Split) -> dict[str, np.ndarray]:

@@ -6,6 +6,8 @@ example over its masked views; here this is checked for a frozen model. Scores a
 device, statistics in float64 on the host.
 """
 
+import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,86 +15,133 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax import losses
+from synjax import parallel
 from synjax.data import pipeline
-from synjax.methods.base import Info
-from synjax.methods.contrastive.infmasking import InfMasking
-from synjax.models.precision import at_least_float32
+from synjax.evaluators.base import Evaluator, Moment, Scores, When
+from synjax.evaluators.estimators import normality
+from synjax.methods.base import Info, Method
+from synjax.workdir import arrays as array_files
+from synjax.workdir import files
+
+EXAMPLES = 64  # of the validation split: enough for a median, small on disk
 
 
-def masked_scores(
-  method: InfMasking,
-  params: Any,
-  model_state: Any,
-  batch: pipeline.Batch,
-  *,
-  num_masks: int,
-  key: jax.Array,
-  index: jax.Array | None = None,
-) -> jax.Array:
-  """Computes s_k = <q, z_k> / t of every example with many masked views of its own.
+class Gaussianity(Evaluator):
+  """Follows `estimators.normality.gaussianity` of the same validation examples over a run.
 
-  q is the projection of the unmasked joint embedding and z_k that of masked view k, both unit
-  vectors, with the method's mask ratio and temperature t. The whole model is in evaluation mode, the
-  projection head included: in training, z_k was normalised with the statistics of its batch.
-  Encoders run once; `config.method.num_views` masked views are fused at a time, as in training, so
-  what fits there fits here. May be traced.
-
-  Args:
-    method: InfMasking, of a frozen run.
-    params: of one trial.
-    model_state: likewise.
-    batch: modality -> [batch, ...] (and `<modality>_valid`), one view, such as "clean".
-    num_masks: K >= 1.
-    key: what the masks are drawn from.
-    index: int[batch], positions in the split: an example's masks depend on `key` and its position
-      alone. None: positions in the batch.
-
-  Returns:
-    float32[batch, num_masks] (float64 in double precision).
-
-  Raises:
-    ValueError: the method has no masked views, or num_masks < 1.
+  "val/gaussianity/<statistic>" is the median over examples; NaN where no example has the statistic.
+  `gaussianity.npz` holds `step` int[rows], rising, and `epoch` float64[rows]; `index` int[examples],
+  evenly spaced rows of the validation split; float64[rows, trials, examples] of each of
+  `normality.STATISTICS`; and `scores` float32[trials, examples, masks] of the newest row, divided by
+  the temperature. The config asks with `gaussianity_masks`, masks an example.
   """
-  if not isinstance(method, InfMasking):
-    raise ValueError(
-      f"masked_scores: expected a run of infmasking, found {type(method).__name__}, which has no"
-      " masked views"
+
+  name = "gaussianity"
+  when = frozenset({When.EVALUATION})
+  requires = ("masked_scores",)
+  file = files.GAUSSIANITY
+
+  @classmethod
+  def wanted(cls, config) -> bool:
+    """Says whether a config asks for it."""
+    return config.gaussianity_masks != 0 or super().wanted(config)
+
+  def refusal(self, missing: list[str]) -> str:
+    """Returns the message for a method that masks no views."""
+    del missing
+    return (
+      f"config.gaussianity_masks: {self.config.method.name} has no masked views: expected 0, found"
+      f" {self.config.gaussianity_masks}"
     )
-  if num_masks < 1:
-    raise ValueError(f"masked_scores: num_masks: expected >= 1, found {num_masks}")
-  model, variables = method.model, {"params": params, **model_state}
-  tokens, valid = model.apply(variables, batch, method="tokens")
-  lengths = [t.shape[1] for t in tokens]
-  index = jnp.arange(tokens[0].shape[0]) if index is None else index
 
-  def project(model, keep=None, num_kept=None):
-    subsets, masked = model.fusion(tokens, keep, num_kept, valid=valid)
-    projected = model.head(subsets[-1] if keep is None else masked, train=False)
-    return losses.normalize(at_least_float32(projected))
+  def check(self) -> None:
+    """Raises ValueError for a wrong number of masks, or examples that every trial makes for itself."""
+    masks, val = self.config.gaussianity_masks, self.dataset.val
+    if masks < 2:
+      raise ValueError(
+        f"config.gaussianity_masks: expected 0 (off) or at least 2 masks an example, found {masks}"
+      )
+    super().check()
+    if val.generate is not None:
+      raise ValueError(
+        f"config.gaussianity_masks: {self.dataset.name} makes examples of its own for every trial:"
+        f" expected 0, found {masks}"
+      )
 
-  anchor = model.apply(variables, method=project)
+  def run(self, frozen, when: When) -> Scores:
+    """Computes the medians over examples."""
+    del when
+    return _medians(self._measure(frozen)[0])
 
-  def one_pass(key):
-    info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=key, index=index)
-    keep = method.sample_keep("gaussianity", info, lengths, valid)
-    masked = model.apply(variables, *keep, method=project)
-    return jnp.einsum("bd,kbd->kb", anchor, masked, precision=jax.lax.Precision.HIGHEST)
+  def record(self, frozen, moment: Moment) -> Scores:
+    """Adds a row to the file, in the place of rows of this and later steps; returns the medians.
 
-  num_passes = -(-num_masks // method.config.method.num_views)
-  cosines = jax.lax.map(one_pass, jax.random.split(key, num_passes))
-  return cosines.reshape(-1, len(index))[:num_masks].T / method.temperature
+    Those were written before an interruption: the run has gone back to a checkpoint.
+    """
+    row, scores = self._measure(frozen)
+    if parallel.is_first_host():  # all hosts compute, one writes
+      new = {name: value[None] for name, value in row.items()}
+      new |= {"step": np.array([moment.step]), "epoch": np.array([moment.epoch])}
+      path = moment.workdir / self.file
+      if path.exists():
+        with np.load(path) as before:
+          kept = before["step"] < moment.step
+          new = {name: np.concatenate([before[name][kept], value]) for name, value in new.items()}
+      array_files.write(path, new | {"index": self._examples[0], "scores": scores})
+    return _medians(row)
+
+  def forget_after(self, workdir: pathlib.Path, step: int) -> None:
+    """Removes rows of later steps, from which the run has gone back."""
+    path = workdir / self.file
+    if not (path.exists() and parallel.is_first_host()):
+      return
+    with np.load(path) as before:
+      kept = before["step"] <= step
+      if kept.all():
+        return
+      rows = ("step", "epoch", *normality.STATISTICS)
+      found = {name: before[name][kept] if name in rows else before[name] for name in before}
+    array_files.write(path, found)
+
+  @functools.cached_property
+  def _examples(self) -> tuple[np.ndarray, pipeline.Split]:
+    """Evenly spaced rows of the validation split, and the split of them."""
+    val = self.dataset.val
+    count = min(EXAMPLES, val.num_examples)
+    index = np.linspace(0, val.num_examples - 1, count).astype(np.int32)
+    arrays = {name: np.asarray(value) for name, value in val.read(index).items()}
+    lengths = None if val.lengths is None else val.lengths[index]
+    return index, pipeline.Split(arrays, count, {}, lengths=lengths)
+
+  @functools.cached_property
+  def _split_scores(self) -> Callable[[Any, Any, pipeline.Split], np.ndarray]:
+    config, count = self.config, self._examples[1].num_examples
+    return make_split_scores(
+      self.method,
+      self.dataset,
+      num_masks=config.gaussianity_masks,
+      batch_size=min(config.eval_batch_size, count),
+    )
+
+  def _measure(self, frozen) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns (statistic -> [trials, examples], scores [trials, examples, masks])."""
+    weights, split = frozen.on_host(), self._examples[1]
+    trials = range(len(jax.tree.leaves(weights)[0]))
+    own = (jax.tree.map(lambda x, i=i: x[i], weights) for i in trials)
+    scores = np.stack([self._split_scores(*one, split) for one in own])
+    found = [normality.gaussianity(of_trial) for of_trial in scores]
+    return {n: np.stack([row[n] for row in found]) for n in normality.STATISTICS}, scores
 
 
 def make_split_scores(
-  method: InfMasking, dataset: pipeline.Dataset, *, num_masks: int, batch_size: int, seed: int = 0
+  method: Method, dataset: pipeline.Dataset, *, num_masks: int, batch_size: int, seed: int = 0
 ) -> Callable[[Any, Any, pipeline.Split], np.ndarray]:
-  """Makes the function that computes `masked_scores` on the clean view of every example of a split.
+  """Makes the function that computes `Method.masked_scores` on the clean view of a split's examples.
 
   It is compiled once, so that it can be called after every epoch.
 
   Args:
-    method: InfMasking, of a run.
+    method: of a run; it masks views.
     dataset: the run's.
     num_masks: K, masks an example.
     batch_size: examples at a time.
@@ -101,15 +150,14 @@ def make_split_scores(
   Returns:
     (params of one trial, model_state of one trial, stored split of the dataset) ->
     float32[num_examples, num_masks], on the host. Sequences are padded as in the run. It raises
-    ValueError as `masked_scores`, and for a split that is generated for every trial.
+    ValueError for a split that is generated for every trial.
   """
 
   @jax.jit
   def one_batch(params, model_state, raw, index):
-    info = Info(step=0, progress=1, key=jax.random.key(seed), index=index)
+    info = Info(step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(seed), index=index)
     views = pipeline.make_views(raw, dataset.transforms, ("clean",), info.keys, dataset.padding)
-    options = {"num_masks": num_masks, "key": info.key, "index": index}
-    return masked_scores(method, params, model_state, views["clean"], **options)
+    return method.masked_scores(params, model_state, views["clean"], info, num_masks)
 
   def split_scores(params, model_state, split):
     if split.generate is not None:
@@ -127,3 +175,15 @@ def make_split_scores(
     return np.concatenate(scores)[: split.num_examples]
 
   return split_scores
+
+
+def _medians(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  return {
+    f"val/gaussianity/{name}": np.array([_median(own) for own in values])
+    for name, values in row.items()
+  }
+
+
+def _median(values: np.ndarray) -> float:
+  known = values[np.isfinite(values)]
+  return float(np.median(known)) if len(known) else np.nan

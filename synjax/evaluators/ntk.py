@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from synjax.evaluators.base import Evaluator
+
 # Below this squared norm a group's residual has no direction worth reporting.
 MIN_SQUARED_RESIDUAL = 1e-10
 
@@ -63,7 +65,7 @@ def ntk_diagnostics(
   shapes = {"logits": logits, "label": label, "source": source, "valid": valid}
   shapes = {name: jnp.shape(array) for name, array in shapes.items()}
   if logits.ndim != 1 or len(set(shapes.values())) > 1:
-    raise ValueError(f"ntk_diagnostics: all of these must be [batch], got {shapes}")
+    raise ValueError(f"ntk_diagnostics: all of these must be [batch], found {shapes}")
   members = (source[None] == jnp.arange(num_sources)[:, None]) & valid[None]
   residuals = jnp.where(members, label - jax.nn.sigmoid(logits), 0).astype(logits.dtype)
   (updates,) = jax.vmap(pull_back)(residuals)
@@ -85,54 +87,51 @@ def _gram(leaf, dtype):
   return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def check(dataset, method) -> None:
-  """Raises ValueError when a method fuses to no labels, or they are not two classes of known sources."""
-  if not method.learns_from_labels:
-    raise ValueError(
-      f"config.ntk_diagnostics: {method.config.method.name} learns no labels: expected False, found True"
+class NTK(Evaluator):
+  """Logs the diagnostics of every training step; the config asks with `ntk_diagnostics` too."""
+
+  name = "ntk"
+  requires = ("train_logits",)
+
+  @classmethod
+  def wanted(cls, config) -> bool:
+    """Says whether a config asks for it."""
+    return bool(config.ntk_diagnostics) or super().wanted(config)
+
+  def refusal(self, missing: list[str]) -> str:
+    """Returns the message for a method that learns no labels."""
+    del missing
+    found = self.config.method.name
+    return f"config.ntk_diagnostics: {found} learns no labels: expected False, found True"
+
+  def check(self) -> None:
+    """Raises ValueError when a method fuses to no labels, or not to two classes of known sources."""
+    super().check()
+    dataset = self.dataset
+    if not self.method.fuses:
+      raise ValueError(
+        f"config.ntk_diagnostics: {self.config.method.name} is one model a modality, and has no fused"
+        " prediction: expected False, found True"
+      )
+    if not dataset.sources or dataset.num_classes != 2:
+      raise ValueError(
+        "config.ntk_diagnostics: expected a dataset of two classes that knows its sources, found"
+        f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
+      )
+
+  def step_metrics(self, state, batch, info) -> dict[str, jax.Array]:
+    """Computes "ntk/strength/<source>" and "ntk/alignment/<source>/<other>"; see the base class."""
+    batch, names = batch["clean"], self.dataset.sources
+
+    def logit(params):
+      logits = self.method.train_logits(params, state.model_state, batch, info)
+      return logits[:, 1] - logits[:, 0]
+
+    found = ntk_diagnostics(
+      logit, state.params, batch["label"], batch["source"], len(names), valid=batch["valid"]
     )
-  if not method.fuses:
-    raise ValueError(
-      f"config.ntk_diagnostics: {method.config.method.name} is one model a modality, and has no fused"
-      " prediction: expected False, found True"
-    )
-  if not dataset.sources or dataset.num_classes != 2:
-    raise ValueError(
-      "config.ntk_diagnostics: expected a dataset of two classes that knows its sources, found"
-      f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
-    )
-
-
-def step_metrics(method, dataset, state, batch, info) -> dict[str, jax.Array]:
-  """Computes the diagnostics of one training step, before its update.
-
-  Args:
-    method: a method that fuses to labels, of two classes.
-    dataset: a `Dataset` that knows its sources.
-    state: `TrainState` of one trial.
-    batch: views of the step's batch.
-    info: `Info` of the step.
-
-  Returns:
-    "ntk/strength/<source>" and "ntk/alignment/<source>/<other>" -> scalar, NaN where a source is not in
-    the batch.
-
-  Raises:
-    ValueError: as `check`.
-  """
-  check(dataset, method)
-  batch = batch["clean"]
-
-  def logit(params):
-    logits = method.train_logits(params, state.model_state, batch, info)
-    return logits[:, 1] - logits[:, 0]
-
-  names = dataset.sources
-  found = ntk_diagnostics(
-    logit, state.params, batch["label"], batch["source"], len(names), valid=batch["valid"]
-  )
-  metrics = {f"ntk/strength/{name}": found["strength"][i] for i, name in enumerate(names)}
-  for i, first in enumerate(names):
-    for j, second in enumerate(names[:i]):
-      metrics[f"ntk/alignment/{second}/{first}"] = found["alignment"][j, i]
-  return metrics
+    metrics = {f"ntk/strength/{name}": found["strength"][i] for i, name in enumerate(names)}
+    for i, first in enumerate(names):
+      for j, second in enumerate(names[:i]):
+        metrics[f"ntk/alignment/{second}/{first}"] = found["alignment"][j, i]
+    return metrics

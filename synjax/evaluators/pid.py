@@ -1,5 +1,15 @@
-"""Partial information decomposition by the names it is published under; see `estimators.broja`."""
+"""Partial information decomposition of two modalities' features about the label.
 
+Also the public names of `estimators.broja`, which computes it.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from synjax.evaluators.base import Evaluator, Scores, When
+from synjax.evaluators.estimators import kmeans
 from synjax.evaluators.estimators.broja import (
   PID,
   SampledPID,
@@ -8,4 +18,84 @@ from synjax.evaluators.estimators.broja import (
   pid_of_samples,
 )
 
-__all__ = ["PID", "SampledPID", "broja", "gaussian_mmi", "pid_of_samples"]
+# Of each modality. Few, for what is reported where there is nothing grows with their product.
+NUM_CLUSTERS = 8
+
+
+class PIDOfFeatures(Evaluator):
+  """Decomposes what two modalities' features tell about the label, in bits, on the test split.
+
+  Each modality's features (`Method.features`) become the numbers of their k-means clusters, and
+  `estimators.broja.pid_of_samples` decomposes these: a number of the trained encoders, not of the data,
+  over the examples that have both modalities.
+  "test/<task>/pid/<part>" for the parts redundancy, unique1, unique2 and synergy (1, 2: in fusion order),
+  with "<part>_null" and "<part>_null_std" of shuffled labels: a part below null + 2 std is no evidence.
+
+  Source: clustered features are the estimator of Liang et al., NeurIPS 2023 (arXiv 2302.12247), Sec. 3;
+  its networks before the clusters are here the run's own.
+  """
+
+  name = "pid"
+  when = frozenset({When.END, When.REQUEST})
+  requires = ("features",)
+  flag = "pid"
+  flag_help = "Decompose what two modalities' features tell about the label."
+
+  def check(self) -> None:
+    """Raises ValueError when there are not two modalities, or no classes."""
+    super().check()
+    if len(self.dataset.modalities) != 2 or not (self.dataset.tasks or self.dataset.num_classes):
+      raise ValueError(
+        "config.evaluators, --pid: expected two modalities and labels with classes, found"
+        f" {self.dataset.modalities} and {dict(self.dataset.tasks) or 'none'} in {self.dataset.name};"
+        " leave pid out"
+      )
+
+  def run(self, frozen, when: When) -> Scores:
+    """Clusters and decomposes every trial's features."""
+    del when
+    test = self.dataset.test
+    features, complete = frozen.features(test), np.ones(test.num_examples, bool)
+    if len(features) != 2:
+      raise ValueError(
+        f"pid: expected features of both modalities, found those of {sorted(features)}: a run of"
+        f" {self.config.method.name} has no others; leave pid out"
+      )
+    for name in features:
+      having = test.having((name,))
+      complete &= True if having is None else having
+    clusters = min(NUM_CLUSTERS, int(complete.sum()))
+    codes = [
+      [kmeans.assign(own[complete], clusters) for own in values] for values in features.values()
+    ]
+    scores = {}
+    for task, labels in self._labels(frozen):
+      found = [pid_of_samples(*one) for one in zip(*codes, labels[:, complete], strict=True)]
+      for part in (field.name for field in dataclasses.fields(PID)):
+        for name, attribute in (
+          ("", "estimate"),
+          ("_null", "null_mean"),
+          ("_null_std", "null_std"),
+        ):
+          values = [getattr(getattr(one, attribute), part) for one in found]
+          scores[f"test/{task}/pid/{part}{name}"] = np.array(values)
+    return scores
+
+  def _labels(self, frozen) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields (task with classes, labels [trials, examples])."""
+    test, trials = self.dataset.test, len(frozen.seeds)
+    if not test.labels:  # made for every trial
+      yield "label", frozen.field("label", test)
+    for task in self.dataset.tasks if test.labels else ():
+      yield task, np.broadcast_to(test.labels[task], (trials, len(test.labels[task])))
+
+
+__all__ = [
+  "NUM_CLUSTERS",
+  "PID",
+  "PIDOfFeatures",
+  "SampledPID",
+  "broja",
+  "gaussian_mmi",
+  "pid_of_samples",
+]

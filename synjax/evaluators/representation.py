@@ -4,161 +4,113 @@ Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours,
 (`Dataset.regressions`) a ridge probe.
 """
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
+from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import knn, linear, ridge
-from synjax.methods.base import Method
 
-MAX_SUBSET_MODALITIES = 4  # 15 subsets
-
-# (split, modalities) -> representations [seeds, examples, dim]; (): all modalities
+# (split, modalities) -> representations [trials, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
 
 
-def check(config, dataset: Dataset, method: Method) -> None:
-  """Raises ValueError when there is nothing to probe, or a field of `config.probe` is wrong."""
-  if type(method).embed is Method.embed:
-    raise ValueError(
-      f"config.evaluators: {config.method.name} has no representation to score: expected"
-      f" ('classification',), found {tuple(config.evaluators)}"
-    )
-  for field in ("validation_search", "test_search"):
-    known = linear.SEARCHES + (None,) * (field == "validation_search")
-    if config.probe[field] not in known:
-      raise ValueError(
-        f"config.probe.{field}: expected one of {known}, found {config.probe[field]!r}"
-      )
-  if config.probe.neighbors < 1:
-    raise ValueError(f"config.probe.neighbors: expected at least 1, found {config.probe.neighbors}")
-  if _is_labelled(dataset):
-    for split in (dataset.probe, dataset.val, dataset.test):
-      _require_labels(split)
+class Representation(Evaluator):
+  """Scores representations by what simple models read off them.
 
+  Each evaluation is of the validation split: "val/<task>/<metric>" of classes and regressions, and
+  "val/mean/macro_accuracy" over the tasks with classes. The search of the probe's cost is
+  `config.probe.validation_search` (None: of its protocol).
 
-def metric_names(config, dataset: Dataset) -> set[str]:
-  """Returns the names of what `validate` scores."""
-  del config
-  if not _is_labelled(dataset):
-    return set()
-  names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear.METRICS}
-  names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge.METRICS}
-  names |= {"mean/macro_accuracy"} if dataset.tasks else set()
-  return {f"val/{name}" for name in names}
+  From the end on it is of the test split, with everything chosen on the others: "test/<task>/<metric>" of
+  the probes (`config.probe.test_search`), "test/<task>/knn_<metric>" of tasks with classes
+  (`config.probe.neighbors`), and "test/without_<modality>/<task>/<metric>" of probes on what is left when
+  a modality is missing. An example of which nothing is left is left out of fits and scores,
+  "<task>/left_out" says how many of the test split are; NaN where that leaves a split without examples.
 
-
-def validate(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the validation split, for model selection: no test example is looked at.
-
-  Args:
-    config: the run's config; `config.probe.validation_search` is the cost search (None: of its protocol).
-    dataset: the `Dataset`.
-    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
-
-  Returns:
-    "val/<task>/<metric>" of classes and regressions, and "val/mean/macro_accuracy" over the tasks with
-    classes -> [seeds]; nothing for a dataset without labels.
+  A dataset without labels has no scores.
   """
-  if not _is_labelled(dataset):
-    return {}
-  val = _split(dataset, dataset.val, frozen.embed)
-  probe = _split(dataset, dataset.probe, frozen.embed)
-  # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
-  choose_on = None if config.protocol == "paper" else val
-  search = protocols.read(config, "probe.validation_search")
-  scores = _classes(config, dataset, (probe, val, choose_on), search)
-  return _named(
-    "val", scores | _regressions(config, dataset, (probe, val, choose_on)), dataset.tasks
-  )
 
+  name = "representation"
+  when = frozenset(When)
+  requires = ("embed",)
 
-def test(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the test split with everything chosen on the others.
-
-  Args:
-    config: the run's config; `config.probe.test_search` is the cost search, `config.probe.neighbors`
-      the number of nearest neighbours.
-    dataset: the `Dataset`.
-    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
-
-  Returns:
-    metric -> [seeds]: "test/<task>/<metric>" of the probes, "test/<task>/knn_<metric>" of tasks with
-    classes, and "test/without_<modality>/<task>/<metric>" of probes on what is left when a modality
-    is missing. An example of which nothing is left is left out of fits and scores, "<task>/left_out" says
-    how many of the test split are; NaN where that leaves a split without examples. Nothing for a dataset
-    without labels.
-  """
-  if not _is_labelled(dataset):
-    return {}
-  splits = _splits(dataset, frozen.embed)
-  scores = _named("test", _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
-  scores |= _named("test", _neighbors(config, dataset, splits), ())
-  for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
-    left = tuple(name for name in dataset.modalities if name != missing)
-    scores |= _score_subset(config, dataset, frozen, left, f"test/without_{missing}")
-  return scores
-
-
-def test_subsets(config, dataset: Dataset, frozen) -> dict[str, np.ndarray]:
-  """Scores the test split with every non-empty subset of the modalities, as `test` does with all.
-
-  Args:
-    config: the run's config; `config.probe.test_search` is the cost search, so that the subset of all
-      modalities scores as in `test`.
-    dataset: the `Dataset`, of up to 4 modalities: M of them have 2^M - 1 subsets.
-    frozen: `predict.Frozen`; its `embed` gives the representations of a split.
-
-  Returns:
-    "subset/<modality>+<modality>/<task>/<metric>" and "subset/.../mean/macro_accuracy" -> [seeds];
-    single modalities first, in fusion order within a name.
-
-  Raises:
-    ValueError: the run is not scored by its representation, there are no labels, or there are too many
-      modalities.
-  """
-  if "representation" not in config.evaluators:
-    raise ValueError(
-      "--subsets: expected a run that is scored by its representation, found config.evaluators"
-      f" {tuple(config.evaluators)}; a classifier (config.method.name {config.method.name}) has no"
-      " probes to compare subsets with: leave --subsets out"
+  def refusal(self, missing: list[str]) -> str:
+    """Returns the message for a method without representation."""
+    del missing
+    return (
+      f"config.evaluators: {self.config.method.name} has no representation to score: expected"
+      f" ('classification',), found {tuple(self.config.evaluators)}"
     )
-  if not _is_labelled(dataset):
-    raise ValueError(
-      f"--subsets: expected data with labels, found none in {dataset.name}; leave --subsets out"
-    )
-  if len(dataset.modalities) > MAX_SUBSET_MODALITIES:
-    raise ValueError(
-      f"--subsets: expected up to {MAX_SUBSET_MODALITIES} modalities, found {dataset.modalities}: that"
-      f" would be {2 ** len(dataset.modalities) - 1} subsets; leave --subsets out"
-    )
-  scores: dict[str, np.ndarray] = {}
-  for subset in subsets(dataset.modalities):
-    scores |= _score_subset(config, dataset, frozen, subset, f"subset/{'+'.join(subset)}")
-  return scores
+
+  def check(self) -> None:
+    """Raises ValueError when there is nothing to probe, or a field of `config.probe` is wrong."""
+    super().check()
+    probe, dataset = self.config.probe, self.dataset
+    for field in ("validation_search", "test_search"):
+      known = linear.SEARCHES + (None,) * (field == "validation_search")
+      if probe[field] not in known:
+        raise ValueError(f"config.probe.{field}: expected one of {known}, found {probe[field]!r}")
+    if probe.neighbors < 1:
+      raise ValueError(f"config.probe.neighbors: expected at least 1, found {probe.neighbors}")
+    if is_labelled(dataset):
+      for split in (dataset.probe, dataset.val, dataset.test):
+        _require_labels(split)
+
+  def metric_names(self) -> set[str]:
+    """Returns the names of what an evaluation scores."""
+    dataset = self.dataset
+    if not is_labelled(dataset):
+      return set()
+    names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear.METRICS}
+    names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge.METRICS}
+    names |= {"mean/macro_accuracy"} if dataset.tasks else set()
+    return {f"val/{name}" for name in names}
+
+  def chance(self) -> Mapping[str, float]:
+    """Returns the chance level of the tasks with classes."""
+    return {task: 1 / classes for task, classes in self.dataset.tasks.items()}
+
+  def run(self, frozen, when: When) -> Scores:
+    """Fits the probes on the probe split and scores another one."""
+    if not is_labelled(self.dataset):
+      return {}
+    return self._validate(frozen) if when is When.EVALUATION else self._test(frozen)
+
+  def _validate(self, frozen) -> dict[str, np.ndarray]:
+    config, dataset = self.config, self.dataset
+    val = _split(dataset, dataset.val, frozen.embed)
+    probe = _split(dataset, dataset.probe, frozen.embed)
+    # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
+    choose_on = None if config.protocol == "paper" else val
+    search = protocols.read(config, "probe.validation_search")
+    scores = _classes(config, dataset, (probe, val, choose_on), search)
+    scores |= _regressions(config, dataset, (probe, val, choose_on))
+    return _named("val", scores, dataset.tasks)
+
+  def _test(self, frozen) -> dict[str, np.ndarray]:
+    config, dataset = self.config, self.dataset
+    splits = _splits(dataset, frozen.embed)
+    probed = _probe(config, dataset, splits, config.probe.test_search)
+    scores = _named("test", probed, dataset.tasks)
+    scores |= _named("test", _neighbors(config, dataset, splits), ())
+    for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
+      left = tuple(name for name in dataset.modalities if name != missing)
+      scores |= score_subset(config, dataset, frozen, left, f"test/without_{missing}")
+    return scores
 
 
-def _score_subset(config, dataset, frozen, subset: tuple[str, ...], prefix: str):
+def score_subset(
+  config, dataset: Dataset, frozen, subset: tuple[str, ...], prefix: str
+) -> dict[str, np.ndarray]:
   """Probes a subset of the modalities: one search of costs, so that it has one number everywhere."""
   splits = _splits(dataset, frozen.embed, subset)
   return _named(prefix, _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
 
 
-def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-  """Returns the 2^M - 1 non-empty subsets, small ones first, each in fusion order."""
-  sizes = range(1, len(modalities) + 1)
-  return [subset for size in sizes for subset in itertools.combinations(modalities, size)]
-
-
-def tasks(dataset: Dataset) -> Mapping[str, int]:
-  """Returns task -> number of classes of what is scored and has a chance level."""
-  return dataset.tasks
-
-
-def _is_labelled(dataset: Dataset) -> bool:
+def is_labelled(dataset: Dataset) -> bool:
   """Says whether examples have labels; those that a dataset makes on the device do."""
   return bool(dataset.tasks or dataset.regressions or dataset.num_classes)
 

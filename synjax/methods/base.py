@@ -176,6 +176,17 @@ class Method:
     """Returns representations of masked views [num_views, batch, dim]; None: the method masks none."""
     return None
 
+  def masked_scores(
+    self, params: Any, model_state: Any, batch: Batch, info: Info, num_masks: int
+  ) -> jax.Array:
+    """Returns how near each example is to masked views of its own, where the method masks views.
+
+    s_k = <q, z_k> / t, [batch, num_masks]: q is the projection of the unmasked joint embedding and z_k
+    that of masked view k, as the loss compares them, but all in evaluation mode. The masks of an example
+    depend on `info.key` and its `info.index` alone.
+    """
+    raise NotImplementedError
+
   def logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
     """Returns class scores [batch, classes], for methods that learn from labels."""
     raise NotImplementedError

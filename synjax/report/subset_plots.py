@@ -24,7 +24,7 @@ def plot_subsets(
 
   Args:
     scores: "subset/<modality>+<modality>/<task>/<metric>" -> [seeds], as from
-      `representation.test_subsets`; other names are left out.
+      `evaluators.subsets`; other names are left out.
     chance: task -> chance level of its macro accuracy.
     title: of the figure.
 

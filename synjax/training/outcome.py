@@ -1,25 +1,35 @@
-"""What a finished run measured: the content of results.json."""
+"""What was measured on a run: the content of results.json, and of evaluation.json."""
 
 import json
 import pathlib
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from synjax import evaluators
+from synjax import evaluators, trial
 from synjax.training import selection
 from synjax.workdir import code_version, files, results
+from synjax.workdir import evaluation as evaluation_file
 from synjax.workdir.scores import parse_rule
 
 
-def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, Any]:
+def build(
+  path: pathlib.Path,
+  run,
+  scores: Mapping[str, evaluators.Scores],
+  *,
+  seconds: float,
+  steps: int,
+) -> dict[str, Any]:
   """Builds the content of `results.json`.
 
   Args:
     path: workdir.
     run: the finished `train.Run`.
+    scores: "best" and "last" -> metric -> [trials], of the test split.
     seconds: wall time of this process in the loop.
     steps: steps done by this process in that time.
 
@@ -29,9 +39,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
   """
   config = json.loads((path / files.CONFIG).read_text())
   device = run.devices.devices[0]
-  scores = {"best": run.test("best")}
   best, last = run.steps_of("best"), run.steps_of("last")
-  scores["last"] = scores["best"] if np.array_equal(best, last) else run.test("last")
   metric, sign = parse_rule(run.select_metric)
   rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
   if metric == selection.LAST:
@@ -53,7 +61,7 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
     "classes": {task: list(names) for task, names in run.dataset.class_names.items()},
     "select_metric": run.select_metric,
     "selection": f"{rule}, evaluated every {run.durations.eval} steps",
-    "chance": dict(evaluators.chance(run.config, run.dataset)),
+    "chance": dict(evaluators.chance(run.evaluators)),
     "total_steps": run.durations.total,
     "steps_per_epoch": run.durations.steps_per_epoch,
     "seconds": round(seconds, 1),
@@ -76,6 +84,40 @@ def build(path: pathlib.Path, run, *, seconds: float, steps: int) -> dict[str, A
       }
       for i, seed in enumerate(run.seeds)
     ],
+  }
+
+
+def evaluation(
+  run,
+  which: str,
+  scores: evaluators.Scores,
+  compared: Mapping[str, Mapping[str, Any]],
+  command: str,
+) -> dict[str, Any]:
+  """Builds the content of `evaluation.json`, see `workdir.evaluation.write`.
+
+  Args:
+    run: the restored `train.Run`.
+    which: "best" or "last".
+    scores: metric -> [trials].
+    compared: flag -> what the run was compared with, of `Comparison.compare`.
+    command: that was typed.
+  """
+  names = trial.names(run.trials)
+  config = json.loads((run.workdir / files.CONFIG).read_text())
+  return {
+    "which": which,
+    "steps": evaluation_file.by_trial(names, run.steps_of(which)),
+    "checkpoint": run.step,
+    "config_hash": results.config_hash(config),
+    "data_fingerprint": run.dataset.fingerprint,
+    "stand_in": run.dataset.stand_in or None,
+    "code": code_version.describe(),
+    "command": command,
+    "chance": dict(evaluators.chance(run.evaluators)),
+    "unimodal": None,
+    **compared,
+    "scores": {name: evaluation_file.by_trial(names, values) for name, values in scores.items()},
   }
 
 

@@ -32,7 +32,7 @@ class _ByIdentity:
 
 
 class Predictor:
-  """Compiles and runs a method's `embed`, `logits` and `unimodal_logits` over splits."""
+  """Compiles and runs what a method computes for examples, such as `embed`, over splits."""
 
   def __init__(
     self,
@@ -46,6 +46,20 @@ class Predictor:
     self.method, self._dataset, self._devices, self._batch = method, dataset, devices, batch
     self._trials = trials
     self._programs, self._placed, self._generated = _ByIdentity(), _ByIdentity(), _ByIdentity()
+
+  @property
+  def seeds(self) -> np.ndarray:
+    """Returns the seed of each trial, uint32[trials]."""
+    return self._devices.fetch(self._trials.seed)
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """Returns the dataset's modalities, in fusion order."""
+    return self._dataset.modalities
+
+  def fetch(self, tree: Any) -> Any:
+    """Copies arrays from the devices to the host."""
+    return self._devices.fetch(tree)
 
   def arrays(self, split: pipeline.Split) -> tuple[Any, Any]:
     """Returns (arrays of all trials, each trial's own arrays [trials, ...]) on the devices.
@@ -74,11 +88,12 @@ class Predictor:
     split: pipeline.Split,
     modalities: tuple[str, ...] = (),
     num_examples: int | None = None,
-  ) -> np.ndarray:
+  ) -> Any:
     """Computes an output of the method, or a field of the batch, for the examples of a split.
 
     Args:
-      output: "embed", "embed_masked", "logits", "unimodal_logits", "label" or "source".
+      output: "embed", "embed_masked", "logits", "unimodal_logits", "features", "label" or
+        "source".
       params: on the devices, leaves [trials, ...].
       model_state: likewise.
       split: one of the dataset's.
@@ -86,7 +101,7 @@ class Predictor:
       num_examples: how many, from the first on, in the batches that all of them are in; None: all.
 
     Returns:
-      [trials, num_examples, ...], on the host.
+      [trials, num_examples, ...], on the host; of several arrays, as the method names them.
     """
     modalities = modalities or self._dataset.modalities
     num_examples = split.num_examples if num_examples is None else num_examples
@@ -111,9 +126,12 @@ class Predictor:
         )
       )
       if values is None:
-        values = np.empty((len(found), *order.shape, *found.shape[3:]), found.dtype)
-      values[:, chunk] = found
-    return values.reshape(len(values), -1, *values.shape[3:])[:, :num_examples]
+        values = jax.tree.map(
+          lambda x: np.empty((len(x), *order.shape, *x.shape[3:]), x.dtype), found
+        )
+      for whole, part in zip(jax.tree.leaves(values), jax.tree.leaves(found), strict=True):
+        whole[:, chunk] = part
+    return jax.tree.map(lambda x: x.reshape(len(x), -1, *x.shape[3:])[:, :num_examples], values)
 
   def _chunks(self, split, order) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yields (length of the padded sequences, batches int[...]) that one call evaluates.
@@ -157,6 +175,9 @@ class Predictor:
         return jnp.moveaxis(self.method.embed_masked(params, model_state, batch, info), 0, 1)
       return getattr(self.method, output)(params, model_state, batch)
 
+    def first(x):
+      return x[0]
+
     def program(params, model_state, trials, shared, own, fed, index, axis):
       def one_trial(params, model_state, trial, own):
         def one_batch(inputs):
@@ -165,13 +186,13 @@ class Predictor:
           return evaluate(raw, rows, params, model_state, trial)
 
         if len(index) == 1:
-          return one_batch(jax.tree.map(lambda x: x[0], (fed, index)))[None]
+          return jax.tree.map(lambda x: x[None], one_batch(jax.tree.map(first, (fed, index))))
         return jax.lax.map(one_batch, (fed, index))
 
       values = parallel.over_trials(one_trial, in_axes=(0, 0, 0, 0))(
         params, model_state, trials, own
       )
-      return parallel.all_gather(values, axis, batch_axis=2)
+      return jax.tree.map(lambda x: parallel.all_gather(x, axis, batch_axis=2), values)
 
     return self._devices.compile(program)
 
@@ -214,6 +235,20 @@ class Frozen:
   def unimodal_logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns each modality's own class scores float32[trials, examples, modalities, classes]."""
     return self.predictor.apply("unimodal_logits", self.params, self.model_state, split)
+
+  def features(self, split: pipeline.Split) -> dict[str, np.ndarray]:
+    """Returns each modality's own features, modality -> float32[trials, examples, dim]."""
+    found = self.predictor.apply("features", self.params, self.model_state, split)
+    return {name: found[name] for name in self.predictor.modalities if name in found}
+
+  @property
+  def seeds(self) -> np.ndarray:
+    """Returns the seed of each trial, uint32[trials]."""
+    return self.predictor.seeds
+
+  def on_host(self) -> tuple[Any, Any]:
+    """Returns (params, model_state) as host arrays, leaves [trials, ...]."""
+    return self.predictor.fetch((self.params, self.model_state))
 
   def field(self, name: str, split: pipeline.Split) -> np.ndarray:
     """Returns "label" or "source" of every example, int[trials, examples]."""

@@ -39,16 +39,18 @@ def check_finite(
   names: Sequence[str],
   active: np.ndarray,
   folder: pathlib.Path,
+  partial: tuple[str, ...] = (),
 ) -> None:
   """Stops the run when a loss term is not finite.
 
   Args:
     metrics: name -> [trials, steps]; those of a phase are not looked at where "<phase>/active" is 0,
-      and "ntk/..." never: a source that a batch lacks has none.
+      and those of `partial` never.
     steps: the steps' numbers.
     names: of the trials, see `trial.names`.
     active: bool[trials]; trials that have stopped are not looked at.
     folder: where the last good checkpoint is, for the message.
+    partial: starts of names of metrics that not every batch has, see `Evaluator.step_metrics`.
 
   Raises:
     NotFinite: naming the first step, the trials and the terms.
@@ -56,7 +58,7 @@ def check_finite(
   bad = {
     name: ~np.isfinite(value) & np.asarray(active)[:, None] & (_phase_active(metrics, name) > 0)
     for name, value in metrics.items()
-    if not name.startswith("ntk/")
+    if not name.startswith(partial)
   }
   steps_with = np.any([b.any(axis=0) for b in bad.values()], axis=0)
   if not steps_with.any():
@@ -83,12 +85,15 @@ def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:
   return metrics.get(f"{phase}/active", np.ones_like(metrics[name]))
 
 
-def average(metrics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Averages [trials, steps] over the steps on which a metric was computed; NaN for a trial without."""
+def average(metrics: dict[str, np.ndarray], partial: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+  """Averages [trials, steps] over the steps on which a metric was computed; NaN for a trial without.
+
+  Those whose names start with one of `partial` are NaN on steps without.
+  """
   means = {}
   for name, value in metrics.items():
     ran = _phase_active(metrics, name) > 0
-    if name.startswith("ntk/"):
+    if name.startswith(partial):
       ran &= np.isfinite(value)
     if ran.any():
       count = ran.sum(axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synjax import train
-from synjax.evaluators import export
+from synjax.evaluators import Moment, When, export
 from synjax.methods.contrastive.infmasking import InfMasking
 from tests import families
 
@@ -22,7 +22,10 @@ def folder(tmp_path_factory):
 
 def write(config, workdir):
   run = train.Run(config, workdir, SEEDS).restore()
-  with np.load(export.write_embeddings(workdir, run, "last")) as found:
+  evaluator = export.Embeddings(config, run.dataset, run.method)
+  moment = Moment(When.END, run.step, 0.0, workdir)
+  assert evaluator.record(run.frozen("last"), moment) == {}
+  with np.load(workdir / evaluator.file) as found:
     arrays = dict(found)
   run.checkpointer.close()
   return arrays

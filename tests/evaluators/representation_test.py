@@ -4,10 +4,11 @@ import types
 import numpy as np
 import pytest
 
-from synjax import evaluators
 from synjax.data import pipeline
-from synjax.evaluators import representation
+from synjax.evaluators import When
 from synjax.evaluators.estimators import linear, ridge
+from synjax.evaluators.representation import Representation
+from synjax.evaluators.subsets import Subsets
 from tests import tiny
 
 
@@ -24,8 +25,22 @@ def planted(split, modalities=()):
   return (np.stack([shared, synergy], -1)[None] + noise).astype(np.float32)
 
 
+def run_validation(config, dataset, frozen):
+  return Representation(config, dataset, None).run(frozen, When.EVALUATION)
+
+
+def run_test(config, dataset, frozen):
+  return Representation(config, dataset, None).run(frozen, When.END)
+
+
+def run_subsets(config, dataset, frozen):
+  evaluator = Subsets(config, dataset, None)
+  evaluator.check()
+  return evaluator.run(frozen, When.REQUEST)
+
+
 def test_planted_bits_are_found_and_the_missing_modality_shows(dataset):
-  scores = representation.test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
+  scores = run_test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
   for task in ("shared", "synergy"):
     np.testing.assert_array_equal(scores[f"test/{task}/macro_accuracy"], [1, 1])
     np.testing.assert_array_equal(scores[f"test/{task}/knn_macro_accuracy"], [1, 1])
@@ -44,8 +59,8 @@ def test_what_is_left_without_a_modality_has_one_number_everywhere(dataset):
   config = tiny.get_config()
   config.probe.validation_search, config.probe.test_search = "coarse", "fine"
   frozen = types.SimpleNamespace(embed=noisy)
-  test = representation.test(config, dataset, frozen)
-  subset = representation.test_subsets(config, dataset, frozen)
+  test = run_test(config, dataset, frozen)
+  subset = run_subsets(config, dataset, frozen)
   for missing, left in (dataset.modalities, dataset.modalities[::-1]):
     for task in dataset.tasks:
       for metric in ("accuracy", "macro_accuracy"):
@@ -70,7 +85,7 @@ def test_checkpoints_are_selected_by_the_search_of_the_protocol(
 
   monkeypatch.setattr(linear, "evaluate_tasks", note)
   config.probe.validation_search = field
-  representation.validate(config, dataset, types.SimpleNamespace(embed=planted))
+  run_validation(config, dataset, types.SimpleNamespace(embed=planted))
   assert used == [expected]
 
 
@@ -80,7 +95,7 @@ def test_validation_never_looks_at_the_test_split(dataset, protocol):
     assert split is not dataset.test
     return planted(split, modalities)
 
-  scores = representation.validate(
+  scores = run_validation(
     tiny.get_config(protocol=protocol), dataset, types.SimpleNamespace(embed=embed)
   )
   np.testing.assert_array_equal(scores["val/mean/macro_accuracy"], [1, 1])
@@ -101,7 +116,7 @@ def with_regression(dataset, tasks):
 
 def test_a_regression_is_probed_with_and_without_modalities_but_has_no_neighbours(dataset):
   both = with_regression(dataset, dataset.tasks)
-  scores = representation.test(tiny.get_config(), both, types.SimpleNamespace(embed=planted))
+  scores = run_test(tiny.get_config(), both, types.SimpleNamespace(embed=planted))
   assert scores["test/numbers/mse"].shape == (2,)
   # The noise of 0.1 on bits coded as -1, 1 is 0.05 on bits; times 1 and 3: (0.05^2 + 0.15^2) / 2.
   np.testing.assert_allclose(scores["test/numbers/mse"], 0.0125, rtol=0.6)
@@ -112,7 +127,7 @@ def test_a_regression_is_probed_with_and_without_modalities_but_has_no_neighbour
   )
   assert not [name for name in scores if "numbers/knn" in name or "numbers/macro" in name]
   np.testing.assert_array_equal(scores["test/mean/macro_accuracy"], [1, 1])
-  alone = representation.test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
+  alone = run_test(tiny.get_config(), dataset, types.SimpleNamespace(embed=planted))
   for name, value in alone.items():
     np.testing.assert_array_equal(scores[name], value)
 
@@ -120,10 +135,10 @@ def test_a_regression_is_probed_with_and_without_modalities_but_has_no_neighbour
 def test_a_dataset_of_regressions_only(dataset):
   only, config = with_regression(dataset, {}), tiny.get_config()
   frozen = types.SimpleNamespace(embed=planted)
-  scores = representation.validate(config, only, frozen) | representation.test(config, only, frozen)
+  scores = run_validation(config, only, frozen) | run_test(config, only, frozen)
   assert {name.split("/")[-2] for name in scores} == {"numbers"}
   assert (scores["val/numbers/mse"] < 0.03).all()
-  assert evaluators.chance(config, only) == {}
+  assert Representation(config, only, None).chance() == {}
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
@@ -140,23 +155,23 @@ def test_regressions_choose_alpha_where_the_protocol_says(dataset, protocol, mon
 
   monkeypatch.setattr(ridge, "evaluate", spy)
   config, frozen = tiny.get_config(protocol=protocol), types.SimpleNamespace(embed=planted)
-  representation.validate(config, only, frozen)
+  run_validation(config, only, frozen)
   assert set(sizes) == {None if protocol == "paper" else 40}
   sizes.clear()
-  representation.test(config, only, frozen)
+  run_test(config, only, frozen)
   assert set(sizes) == {40}
 
 
 def test_every_subset_of_modalities_is_scored(dataset):
   both = with_regression(dataset, dataset.tasks)
   config, frozen = tiny.get_config(), types.SimpleNamespace(embed=planted)
-  scores = representation.test_subsets(config, both, frozen)
+  scores = run_subsets(config, both, frozen)
   names = list(dict.fromkeys(name.split("/")[1] for name in scores))
   assert names == ["table", "series", "table+series"]
   for name in ("table", "series"):
     assert (scores[f"subset/{name}/synergy/macro_accuracy"] < 0.8).all()
     assert (scores[f"subset/{name}/numbers/mse"] > 0.8).all()
-  whole = representation.test(config, both, frozen)
+  whole = run_test(config, both, frozen)
   for task in ("shared", "synergy", "numbers", "mean"):
     found = {name.split("/")[-1] for name in scores if name.split("/")[2] == task}
     assert found
@@ -175,7 +190,7 @@ def test_four_modalities_have_15_subsets_and_every_one_is_embedded(dataset):
 
   four = dataclasses.replace(dataset, modalities=("a", "b", "c", "d"), tasks={"shared": 2})
   config = tiny.get_config()
-  scores = representation.test_subsets(config, four, types.SimpleNamespace(embed=embed))
+  scores = run_subsets(config, four, types.SimpleNamespace(embed=embed))
   assert len(set(seen)) == 15
   assert {name.split("/")[1] for name in scores} == {"+".join(subset) for subset in seen}
   assert "a+c+d" in {name.split("/")[1] for name in scores}
@@ -191,7 +206,7 @@ def test_four_modalities_have_15_subsets_and_every_one_is_embedded(dataset):
 def test_runs_without_subsets_are_refused(dataset, method, modalities, message):
   changed = dataclasses.replace(dataset, modalities=modalities)
   with pytest.raises(ValueError, match=message):
-    representation.test_subsets(tiny.get_config(method), changed, None)
+    run_subsets(tiny.get_config(method), changed, None)
 
 
 def lacking(dataset, **present):
@@ -215,7 +230,7 @@ def test_an_example_with_nothing_left_is_left_out_and_counted(dataset):
     return features
 
   config = tiny.get_config()
-  scores = representation.test_subsets(config, changed, types.SimpleNamespace(embed=embed))
+  scores = run_subsets(config, changed, types.SimpleNamespace(embed=embed))
   for task in ("shared", "synergy"):
     np.testing.assert_array_equal(scores[f"subset/series/{task}/left_out"], [8, 8])
     assert f"subset/table/{task}/left_out" not in scores
@@ -230,7 +245,7 @@ def test_an_example_with_nothing_left_is_left_out_and_counted(dataset):
     )
     for name, rows in kept.items()
   }
-  alone = representation.test_subsets(
+  alone = run_subsets(
     config,
     dataclasses.replace(dataset, **smaller),
     types.SimpleNamespace(
@@ -245,7 +260,7 @@ def test_an_example_with_nothing_left_is_left_out_and_counted(dataset):
 
 def test_a_subset_that_no_test_example_has_is_not_scored(dataset):
   changed = lacking(dataset, table=np.ones(96, bool), series=np.arange(96) >= 40)
-  scores = representation.test(tiny.get_config(), changed, types.SimpleNamespace(embed=planted))
+  scores = run_test(tiny.get_config(), changed, types.SimpleNamespace(embed=planted))
   np.testing.assert_array_equal(scores["test/without_table/shared/left_out"], [40, 40])
   assert np.isnan(scores["test/without_table/shared/macro_accuracy"]).all()
   assert np.isnan(scores["test/without_table/mean/macro_accuracy"]).all()

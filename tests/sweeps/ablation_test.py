@@ -11,7 +11,7 @@ from configs import mimic, mosi, trifeature
 from configs.methods import method_config
 from configs.sweeps import loss_terms, mask_ratio, num_views
 from synjax import data, methods, train
-from synjax.evaluators import gaussianity_log
+from synjax.evaluators.gaussianity import Gaussianity
 from synjax.report import gaussianity_runs, sweep_plots, sweep_runs, sweeps
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
@@ -333,4 +333,4 @@ def test_masks_of_validation_examples_that_are_made_for_every_trial_are_refused_
   dataset = data.load(config)
   method = methods.create(config, dataset)
   with pytest.raises(ValueError, match="gaussianity_masks: spurious_xor makes examples of its own"):
-    gaussianity_log.check(config, method, dataset)
+    Gaussianity(config, dataset, method).check()

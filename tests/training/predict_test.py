@@ -1,9 +1,13 @@
 import types
 
+import jax
 import numpy as np
+import pytest
 
+from synjax import train
 from synjax.data import pipeline
 from synjax.training.predict import Predictor
+from tests import tiny
 
 
 def test_arrays_of_a_freed_split_are_not_taken_for_those_of_another():
@@ -24,3 +28,24 @@ def test_an_array_that_two_splits_share_is_placed_once():
   for _ in range(2):
     predictor.arrays(pipeline.Split({"x": shared}, 3, {}))
   assert len(placed) == 1
+
+
+@pytest.mark.parametrize("method", ["comm", "supervised"])
+def test_features_of_a_modality_are_each_trials_own_and_know_nothing_of_the_others(
+  method, tmp_path
+):
+  with tiny.registered():
+    run = train.Run(tiny.get_config(method, num_seeds=2, eval_batch_size=32), tmp_path)
+  split, frozen = run.dataset.test, run.frozen("last")
+  found = frozen.features(split)
+  assert list(found) == list(run.dataset.modalities)
+  np.testing.assert_array_equal(frozen.seeds, run.seeds)
+  params, model_state = frozen.on_host()
+  for i in range(2):
+    own = jax.tree.map(lambda x, i=i: x[i], (params, model_state))
+    for name, values in found.items():
+      assert values.shape[:2] == (2, 40)
+      alone = run.method.features(*own, {name: split.arrays[name]})
+      assert list(alone) == [name]
+      np.testing.assert_allclose(values[i], alone[name], rtol=1e-4, atol=1e-5)
+  assert np.abs(found["table"][0] - found["table"][1]).max() > 1e-3

@@ -98,3 +98,31 @@ class InfMasking(CoMM):
     keep = self.sample_keep("clean", info, [t.shape[1] for t in tokens], valid)
     _, masked = self.model.apply(variables, tokens, *keep, valid=valid, method="fuse")
     return at_least_float32(masked)
+
+  @override
+  def masked_scores(
+    self, params: Any, model_state: Any, batch: Batch, info: Info, num_masks: int
+  ) -> jax.Array:
+    # Encoders run once, and as many masked views are fused at a time as in training: what fits there
+    # fits here. The head too is in evaluation mode: in training, statistics of its batch normalise z_k.
+    if num_masks < 1:
+      raise ValueError(f"masked_scores: num_masks: expected >= 1, found {num_masks}")
+    model, variables = self.model, {"params": params, **model_state}
+    tokens, valid = model.apply(variables, batch, method="tokens")
+    lengths = [t.shape[1] for t in tokens]
+
+    def project(model, keep=None, num_kept=None):
+      subsets, masked = model.fusion(tokens, keep, num_kept, valid=valid)
+      projected = model.head(subsets[-1] if keep is None else masked, train=False)
+      return losses.normalize(at_least_float32(projected))
+
+    anchor = model.apply(variables, method=project)
+
+    def one_pass(key):
+      keep = self.sample_keep("gaussianity", info.replace(key=key), lengths, valid)
+      masked = model.apply(variables, *keep, method=project)
+      return jnp.einsum("bd,kbd->kb", anchor, masked, precision=jax.lax.Precision.HIGHEST)
+
+    num_passes = -(-num_masks // self.config.method.num_views)
+    cosines = jax.lax.map(one_pass, jax.random.split(info.key, num_passes))
+    return cosines.reshape(-1, len(info.index))[:num_masks].T / self.temperature

@@ -1,0 +1,30 @@
+"""What results.json and evaluation.json say of a run, by a stand-in for it."""
+
+import json
+import types
+
+import numpy as np
+
+from synjax.training import outcome
+from synjax.trial import Trial
+from synjax.workdir import results
+
+
+def test_an_evaluation_says_which_step_of_every_trial_was_scored(tmp_path):
+  config = {"method": {"name": "supervised"}}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  steps = {"best": np.array([2, 4]), "last": np.array([6, 6])}
+  dataset = types.SimpleNamespace(fingerprint="data", stand_in="")
+  run = types.SimpleNamespace(
+    **{"workdir": tmp_path, "trials": Trial(np.array([0, 7], np.uint32), {}), "step": 6},
+    **{"steps_of": steps.get, "dataset": dataset, "evaluators": ()},
+  )
+  scores = {"test/label/accuracy": np.array([0.5, 1.0])}
+  found = outcome.evaluation(run, "best", scores, {"unimodal": {"x1": 1}}, "cmd")
+  assert found["steps"] == {"0": 2, "7": 4}
+  assert found["checkpoint"] == 6
+  assert found["scores"] == {"test/label/accuracy": {"0": 0.5, "7": 1.0}}
+  assert found["config_hash"] == results.config_hash(config)
+  assert (found["data_fingerprint"], found["unimodal"]) == ("data", {"x1": 1})
+  last = outcome.evaluation(run, "last", {}, {}, "cmd")
+  assert last["steps"] == {"0": 6, "7": 6} and last["unimodal"] is None
