@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from synjax import data, evaluators, methods, parallel, trial
+from synjax.config import values
 from synjax.config.checks import check_config, check_scoring, make_order, traced_fields
 from synjax.data import pipeline, stream
 from synjax.evaluators import When
@@ -48,6 +49,7 @@ class Run:
     Raises:
       ValueError: a field that is wrong, or that does not fit the dataset or the method.
     """
+    values.check(config, trials)
     self.config, self.workdir = config, workdir
     self.devices = parallel.Devices(config.parallel, config.num_devices)
     self.steps_per_call = config.steps_per_call or self.devices.steps_per_call
@@ -420,7 +422,8 @@ def _checked(run: Run, pending, active: np.ndarray) -> dict[str, np.ndarray]:
   """Returns the metrics of the pending calls, [trials, steps], when all are finite."""
   steps, metrics = step_metrics.collect(run.devices, pending)
   partial, folder = evaluators.step_prefixes(run.evaluators), run.checkpointer.folder
-  step_metrics.check_finite(metrics, steps, trial.names(run.trials), active, folder, partial)
+  advice, names = step_metrics.advise(run.config), trial.names(run.trials)
+  step_metrics.check_finite(metrics, steps, names, active, folder, partial, advice=advice)
   return metrics
 
 

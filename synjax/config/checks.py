@@ -1,6 +1,7 @@
 """What is checked of a config before networks are built, by a run and by every row of a sweep."""
 
 from synjax import data, evaluators, methods, trial
+from synjax.config import values
 from synjax.data import pipeline
 from synjax.training import optim, selection
 
@@ -25,6 +26,7 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   Raises:
     ValueError: a field is wrong, or does not fit the dataset or the method.
   """
+  values.check(config)
   dataset = dataset or data.load(config)
   method = methods.create(config, dataset)
   check_scoring(config, dataset, method)

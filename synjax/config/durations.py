@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 NAMES = ("total", "log", "eval", "checkpoint")
+_MOST = 2**31  # steps are counted in int32
 _OTHER = {"steps": "epochs", "epochs": "steps"}
 
 
@@ -34,7 +35,7 @@ def duration_steps(config, name: str, steps_per_epoch: int) -> int:
     Steps, rounded to the nearest.
 
   Raises:
-    ValueError: both or neither are given, or the duration is not positive.
+    ValueError: both or neither are given, or the duration is not positive, or of 2^31 steps or more.
   """
   given = {
     unit: config.get(f"{name}_{unit}")
@@ -46,6 +47,9 @@ def duration_steps(config, name: str, steps_per_epoch: int) -> int:
       f"config: expected exactly one of {name}_steps and {name}_epochs, found {given or 'neither'}"
     )
   ((unit, value),) = given.items()
-  if not value > 0:
-    raise ValueError(f"config.{name}_{unit}: expected a positive number, found {value}")
-  return max(1, round(value * (steps_per_epoch if unit == "epochs" else 1)))
+  steps = value * (steps_per_epoch if unit == "epochs" else 1)
+  if not 0 < steps < _MOST:
+    raise ValueError(
+      f"config.{name}_{unit}: expected a positive number, of less than 2^31 steps, found {value}"
+    )
+  return max(1, round(steps))

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from synjax import methods
+from synjax.config.flat_fields import flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +175,8 @@ def refuse(config: ConfigDict, untouched: ConfigDict) -> None:
   Raises:
     ValueError: naming the first such field, and why it cannot matter.
   """
-  before = _flat(untouched)
-  for field, value in _flat(config).items():
+  before = flat(untouched)
+  for field, value in flat(config).items():
     if field in before and value != before[field]:
       why = reason(config, field)
       if why is not None:
@@ -184,13 +184,3 @@ def refuse(config: ConfigDict, untouched: ConfigDict) -> None:
           f"config.{field}: {why}: expected {before[field]!r}, as in the config file, found {value!r},"
           " which would change nothing; do not set it"
         )
-
-
-def _flat(section: ConfigDict, prefix: str = "") -> dict[str, Any]:
-  found = {}
-  for name, value in section.items():
-    if isinstance(value, ConfigDict):
-      found |= _flat(value, f"{prefix}{name}.")
-    else:
-      found[f"{prefix}{name}"] = value
-  return found

@@ -214,8 +214,8 @@ class FusionTransformer(nn.Module):
     """Checks the options and creates the parameters, the same for both implementations."""
     if self.width % self.num_heads or self.num_layers < 1:
       raise ValueError(
-        "FusionTransformer: width must be a multiple of num_heads and num_layers at least 1, got "
-        f"width={self.width}, num_heads={self.num_heads}, num_layers={self.num_layers}."
+        "config.model.width: expected a multiple of config.model.num_heads, and config.model.num_layers"
+        f" at least 1, found {self.width}, {self.num_heads} and {self.num_layers}."
       )
     if self.pool not in ("cls", "mean") or self.implementation not in ("exact", "dense"):
       raise ValueError(

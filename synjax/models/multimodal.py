@@ -160,7 +160,10 @@ def encode(
   read = steps
   if getattr(encoder, "mixes_examples", False):
     read = fields.both(fields.both(present, counted), steps)
-  features = encoder(batch[name], valid=read, train=train, axis=axis)
+  try:
+    features = encoder(batch[name], valid=read, train=train, axis=axis)
+  except ValueError as error:  # of an encoder that does not fit the inputs
+    raise ValueError(f"config.model.modalities.{name}.encoder: {error}") from error
   # Nothing of an encoder that pools is padding: its vector stands for all the steps.
   return features, fields.both(present, steps if features.ndim == 3 else None)
 

@@ -169,6 +169,8 @@ def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
     close = difflib.get_close_matches(field, fields, n=3)
     close = close or [known for known in fields if known.endswith(f".{name}")]
     hint = f"close: {', '.join(close)}" if close else f"known: {', '.join(fields)}"
+    if path and isinstance(section, ConfigDict):
+      hint += f"; {'.'.join(path)} has {', '.join(section)}"
     raise ValueError(f"{where}: expected a field of the config, found {field!r}; {hint}")
   optional = isinstance(dict(section.items(preserve_field_references=True))[name], FieldReference)
   kind = section.get_type(name)

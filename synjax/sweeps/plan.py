@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from synjax.config import durations, ignored_fields
+from synjax.config import durations, ignored_fields, values
 from synjax.sweeps.file import describe, list_fields, set_field
 from synjax.trial import read_field
 from synjax.workdir import identity
@@ -124,10 +124,14 @@ def _expand_row(make_config, given, where, traced, inspect) -> list[Row]:
   static = copy.deepcopy(full)
   for field, value in applied.items():
     set_field(full, field, value, where)
+  try:
+    values.check(full)  # before data are read by them
+  except ValueError as error:
+    raise ValueError(f"{where}: {error}") from error
   num_seeds = 1 if "seed" in given else full.num_seeds
-  if num_seeds < 1 or not 0 <= full.seed <= 2**32 - num_seeds:
+  if full.seed > 2**32 - num_seeds:
     raise ValueError(
-      f"{where}: expected num_seeds of at least 1 and seeds in [0, 2**32), found"
+      f"{where}: config.seed, config.num_seeds: expected seeds in [0, 2**32), found"
       f" num_seeds={num_seeds}, seed={full.seed}"
     )
   try:

@@ -40,6 +40,8 @@ def check_finite(
   active: np.ndarray,
   folder: pathlib.Path,
   partial: tuple[str, ...] = (),
+  *,
+  advice: str,
 ) -> None:
   """Stops the run when a loss term is not finite.
 
@@ -51,6 +53,7 @@ def check_finite(
     active: bool[trials]; trials that have stopped are not looked at.
     folder: where the last good checkpoint is, for the message.
     partial: starts of names of metrics that not every batch has, see `Evaluator.step_metrics`.
+    advice: what to do, see `advise`.
 
   Raises:
     NotFinite: naming the first step, the trials and the terms.
@@ -72,11 +75,21 @@ def check_finite(
   def say(which: Mapping[int, list[str]]) -> str:
     terms = "; ".join(f"seed {names[i]}: {', '.join(terms)}" for i, terms in which.items())
     return (
-      f"step {steps[first]}: not finite: {terms}. Training stopped; {folder} is as it was before. Try a"
-      " lower config.optim.lr, a higher temperature, or config.dtype=float32."
+      f"step {steps[first]}: not finite: {terms}. Training stopped; {folder} is as it was before."
+      f" {advice}"
     )
 
   raise NotFinite(say(found), {i: say({i: terms}) for i, terms in found.items()})
+
+
+def advise(config) -> str:
+  """Returns what of a config may be changed so that a loss stays finite."""
+  changes = ["a lower config.optim.lr"]
+  if "temperature" in config.method:
+    changes.append("a higher config.method.temperature")
+  if config.dtype != "float32":
+    changes.append("config.dtype=float32")
+  return f"Try {' or '.join(changes)}."
 
 
 def _phase_active(metrics: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -82,12 +82,12 @@ def test_a_phase_that_did_not_run_neither_stops_the_run_nor_enters_a_mean():
     "outer/loss": np.array([[nan, 5.0]]),
     "outer/active": np.array([[0.0, 1.0]]),
   }
-  step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder")
+  step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder", advice="Try less.")
   means = step_metrics.average(metrics)
   np.testing.assert_allclose([means["inner/loss"][0], means["outer/loss"][0]], [2, 5])
   metrics["outer/loss"][0, 1] = np.inf
-  with pytest.raises(FloatingPointError, match="step 1.*outer/loss = inf"):
-    step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder")
+  with pytest.raises(FloatingPointError, match="step 1.*outer/loss = inf.*Try less"):
+    step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder", advice="Try less.")
 
 
 def test_what_is_not_finite_is_blamed_on_its_trial():
@@ -96,7 +96,7 @@ def test_what_is_not_finite_is_blamed_on_its_trial():
   with pytest.raises(
     step_metrics.NotFinite, match="step 8: .*seed 0, optim.lr=10: loss = n"
   ) as found:
-    step_metrics.check_finite({"loss": loss}, range(7, 10), names, [True] * 3, "folder")
+    step_metrics.check_finite({"loss": loss}, range(7, 10), names, [True] * 3, "folder", advice="")
   assert list(found.value.trials) == [1]  # the third is fine until the step after
   assert "0.001" not in str(found.value)
 

@@ -70,7 +70,7 @@ class AlexNet(nn.Module):
     if min(x.shape[1:3]) < _SMALLEST_IMAGE:
       raise ValueError(
         f"AlexNet needs images of at least {_SMALLEST_IMAGE} pixels a side, found shape "
-        f"{tuple(x.shape)}: enlarge them or use PatchConvNet."
+        f"{tuple(x.shape)}: raise config.data.resolution or use PatchConvNet."
       )
     if self.pool not in ("none", "average"):
       raise ValueError(f"AlexNet.pool must be 'none' or 'average', found {self.pool!r}.")

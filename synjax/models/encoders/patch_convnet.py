@@ -76,7 +76,7 @@ class PatchConvNet(nn.Module):
     if x.shape[1] % total or x.shape[2] % total:
       raise ValueError(
         f"PatchConvNet needs image sides that are multiples of {total} = patch * 2^(stages - 1), "
-        f"found shape {tuple(x.shape)}: resize the images, or change patch or the stages."
+        f"found shape {tuple(x.shape)}: change config.data.resolution, patch or the stages."
       )
     stages = zip(self.widths, self.depths, self.overlaps, strict=True)
     for stage, (width, depth, overlap) in enumerate(stages):
