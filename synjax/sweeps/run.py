@@ -17,8 +17,8 @@ from synjax.workdir.identity import config_differences
 
 logger = logging.getLogger("synjax")
 
-# Also what values that no check foresaw lead to inside a library: one row ends no sweep.
-FAILURES = (ValueError, OSError, ArithmeticError, RuntimeError, TypeError)
+# ArithmeticError: divisions and overflows of values that no check foresaw; one row ends no sweep.
+FAILURES = (ValueError, OSError, ArithmeticError, RuntimeError)
 # What the journal keeps of results.json, for the whole stack and for each row.
 STACK_FACTS = (
   *("code", "data", "protocol", "chance", "select_metric", "selection", "hardware"),

@@ -457,7 +457,7 @@ X = np.zeros((2, 3, 8), np.float32)
 @pytest.mark.parametrize(
   ("options", "inputs", "message"),
   [
-    ({"num_heads": 3}, {}, "multiple of num_heads"),
+    ({"num_heads": 3}, {}, r"multiple of config\.model\.num_heads"),
     ({"num_layers": 0}, {}, "num_layers"),
     ({"pool": "max"}, {}, "'max'"),
     ({"implementation": "fast"}, {}, "'fast'"),

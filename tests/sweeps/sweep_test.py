@@ -158,7 +158,7 @@ def test_ids_depend_on_the_config_alone():
     ({"data.sizes": 3}, r"row 2 .*data.sizes: expected tuple"),
     ({"early_stop": "no"}, r"row 2 .*early_stop: expected int or None"),
     ({"seed": 1, "num_seeds": 2}, r"row 2 .*expected seed or num_seeds, found both"),
-    ({"seed": -1}, r"row 2 .*seeds in \[0"),
+    ({"seed": -1}, r"row 2 .*config\.seed: expected a whole number"),
     ({"config": "unknown"}, r"row 2 \(config='unknown'\): method: expected supervised"),
     ({"data.strength": 0.1}, r"row 2 .*another run than in row 1 .*id [0-9a-f]{12}"),
     ({"data.strength": 0.1, "arm": "b"}, r"row 2 .*another run than in row 1"),
