@@ -81,9 +81,11 @@ def _list_shapes(path: pathlib.Path) -> dict[str, tuple[int, ...]]:
         if name.endswith(".npy")
       }
   except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    others = ", ".join(sorted(other.name for other in path.parent.glob("*.npz") if other != path))
+    beside = f"; beside it are {others}: rename the one to train on" if others else ""
     raise ValueError(
       f"--config: {path}: expected an archive written by numpy.savez, found none that can be read"
-      f" ({error}); see README, Your own data"
+      f" ({error}){beside}; see README, Your own data"
     ) from error
   shapes = {
     name: shape

@@ -11,7 +11,8 @@ Each holds, with the example as the first axis of every array:
   <modality>_present   booleans: False where an example lacks the modality, whose values may be anything
   ids                  texts or integers that name the examples in `embeddings.npz`
 
-Without validation.npz a tenth of the training examples is held out. Any other array is refused, unless
+Without validation.npz a tenth of the training examples is held out, which is logged; an archive that is
+called like a split in another way, such as val.npz, is refused. Any other array is refused, unless
 `config.data.modalities` says which are used: then the others are ignored (`array_roles`). Classes are
 those that occur in training (`array_labels`); examples of others are left out of validation and test, and
 counted.
@@ -19,6 +20,7 @@ counted.
 
 import hashlib
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -40,6 +42,13 @@ from synjax.data.array_split import Found
 SPLITS = {"train": "train.npz", "val": "validation.npz", "test": "test.npz"}
 _VAL_SHARE = 0.1
 _SPLIT_SEED = 42
+# What splits are called elsewhere, as words of a file's name -> what they are called here.
+_OTHER_NAMES = {
+  **dict.fromkeys(("train", "training", "trn"), "train.npz"),
+  **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel"), "validation.npz"),
+  **dict.fromkeys(("development", "eval", "evaluation", "holdout", "heldout"), "validation.npz"),
+  **dict.fromkeys(("test", "testing", "tst"), "test.npz"),
+}
 _CLASSES_COUNTED = 20  # more are not counted one by one in the facts
 
 
@@ -67,6 +76,7 @@ def load(config) -> pipeline.Dataset:
       would be taken for; it is named.
   """
   folder = pathlib.Path(config.data.data_dir).expanduser()
+  refuse_other_splits(folder)
   chosen = tuple(config.data.modalities)
   paths = {split: folder / file for split, file in SPLITS.items()}
   archives = {
@@ -88,13 +98,38 @@ def load(config) -> pipeline.Dataset:
   }
   for split, members in archives.items():
     _check_alike(paths[split], found[split], found["train"], members, archives["train"])
+  facts = {}
   if "val" not in found:
+    count = len(found["train"]["index"])
     found["train"], found["val"] = _hold_out(paths["train"], found["train"])
+    facts["validation"] = (
+      f"{len(found['val']['index'])} of the {count} examples of train.npz are held out, for there is no"
+      " validation.npz"
+    )
     paths["val"] = paths["train"]
   _complete_presence(found, modalities)
   labels = _find_labels(paths["train"], found["train"], asked)
-  facts = {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
+  facts |= {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
   return _make_dataset(config, paths, modalities, labels, found, facts, chosen)
+
+
+def refuse_other_splits(folder: pathlib.Path) -> None:
+  """Raises ValueError for archives that are called like a split, but not as those that are read."""
+  found = {}
+  for path in sorted(folder.glob("*")):
+    words = re.findall("[a-z]+", path.stem.lower())
+    meant = next((_OTHER_NAMES[word] for word in words if word in _OTHER_NAMES), None)
+    if path.suffix.lower() == ".npz" and path.name not in SPLITS.values() and meant:
+      found[path.name] = meant
+  if found:
+    rename = ", ".join(
+      f"move {name} to another folder" if (folder / meant).exists() else f"rename {name} to {meant}"
+      for name, meant in found.items()
+    )
+    raise ValueError(
+      f"{folder}: expected no splits but {', '.join(SPLITS.values())}, found {', '.join(found)}, which"
+      f" would not be read; {rename}"
+    )
 
 
 def _make_dataset(

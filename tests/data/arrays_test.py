@@ -119,6 +119,47 @@ def test_without_a_validation_file_a_tenth_of_the_training_examples_is_held_out(
   np.testing.assert_array_equal(again.val.arrays["table"], dataset.val.arrays["table"])
 
 
+def test_what_is_held_out_is_said(tmp_path):
+  facts = load(write(tmp_path, splits={"train": 20, "test": 8})).facts
+  assert facts["validation"] == (
+    "2 of the 20 examples of train.npz are held out, for there is no validation.npz"
+  )
+  assert "validation" not in load(write(tmp_path)).facts
+
+
+@pytest.mark.parametrize(
+  ("name", "meant"),
+  [
+    *[(n, "validation") for n in ("val", "valid", "dev", "Eval", "val_1", "VALIDATION", "my-dev")],
+    *[(n, "validation") for n in ("evaluation", "development", "heldout", "validate")],
+  ],
+)
+def test_a_split_under_another_name_is_refused_with_the_name_it_should_have(tmp_path, name, meant):
+  write(tmp_path, splits={"train": 20, "test": 8, name: 6})
+  with pytest.raises(ValueError, match=rf"found {name}.npz.*; rename {name}.npz to {meant}.npz"):
+    load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["training", "train_2", "testing", "val"])
+def test_a_second_archive_of_a_split_is_refused(tmp_path, name):
+  write(tmp_path, splits=COUNTS | {name: 6})
+  with pytest.raises(ValueError, match=rf"found {name}.npz.*; move {name}.npz to another folder"):
+    load(tmp_path)
+
+
+def test_archives_that_are_no_splits_are_left_alone(tmp_path):
+  write(tmp_path, splits=COUNTS | dict.fromkeys(("embeddings", "latest", "values", "retrain"), 3))
+  assert load(tmp_path).train.num_examples == 20
+
+
+def test_a_missing_training_archive_names_those_beside_it(tmp_path):
+  write(tmp_path, splits={"training": 6, "test": 8})
+  with pytest.raises(
+    ValueError, match=r"train.npz: .*beside it are test.npz, training.npz: rename"
+  ):
+    make_config(tmp_path)
+
+
 def test_the_fingerprint_follows_every_number(tmp_path):
   def change(name, found):
     if name == "test":
