@@ -24,7 +24,7 @@ from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
 from synjax.training.step_clock import StepClock
 from synjax.training.stepper import Stepper
-from synjax.training.train_state import TrainState, create_train_state
+from synjax.training.train_state import TrainState, create_train_state, keep_initial
 from synjax.workdir import checkpoint, code_version, files, identity, lock, results, stopping
 from synjax.workdir.metrics import MetricWriter
 from synjax.workdir.scores import parse_rule
@@ -101,6 +101,7 @@ class Run:
     self.origin = warm_start.recorded(workdir) if identity.is_trained(workdir) else None
     if config.initialize_from and not identity.is_trained(workdir):
       state, self.origin = warm_start.initialize(state, config, self.trials, self.dataset)
+    state = keep_initial(self.method, state)
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     self._initial = {"state": state, "selection": chosen}  # host arrays
     self.selection, self.step = chosen, 0
@@ -382,7 +383,6 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
     pending.append((range(begin, run.step), metrics))
     bar.update(run.step - begin)
     done = run.step == durations.total  # as finished(), before this step's evaluation
-    run.end_epoch()
     # Also before a save: a checkpoint never holds what has not been checked.
     if done or any(
       run.step % every == 0 for every in (durations.log, durations.eval, durations.checkpoint)
@@ -401,6 +401,7 @@ def _do_steps(run: Run, writer: MetricWriter, bar: tqdm) -> None:
       scores = run.evaluate()
       writer.write(run.step, scores)
       logger.info("step %d: %s", run.step, _one_line(scores, run.select_metric))
+    run.end_epoch()  # what was scored is what the epoch trained; who has stopped by it stays
     stop = stopping.due()  # asked at every step: all hosts count them
     if run.finished() or stop or run.step % durations.checkpoint == 0:
       run.save(_checked(run, pending, active) if pending else None)

@@ -12,6 +12,25 @@ from ml_collections import ConfigDict
 from synjax import parallel
 from synjax.data.pipeline import Batch, Dataset
 
+RESERVED = ("initial", "transform")  # of `TrainState.opt_state`, beside the names of phases
+
+
+@flax.struct.dataclass
+class Moment:
+  """When a step is: the same for all runs that are trained together.
+
+  Attributes:
+    step: int32, steps done before this one.
+    progress: float32, (epoch + 1) / epochs, in (0, 1].
+    epoch: int32, 0-based epoch of this step.
+    epochs_done: float32, epochs done before this step, with their fraction.
+  """
+
+  step: jax.Array
+  progress: jax.Array
+  epoch: jax.Array | int = 0
+  epochs_done: jax.Array | float = 0.0
+
 
 @flax.struct.dataclass
 class Info:
@@ -21,7 +40,8 @@ class Info:
     step: steps done before this one.
     progress: (epoch + 1) / epochs with the 0-based epoch of this step, in (0, 1]: schedules are
       functions of it.
-    epoch: epochs done before this step, float32: warm-ups, which do not depend on a run's length.
+    epoch: 0-based epoch of this step, int32: cycles of phases.
+    epochs_done: epochs done before this step, float32: warm-ups, which do not depend on a run's length.
     key: key of this seed and step; draw through `keys`.
     index: int[batch], positions in the global batch.
     axis: name of the device axis, or None where the function sees the global batch.
@@ -35,7 +55,8 @@ class Info:
   index: jax.Array
   axis: str | None = flax.struct.field(pytree_node=False, default=None)
   hyper: Mapping[str, jax.Array] = flax.struct.field(default_factory=dict)
-  epoch: jax.Array | float = 0.0
+  epoch: jax.Array | int = 0
+  epochs_done: jax.Array | float = 0.0
 
   def keys(self, stream: str) -> jax.Array:
     """Returns one key an example, [batch], for the named draw."""
@@ -55,7 +76,7 @@ class Out:
     losses: name -> scalar in nats, weights applied: their sum is what gradients are taken of.
     model_state: the new running statistics.
     metrics: name -> scalar to log; not differentiated.
-    signals: further arrays for the method's `transform`.
+    signals: further arrays for the method's `transform`, which gets their mean over the devices.
   """
 
   losses: Mapping[str, jax.Array]
@@ -71,12 +92,23 @@ class Phase:
   Attributes:
     name: handed to `Method.loss`, and the name of the phase's optimizer state.
     trains: path of a parameter, as "encoders_image/kernel" -> whether the phase updates it.
-    active: `Info` -> bool scalar, whether the phase runs on this step; None: on every step.
+    active: `Moment` -> bool scalar, whether the phase runs on this step; None: on every step. It is
+      decided once for all runs that are trained together: the others' work is skipped.
+    fresh_opt: the optimizer's state starts afresh on a step on which the phase is active and was not on
+      the step before.
+    optimizer: None: that of `config.optim`; or `Info` -> the phase's own, whose learning rate may be a
+      function of the info's step, epoch and traced hyper-parameters.
   """
 
   name: str = "all"
   trains: Callable[[str], bool] | None = None
-  active: Callable[[Info], jax.Array] | None = None
+  active: Callable[[Moment], jax.Array] | None = None
+  fresh_opt: bool = False
+  optimizer: Callable[[Info], optax.GradientTransformation] | None = None
+
+  def __post_init__(self):
+    if self.name in RESERVED:
+      raise ValueError(f"Phase: expected a name that is none of {RESERVED}, found {self.name!r}")
 
   def restrict(self, optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """Returns the optimizer of the phase's parameters: no state and no update for the others."""
@@ -84,12 +116,17 @@ class Phase:
       return optimizer
 
     def label(path, _):
-      return self.trains(jax.tree_util.keystr(path, simple=True, separator="/"))
+      return self.trains(path_name(path))
 
     return optax.partition(
       {True: optimizer, False: optax.set_to_zero()},
       lambda params: jax.tree_util.tree_map_with_path(label, params),
     )
+
+
+def path_name(path: jax.tree_util.KeyPath) -> str:
+  """Returns the path of a parameter as "encoders_image/kernel"."""
+  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 class Method:
@@ -109,8 +146,11 @@ class Method:
     masks_views: True when `embed_masked` gives masked views, see `evaluators.gaussianity`.
     follows_length: what of `config` makes `loss` read `Info.progress`, for messages: its steps are then
       not those of a longer run.
-    epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the
-      last: host arrays with a leading axis of trials, and a `predict.Frozen` of that state.
+    keeps_initial: None, or path of a parameter -> whether `TrainState.initial` keeps what it was when
+      training started (after `config.initialize_from`), for `epoch_end`.
+    epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the last,
+      after its validation: epochs done, host arrays with a leading axis of trials, and a
+      `predict.Frozen` of that state. Trials that have stopped early stay as they are.
   """
 
   views: tuple[str, ...] = ("clean",)
@@ -122,6 +162,7 @@ class Method:
   per_loss: bool = False
   masks_views: bool = False
   follows_length: tuple[str, ...] = ()
+  keeps_initial: Callable[[str], bool] | None = None
   epoch_end: Callable[..., Any] | None = None
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
@@ -147,7 +188,8 @@ class Method:
   def transform(self) -> optax.GradientTransformation:
     """Returns what happens to the gradients before the optimizer (gradient balancing methods).
 
-    Its `update` gets two extra arguments: the method's `signals`, and `key` for draws.
+    Its `update` gets three extra arguments: the method's `signals`, the step's `info`, and `key` for
+    draws, the same on every device.
     """
     return optax.identity()
 

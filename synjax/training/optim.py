@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from synjax.config import durations
 
@@ -102,7 +103,12 @@ def follows_length(config) -> tuple[str, ...]:
 
 
 def create_optimizer(
-  config, hyper: Mapping[str, jax.Array], *, steps_per_epoch: int, total_steps: int
+  config: ConfigDict,
+  hyper: Mapping[str, jax.Array],
+  step: jax.Array | None = None,
+  *,
+  steps_per_epoch: int,
+  total_steps: int,
 ) -> optax.GradientTransformation:
   """Creates the optimizer of one trial (betas 0.9, 0.999).
 
@@ -112,6 +118,8 @@ def create_optimizer(
   Args:
     config: `name`, `eps`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
     hyper: "optim.lr" and "optim.weight_decay", which may be traced.
+    step: of the run, of which the learning rate is a function, also where a phase has rested; None: the
+      optimizer counts its own updates.
     steps_per_epoch: steps of one pass over the training split.
     total_steps: steps of the run.
 
@@ -123,13 +131,14 @@ def create_optimizer(
   """
   decay = hyper["optim.weight_decay"]
   schedule = create_schedule(config, hyper["optim.lr"], steps_per_epoch, total_steps)
+  rate = schedule if step is None else lambda updates: schedule(step)
   if config.name == "adamw":
     return optax.adamw(
-      schedule,
+      rate,
       eps=config.eps,
       weight_decay=decay,
       mask=lambda params: jax.tree_util.tree_map_with_path(decays, params),
     )
   if config.name == "adam":
-    return optax.chain(optax.add_decayed_weights(decay), optax.adam(schedule, eps=config.eps))
+    return optax.chain(optax.add_decayed_weights(decay), optax.adam(rate, eps=config.eps))
   raise ValueError(f"config.optim.name: expected one of {OPTIMIZERS}, found {config.name!r}")

@@ -1,7 +1,7 @@
 """The compiled part of the loop: one training step of any method, and many steps of many trials."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ import optax
 
 from synjax import parallel
 from synjax.data import pipeline
-from synjax.methods.base import Info, Method, Phase
+from synjax.methods.base import Info, Method, Moment, Phase
 from synjax.training.optim import Durations
-from synjax.training.train_state import TrainState
+from synjax.training.train_state import TrainState, make_optimizer
 
 
 def make_train_step(
   method: Method,
-  create_optimizer: Callable[[Mapping[str, jax.Array]], optax.GradientTransformation],
+  create_optimizer: Callable[..., optax.GradientTransformation],
   dataset: pipeline.Dataset,
   durations: Durations,
   diagnose: Callable[..., dict[str, jax.Array]] | None = None,
@@ -25,40 +25,54 @@ def make_train_step(
 
   Args:
     method: the objective.
-    create_optimizer: traced hyper-parameters -> optax transformation.
+    create_optimizer: (traced hyper-parameters, step) -> optax transformation.
     dataset: the `Dataset`.
-    durations: of the run, for `Info.progress`.
+    durations: of the run, for what `Info` says of time.
     diagnose: None, or (state, views, info) -> further metrics, computed before the update.
 
   Returns:
-    step(state, arrays, index int32[batch], trial, axis, length=None) -> (state, metrics {name:
-    scalar}); an index of -1 is a filler example, sequences are cut to `length` steps. The same
-    function serves one device, sharded `jit` (axis None) and `pmap` (the device axis' name).
+    step(state, arrays, index int32[batch], trial, axis, length=None, shared_step=None) -> (state,
+    metrics {name: scalar}); an index of -1 is a filler example, sequences are cut to `length` steps.
+    The same function serves one device, sharded `jit` (axis None) and `pmap` (the device axis' name).
+    `shared_step`, steps done, has no axis of trials: what is decided by it is decided for all of them.
   """
 
-  def train_step(state, arrays, index, trial, axis, length=None):
+  def moment(step):
+    return Moment(
+      step=step,
+      progress=durations.progress(step),
+      epoch=step // durations.steps_per_epoch,
+      epochs_done=step / durations.steps_per_epoch,
+    )
+
+  def train_step(state, arrays, index, trial, axis, length=None, shared_step=None):
+    now = moment(state.step)
     info = Info(
-      step=state.step,
-      progress=durations.progress(state.step),
+      step=now.step,
+      progress=now.progress,
       key=jax.random.fold_in(jax.random.key(trial.seed), state.step),
       index=parallel.positions(index.shape[0], axis),
       axis=axis,
       hyper=trial.hyper,
-      epoch=state.step / durations.steps_per_epoch,
+      epoch=now.epoch,
+      epochs_done=now.epochs_done,
     )
     raw = pipeline.cut(dataset.train.gather(arrays, jnp.maximum(index, 0)), length)
     raw |= {"index": index, "valid": index >= 0}
     batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys, dataset.padding)
-    optimizer = create_optimizer(trial.hyper)
+    # Under vmap, a decision that each trial takes for itself would do both sides for all of them.
+    step = state.step if shared_step is None else shared_step
     metrics = diagnose(state, batch, info) if diagnose else {}
     for phase in method.phases:
-      update = functools.partial(
-        _update_phase, method, phase, phase.restrict(optimizer), batch, info
-      )
+      optimizer = make_optimizer(phase, create_optimizer, info)
+      update = functools.partial(_update_phase, method, phase, optimizer, batch, info)
       if phase.active is None:
         state, found = update(state)
       else:
-        active = phase.active(info)
+        active = jnp.asarray(phase.active(moment(step)))
+        if phase.fresh_opt:
+          rested = active & (step > 0) & ~jnp.asarray(phase.active(moment(step - 1)))
+          state = _with_fresh_optimizer(state, phase, optimizer, rested)
         _, shapes = jax.eval_shape(update, state)
         idle = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
         state, found = jax.lax.cond(active, update, lambda s, m=idle: (s, m), state)
@@ -68,6 +82,16 @@ def make_train_step(
     return state.replace(step=state.step + 1, params=method.post_step(state.params)), metrics
 
   return train_step
+
+
+def _with_fresh_optimizer(
+  state: TrainState, phase: Phase, optimizer: optax.GradientTransformation, fresh: jax.Array
+) -> TrainState:
+  """Returns a state whose phase has the optimizer state of a first step, where `fresh`."""
+  own = jax.lax.cond(
+    fresh, lambda: optimizer.init(state.params), lambda: state.opt_state[phase.name]
+  )
+  return state.replace(opt_state={**state.opt_state, phase.name: own})
 
 
 def _update_phase(
@@ -96,7 +120,8 @@ def _update_phase(
     grads,
     state.opt_state["transform"],
     state.params,
-    signals=out.signals,
+    signals=_mean_of_floats(out.signals, info.axis),
+    info=info,
     key=parallel.stream_key(info.key, "transform"),
   )
   metrics["gradient_norm"] = optax.tree.norm(grads)
@@ -138,11 +163,11 @@ def make_train_steps(
     trial that is not active stays as it is.
   """
 
-  def one_trial(state, shared, own, fed, index, trial, active, num_steps, axis):
+  def one_trial(state, shared, own, fed, index, trial, active, num_steps, first, axis):
     def step(i, carry):
       state, record = carry
       arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
-      new, metrics = train_step(state, arrays, index[i], trial, axis, length)
+      new, metrics = train_step(state, arrays, index[i], trial, axis, length, first + i)
       new = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
       record = {
         n: jnp.zeros((steps_per_call, *m.shape), m.dtype) for n, m in metrics.items()
@@ -155,4 +180,10 @@ def make_train_steps(
     record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.fori_loop(0, num_steps, step, (state, record))
 
-  return parallel.over_trials(one_trial, in_axes=(0, None, 0, 0, 0, 0, 0, None))
+  def train_steps(state, *arguments, axis):
+    # Trials that have stopped are behind, and are not moved.
+    first = state.step.max()
+    in_axes = (0, None, 0, 0, 0, 0, 0, None, None)
+    return parallel.over_trials(one_trial, in_axes)(state, *arguments, first, axis=axis)
+
+  return train_steps

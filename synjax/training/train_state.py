@@ -1,12 +1,15 @@
 """The state of training: everything a step changes, with a leading axis of trials."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 
 from synjax import parallel
+from synjax.methods.base import Info, Method, Phase, path_name
 from synjax.trial import Trial
 
 
@@ -19,6 +22,7 @@ class TrainState:
     params: trained parameters.
     model_state: running statistics (flax collections other than "params").
     opt_state: states of the optimizer, one a phase of the method, and of its gradient transformation.
+      For methods that ask for them also "initial", see the property.
   """
 
   step: jax.Array
@@ -26,13 +30,18 @@ class TrainState:
   model_state: Any
   opt_state: Any
 
+  @property
+  def initial(self) -> Mapping[str, jax.Array]:
+    """Returns path -> parameter as it was when training started, of those the method keeps."""
+    return self.opt_state.get("initial", {})
+
 
 def create_train_state(method, create_optimizer, trials: Trial, batch) -> TrainState:
   """Initialises one state a trial, as one compiled program.
 
   Args:
     method: a `Method`.
-    create_optimizer: traced hyper-parameters -> optax transformation.
+    create_optimizer: (traced hyper-parameters, step) -> optax transformation.
     trials: leaves [trials]; a trial gives the state of a single run with its seed.
     batch: a `Batch` of one of the method's views, for shapes only.
 
@@ -44,15 +53,44 @@ def create_train_state(method, create_optimizer, trials: Trial, batch) -> TrainS
     params, model_state = method.init(
       parallel.stream_key(jax.random.key(trial.seed), "init"), batch
     )
-    optimizer = create_optimizer(trial.hyper)
-    opt_state = {
-      "transform": method.transform().init(params),
-      **{phase.name: phase.restrict(optimizer).init(params) for phase in method.phases},
-    }
+    key, step = jax.random.key(trial.seed), jnp.zeros((), jnp.int32)
+    info = Info(step, jnp.zeros(()), key, jnp.zeros(0, jnp.int32), hyper=trial.hyper)
+    opt_state = {"transform": method.transform().init(params)}
+    for phase in method.phases:
+      opt_state[phase.name] = make_optimizer(phase, create_optimizer, info).init(params)
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state)
 
   program = jax.jit(jax.vmap(create), compiler_options=_quick_options())
   return program(jax.tree.map(jnp.asarray, trials))
+
+
+def make_optimizer(
+  phase: Phase,
+  create_optimizer: Callable[..., optax.GradientTransformation],
+  info: Info,
+) -> optax.GradientTransformation:
+  """Returns the optimizer of a phase's parameters at a step: its own, or the run's."""
+  if phase.optimizer is not None:
+    return phase.restrict(phase.optimizer(info))
+  return phase.restrict(create_optimizer(info.hyper, info.step))
+
+
+def keep_initial(method: Method, state: TrainState) -> TrainState:
+  """Returns a state that holds its parameters, or those the method asks for, as `initial` too.
+
+  Raises:
+    ValueError: the method asks for some, and there are none by such a name.
+  """
+  if method.keeps_initial is None:
+    return state
+  leaves, _ = jax.tree_util.tree_flatten_with_path(state.params)
+  named = {path_name(path): leaf for path, leaf in leaves}
+  kept = {name: leaf for name, leaf in named.items() if method.keeps_initial(name)}
+  if not kept:
+    raise ValueError(
+      f"{type(method).__name__}.keeps_initial: expected to keep some of {sorted(named)}, found none"
+    )
+  return state.replace(opt_state={**state.opt_state, "initial": kept})
 
 
 def _quick_options() -> dict[str, Any] | None:

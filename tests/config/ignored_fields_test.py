@@ -58,7 +58,7 @@ def program(config, dataset):
 
   def loss(params, state, key, progress, epoch):
     info = methods.Info(
-      step=0, progress=progress, key=key, index=jnp.arange(4), hyper=hyper, epoch=epoch
+      step=0, progress=progress, key=key, index=jnp.arange(4), hyper=hyper, epochs_done=epoch
     )
     out = method.loss(params, state, dict.fromkeys(method.views, raw), info)
     return out.losses

@@ -39,7 +39,12 @@ def create(name="synib", **fields):
   hyper = {field: jnp.asarray(value[0]) for field, value in hyper.items()}
   index = jnp.arange(BATCH)
   info = methods.Info(
-    step=0, progress=1.0, key=jax.random.key(1), index=index, hyper=hyper, epoch=jnp.float32(2)
+    step=0,
+    progress=1.0,
+    key=jax.random.key(1),
+    index=index,
+    hyper=hyper,
+    epochs_done=jnp.float32(2),
   )
   return method, info
 
@@ -98,7 +103,7 @@ def test_random_masks_stand_in_for_masks_without_meaning(weight, epoch, expected
   # A head that reads the planted coordinate alone.
   method.unimodal = lambda params, name, x, real: weight * jnp.stack([-x[:, 0], x[:, 0]], axis=1)
   corrupt, metrics = method.draw(
-    "table", {}, {}, raw, raw["table"], (BATCH, 4), info.replace(epoch=jnp.float32(epoch))
+    "table", {}, {}, raw, raw["table"], (BATCH, 4), info.replace(epochs_done=jnp.float32(epoch))
   )
   share = 0.25 if weight else 0
   np.testing.assert_allclose(metrics["flagged_share"], share, atol=0.01)

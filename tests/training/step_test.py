@@ -42,7 +42,7 @@ class Weighted(Quadratics):
   per_loss = True
 
   def transform(self):
-    def update(grads, state, params=None, *, signals, key):
+    def update(grads, state, params=None, *, signals, key, info):
       weights = jnp.array([1.0, 10.0]) * signals
       return jax.tree.map(lambda g: jnp.tensordot(weights, g, axes=1), grads), state + 1
 
@@ -54,9 +54,9 @@ def prepare(method_class):
   dataset = tiny.load_dataset(config)
   method = method_class(config, dataset)
   durations = optim.Durations(steps_per_epoch=5, total=10, log=5, eval=5, checkpoint=5)
-  step = make_train_step(method, lambda hyper: optax.sgd(LR), dataset, durations)
+  step = make_train_step(method, lambda hyper, step: optax.sgd(LR), dataset, durations)
   trials = jax.tree.map(jnp.asarray, trial.stack(config, (), [{"seed": 0}]))
-  state = create_train_state(method, lambda hyper: optax.sgd(LR), trials, {})
+  state = create_train_state(method, lambda hyper, step: optax.sgd(LR), trials, {})
   state, one = jax.tree.map(lambda x: x[0], (state, trials))
   arrays = {name: jnp.asarray(a) for name, a in dataset.train.arrays.items()}
   return jax.jit(lambda state: step(state, arrays, jnp.arange(4), one, None)), state

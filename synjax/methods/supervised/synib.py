@@ -277,7 +277,9 @@ class SynIB(ClassifierMethod):
       return corrupt, metrics
     keys = info.keys(f"corrupt/{name}")
     random = masking.sample_corrupt(keys, corrupt.shape[1:], FALLBACK_PROBABILITY)
-    meaningless = (info.epoch < method.mask_warmup_epochs) | (share > method.mask_collapse_share)
+    meaningless = (info.epochs_done < method.mask_warmup_epochs) | (
+      share > method.mask_collapse_share
+    )
     return jnp.where(meaningless, random, corrupt), metrics
 
   @override
