@@ -173,9 +173,8 @@ def test_xla_counts_only_the_active_phases_operations():
 
   def compile_at(first, shared=True):
     def steps(state):
-      one = lambda state, trial: step(  # noqa: E731
-        state, arrays, jnp.arange(4), trial, None, None, first(state) if shared else None
-      )
+      known = first(state) if shared else None
+      one = lambda own, trial: step(own, arrays, jnp.arange(4), trial, None, None, known)  # noqa: E731
       return jax.vmap(one)(state, trials)
 
     return jax.jit(steps).lower(state).compile()
