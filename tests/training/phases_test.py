@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from synjax import train, trial
+from synjax.evaluators.base import When
 from synjax.methods.base import Method, Out, Phase
 from synjax.methods.contrastive.comm import CoMM
 from synjax.training import optim
@@ -299,11 +300,14 @@ def test_an_epoch_ends_after_its_validation_and_leaves_who_has_stopped_by_it(
   keeping, tmp_path, monkeypatch
 ):
   order, scores = [], {2: [0.1, 0.2], 4: [0.2, 0.1], 6: [0.3, 0.1]}
-  evaluate, end_epoch = train.Run.evaluate, train.Run.end_epoch
+  score, end_epoch = train.Run.score, train.Run.end_epoch
 
-  def score(run):
+  def planned(run, which, when, **options):
+    found = score(run, which, when, **options)
+    if when is not When.EVALUATION:
+      return found
     order.append(("evaluate", run.step))
-    return evaluate(run)
+    return found | {run.config.select_metric: np.array(scores[run.step])}
 
   def end(run):
     before = run.devices.fetch(run.state).params["encoders_table"]
@@ -318,13 +322,8 @@ def test_an_epoch_ends_after_its_validation_and_leaves_who_has_stopped_by_it(
     ]
     order.append(("end", run.step, *changed))
 
-  def validate(config, dataset, frozen):
-    step = int(np.asarray(order[-1][1]))
-    return {config.select_metric: np.array(scores[step])}
-
-  monkeypatch.setattr(train.Run, "evaluate", score)
+  monkeypatch.setattr(train.Run, "score", planned)
   monkeypatch.setattr(train.Run, "end_epoch", end)
-  monkeypatch.setattr(train.evaluators, "validate", validate)
   train.train_and_evaluate(config(total_steps=6, early_stop_patience=1), str(tmp_path / "stopping"))
   assert order == [
     ("evaluate", 2), ("end", 2, True, True),
