@@ -50,6 +50,15 @@ def test_configs_and_the_library_know_the_same_methods_and_what_they_learn_from(
     }
 
 
+def test_a_file_of_a_family_holds_one_method(tmp_path, monkeypatch):
+  (tmp_path / "none_here.py").write_text("from synjax.methods.base import Method\n")
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.setitem(registry.METHODS, "none_here", "none_here")
+  config = type("Config", (), {"method": type("Method", (), {"name": "none_here"})})
+  with pytest.raises(ValueError, match="none_here.py: expected one class of a Method, found 0"):
+    methods.find(config)
+
+
 def test_every_field_says_what_it_means_in_one_line():
   for settings in METHODS.values():
     for name, field in settings.fields.items():

@@ -1,6 +1,7 @@
-"""Every method by its name; a class is imported when a config asks for it, so one run reads one."""
+"""Every method by its name, that of its file; it is imported when a config asks for it."""
 
 import importlib
+import pathlib
 
 from ml_collections import ConfigDict
 
@@ -9,16 +10,10 @@ from synjax.methods.base import Method
 from synjax.models.encoders import ENCODERS
 from synjax.models.heads import ProjectionHead
 
-METHODS = {  # `config.method.name` -> its class
-  "comm": "synjax.methods.contrastive.comm.CoMM",
-  "confidence_penalty": "synjax.methods.supervised.confidence_penalty.ConfidencePenalty",
-  "ensemble": "synjax.methods.supervised.ensemble.Ensemble",
-  "full_corruption": "synjax.methods.supervised.full_corruption.FullCorruption",
-  "infmasking": "synjax.methods.contrastive.infmasking.InfMasking",
-  "masked_augmentation": "synjax.methods.supervised.masked_augmentation.MaskedAugmentation",
-  "supervised": "synjax.methods.supervised.vanilla.Supervised",
-  "synib": "synjax.methods.supervised.synib.SynIB",
-  "unimodal": "synjax.methods.supervised.unimodal.Unimodal",
+# `config.method.name` -> the module of its class: a file in a family's folder, called like the method.
+METHODS = {
+  file.stem: f"{__package__}.{file.parent.name}.{file.stem}"
+  for file in sorted(pathlib.Path(__file__).parent.glob("*/[a-z]*.py"))
 }
 
 
@@ -62,9 +57,17 @@ def _check_statistics(config: ConfigDict, method: Method) -> None:
 
 
 def find(config: ConfigDict) -> type[Method]:
-  """Returns the class of the method named in the config; ValueError lists the known ones."""
+  """Returns the class of the method named in the config.
+
+  Raises:
+    ValueError: unknown name, the message lists the known ones; or its file has not one class.
+  """
   name = config.method.name
   if name not in METHODS:
     raise ValueError(f"config.method.name: expected one of {sorted(METHODS)}, found {name!r}")
-  module, _, class_name = METHODS[name].rpartition(".")
-  return getattr(importlib.import_module(module), class_name)
+  module = importlib.import_module(METHODS[name])
+  classes = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Method)]
+  own = [c for c in classes if c.__module__ == module.__name__]
+  if len(own) != 1:
+    raise ValueError(f"{module.__file__}: expected one class of a Method, found {len(own)}")
+  return own[0]

@@ -9,12 +9,12 @@ from tests import readme_test, tiny
 
 
 def test_a_method_is_added_as_readme_says_and_trains(tmp_path, monkeypatch):
-  file, registered, settings = readme_test.blocks("Adding a method", "python")
+  file, line = readme_test.blocks("Adding a method", "python")
   (tmp_path / "smoothed.py").write_text(file)
   monkeypatch.setattr(supervised, "__path__", [*supervised.__path__, str(tmp_path)])
-  for known, line in ((registry.METHODS, registered), (configs.methods.METHODS, settings)):
-    for name, value in eval(f"{{{line}}}", vars(configs.methods)).items():
-      monkeypatch.setitem(known, name, value)
+  monkeypatch.setitem(registry.METHODS, "smoothed", "synjax.methods.supervised.smoothed")
+  settings = eval(f"{{{line}}}", dict(vars(configs.methods)))
+  monkeypatch.setitem(configs.methods.METHODS, "smoothed", settings["smoothed"])
   fields = {"total_steps": 2, "eval_steps": 2, "log_steps": 2, "checkpoint_steps": 2}
   with tiny.registered():
     config = tiny.get_config("smoothed", **fields)
