@@ -13,6 +13,7 @@ import logging
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ from synjax import evaluators, train
 from synjax.evaluators import When
 from synjax.report.score_plots import write_score_plots
 from synjax.training import outcome
-from synjax.workdir import evaluation, files, identity, lock
+from synjax.workdir import evaluation, files, identity, json_files, lock
 
 logger = logging.getLogger("synjax")
 
@@ -109,18 +110,41 @@ def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
   file = path / files.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = identity.read_json(file, "config of a run", identity.WITHOUT_CONFIG)
+  config = _read_config(flag, path)
   trials = config.pop("trials", None)
-  config = ConfigDict(identity.fill(config, defaults.of(config)))
+  config = ConfigDict(config)
   if _DATA_DIR.value:
     if "data_dir" not in config.data:
       raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")
     config.data.data_dir = _DATA_DIR.value
-  run = train.Run(identity.resolve_paths(config), path, trials)
+  try:
+    run = train.Run(identity.resolve_paths(config), path, trials)
+  except (AttributeError, KeyError, TypeError) as error:  # as a section without its fields raises
+    raise _not_of_a_run(flag, file, error) from error
   identity.check_data(flag, path, identity.describe_data(run.dataset))
   if run.restore(read_only=True).step == 0:
     raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
   return run
+
+
+def _read_config(flag: str, path: pathlib.Path) -> dict[str, Any]:
+  """Reads a run's config; fields that it lacks are at their defaults, as older versions had them."""
+  config = identity.read_config(path)
+  try:
+    known = defaults.of(config)
+  except ValueError as error:
+    raise _not_of_a_run(flag, path / files.CONFIG, error) from error
+  wrong = json_files.mismatch(config, json_files.like(known))
+  if wrong:
+    raise _not_of_a_run(flag, path / files.CONFIG, wrong)
+  return identity.fill(config, known)
+
+
+def _not_of_a_run(flag: str, file: pathlib.Path, found: object) -> ValueError:
+  return ValueError(
+    f"{flag}: {file}: expected the config of a run, found another ({found}); bring the file back from a"
+    " copy (results.json of a finished run holds the same config)"
+  )
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ class Gaussianity(Evaluator):
       new |= {"step": np.array([moment.step]), "epoch": np.array([moment.epoch])}
       path = moment.workdir / self.file
       if path.exists():
-        with np.load(path) as before:
-          kept = before["step"] < moment.step
-          new = {name: np.concatenate([before[name][kept], value]) for name, value in new.items()}
+        before = _read(path)
+        kept = before["step"] < moment.step
+        new = {name: np.concatenate([before[name][kept], value]) for name, value in new.items()}
       array_files.write(path, new | {"index": self._examples[0], "scores": scores})
     return _medians(row)
 
@@ -95,12 +95,12 @@ class Gaussianity(Evaluator):
     path = workdir / self.file
     if not (path.exists() and parallel.is_first_host()):
       return
-    with np.load(path) as before:
-      kept = before["step"] <= step
-      if kept.all():
-        return
-      rows = ("step", "epoch", *normality.STATISTICS)
-      found = {name: before[name][kept] if name in rows else before[name] for name in before}
+    before = _read(path)
+    kept = before["step"] <= step
+    if kept.all():
+      return
+    rows = ("step", "epoch", *normality.STATISTICS)
+    found = {name: array[kept] if name in rows else array for name, array in before.items()}
     array_files.write(path, found)
 
   @functools.cached_property
@@ -175,6 +175,11 @@ def make_split_scores(
     return np.concatenate(scores)[: split.num_examples]
 
   return split_scores
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  advice = "delete the file, which loses its earlier rows only, and start again"
+  return array_files.read(path, advice, ("step", "epoch", *normality.STATISTICS))
 
 
 def _medians(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

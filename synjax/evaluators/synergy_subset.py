@@ -1,6 +1,5 @@
 """The synergy subset: the test examples that every separately trained unimodal model gets wrong."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from synjax import trial
 from synjax.evaluators.base import Comparison, Scores, When, provides
 from synjax.evaluators.estimators import metrics
-from synjax.workdir import files, results
+from synjax.workdir import identity, results
 
 FLAG = "--unimodal"
 PERMUTATIONS = 1000
@@ -210,7 +209,7 @@ def _describe_member(run, other, rows: np.ndarray, which: str) -> dict[str, Any]
   return {
     "workdir": str(other.workdir),
     "method": other.config.method.name,
-    "config_hash": results.config_hash(json.loads((other.workdir / files.CONFIG).read_text())),
+    "config_hash": results.config_hash(identity.read_config(other.workdir)),
     "selection": rule if which == "best" else "the last step",
     "trials": {
       name: {"step": int(step)} | {field: float(value[row]) for field, value in hyper.items()}

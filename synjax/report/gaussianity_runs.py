@@ -7,6 +7,7 @@ import numpy as np
 
 from synjax.evaluators.estimators import normality
 from synjax.report.gaussianity_plots import write_gaussianity
+from synjax.workdir import arrays as array_files
 from synjax.workdir import files
 
 
@@ -29,9 +30,10 @@ def write_run_gaussianity(
   file = pathlib.Path(workdir) / files.GAUSSIANITY
   if not file.exists():
     return None
-  with np.load(file) as arrays:
-    epochs, scores, count = arrays["epoch"], arrays["scores"], len(arrays["epoch"])
-    statistics = {name: arrays[name].reshape(count, -1) for name in normality.STATISTICS}
+  advice = "delete the file to report without this plot"
+  arrays = array_files.read(file, advice, ("epoch", "scores", *normality.STATISTICS))
+  epochs, scores, count = arrays["epoch"], arrays["scores"], len(arrays["epoch"])
+  statistics = {name: arrays[name].reshape(count, -1) for name in normality.STATISTICS}
   scores = scores.reshape(-1, scores.shape[-1])
   masks = scores.shape[1]
   rows = [

@@ -1,7 +1,6 @@
 """The plots of a report: loss terms, scores of the probes and a projection of the embeddings."""
 
 import pathlib
-import zipfile
 from collections.abc import Callable, Mapping
 
 import matplotlib
@@ -12,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from synjax.report.runs import Group
+from synjax.workdir import arrays as array_files
 from synjax.workdir import files, scores
 
 # Okabe and Ito's palette; Tol's "muted" with black for up to ten classes. Both colour-blind safe.
@@ -192,14 +192,13 @@ def principal_components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads what the projection needs of embeddings.npz and checks that shapes fit."""
-  try:
-    with np.load(path) as file:
-      arrays = {name.removeprefix("test/"): file[name] for name in file if name.startswith("test/")}
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise ValueError(
-      f"{path}: expected arrays written by numpy.savez, found {error}; delete the file to report"
-      " without a projection, or run launch.train on this workdir again"
-    ) from error
+  advice = (
+    "delete the file to report without a projection, or run launch.evaluate on this workdir again"
+  )
+  found = array_files.read(path, advice)
+  arrays = {
+    name.removeprefix("test/"): array for name, array in found.items() if name.startswith("test/")
+  }
   shapes = {name: array.shape for name, array in arrays.items()}
   shape = shapes.get("embeddings", ())
   good = (
@@ -216,8 +215,7 @@ def _read_embeddings(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise ValueError(
       f"{path}: expected finite test/embeddings [seeds, n, dim], test/<task> [n] (regressions:"
       " [n, outputs]) and, with masking, test/masked [seeds, num_views, m, dim] with"
-      f" test/masked_index [m] < n, found {shapes}; delete the file to report without a projection,"
-      " or run launch.train on this workdir again"
+      f" test/masked_index [m] < n, found {shapes}; {advice}"
     )
   return arrays
 

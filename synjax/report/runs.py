@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import json
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from synjax.config import durations, protocols
 from synjax.report.alike import require_one_code
-from synjax.workdir import evaluation, files, results, scores
+from synjax.workdir import evaluation, files, identity, results, scores
 from synjax.workdir.metrics import read_metrics
 from synjax.workdir.results import config_hash
 
@@ -61,7 +60,7 @@ class Run:
       row["step"] for row in self.metrics if any(scores.split_of(n) == "val" for n in row)
     ]
     epochs = self.config.get("eval_epochs")
-    return evaluated[0] / epochs if evaluated and epochs else None
+    return evaluated[0] / epochs if evaluated and epochs and epochs > 0 else None
 
   @property
   def progress(self) -> str:
@@ -93,17 +92,22 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       " launch.train command"
     )
   found = _read_results(results_file) if results_file.exists() else None
-  config = found["config"] if found else _read_json(config_file)
+  config = found["config"] if found else identity.read_config(path)
   try:
     config["method"]["name"], config["data"]["name"]
     config["protocol"], config["seed"], config["num_seeds"]
-  except (KeyError, TypeError) as error:
+    durations.duration_steps(config, "total", 1)
+  except (KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f"{results_file if found else config_file}: expected a config with seed, num_seeds,"
-      f" protocol, method.name and data.name, found no {error};"
+      f" protocol, method.name, data.name and a duration, found {_without(error)};"
       " leave this folder out, or train into a new one"
     ) from error
   return Run(path, config, found, _read_metrics(path / files.METRICS), _evaluation(path, found))
+
+
+def _without(error: Exception) -> str:
+  return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _evaluation(path: pathlib.Path, found: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -130,29 +134,8 @@ def _evaluation(path: pathlib.Path, found: Mapping[str, Any] | None) -> dict[str
   return None
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    content = json.loads(path.read_text())
-    if isinstance(content, dict):
-      return content
-    found = f"a {type(content).__name__}"
-  except (OSError, ValueError) as error:
-    found = str(error)
-  raise ValueError(
-    f"{path}: expected the config of a run, found {found}; leave the folder out, or bring the file"
-    " back from a copy (results.json of a finished run holds the same config): a trained run goes on only"
-    " with it"
-  )
-
-
 def _read_results(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    content = results.read(path.parent)
-  except (OSError, ValueError) as error:
-    raise ValueError(
-      f"{path}: expected the results of a run, found {error}; run launch.train on this workdir again,"
-      " which scores the run and writes the file anew, or leave the folder out"
-    ) from error
+  content = results.read(path.parent)
   missing = [name for name in RESULT_FIELDS if name not in content]
   missing += [
     f"rows[{i}].{name}"
@@ -160,9 +143,9 @@ def _read_results(path: pathlib.Path) -> dict[str, Any]:
     for name in ("seed", "best_step", "best_value", *CHECKPOINTS)
     if name not in row
   ]
-  if missing or not content["rows"]:
+  if missing:
     raise ValueError(
-      f"{path}: expected the fields of a results.json, found none of {missing or 'rows'};"
+      f"{path}: expected the fields of a results.json, found none of {missing};"
       " delete this file and run launch.train on this workdir again, or leave the folder out"
     )
   return content

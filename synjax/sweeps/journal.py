@@ -1,18 +1,40 @@
 """The journal of a sweep: what was trained, together with what, by which code, and what failed."""
 
 import contextlib
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from synjax.sweeps.plan import Row, group_id, row_id
-from synjax.workdir import identity, lock, stopping
-from synjax.workdir.files import read_json_lines, resolve, to_json, write_atomically
-from synjax.workdir.results import read_scores
+from synjax.workdir import identity, json_files, lock, stopping
+from synjax.workdir.files import resolve, to_json, write_atomically
+from synjax.workdir.results import FACTS, ROW, read_scores
 
 MISSING = {"status": "missing"}
+_PLAIN = (str, float, bool, None)
+_OVERRIDES = {...: (*_PLAIN, [_PLAIN])}
+_DECLARED = {
+  "rows": [{"id": str, "overrides": _OVERRIDES, "reads?": {...: str}, "former_ids?": [str]}]
+}
+_ROW = {
+  **FACTS,
+  **ROW,
+  "id": str,
+  "time": float,
+  **{f"{name}?": str for name in ("group", "program", "instead_of", "protocol", "hardware")},
+  **{f"{name}?": int for name in ("stack", "position")},
+  "config?": dict,
+  "overrides?": _OVERRIDES,
+  "error_type?": str,
+  "reads?": {...: str},
+}
+# A line that says a row is done has its scores, and says of what.
+_DONE = {
+  **dict.fromkeys(("best", "last"), json_files.SCORES),
+  **{"status": "done", "config": dict, "overrides": _OVERRIDES},
+}
+_ENTRY = (_ROW | {"status": "failed", "error": str}, _ROW | _DONE)
 
 
 def read_entries(folder: str | pathlib.Path) -> list[dict[str, Any]]:
@@ -30,14 +52,17 @@ def read_entries(folder: str | pathlib.Path) -> list[dict[str, Any]]:
 def read_declared(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   """Reads sweep.json: "id" and "overrides" of all rows, and "former_ids"; [] before the first start."""
   path = pathlib.Path(folder) / "sweep.json"
-  return json.loads(path.read_text())["rows"] if path.exists() else []
+  if not path.exists():
+    return []
+  advice = "start the same launch.sweep command again, which writes the file anew"
+  return json_files.read(path, "list of a sweep's rows", _DECLARED, advice)["rows"]
 
 
 def _read_lines(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   entries = [
     read_scores(entry)
     for path in sorted(pathlib.Path(folder).glob("rows*.jsonl"))
-    for entry in read_json_lines(path, ("id", "time", "status"))
+    for entry in json_files.read_lines(path, _ENTRY)
   ]
   return sorted(entries, key=lambda entry: entry["time"])
 
@@ -132,7 +157,7 @@ class Journal:
     entries = {
       entry["position"]: entry
       for entry in _read_lines(self.folder)
-      if entry.get("group") == group and "position" in entry
+      if entry.get("group") == group and {"position", "trial", "program"} <= set(entry)
     }
     ordered = [entries[position]["trial"] for position in sorted(entries)]
     programs = {entry["program"] for entry in entries.values()}
@@ -155,7 +180,7 @@ class Journal:
       if not last:
         return
       try:
-        json.loads(last)
+        json_files.parse(last.decode())
         file.write(b"\n")
       except ValueError:
         file.truncate(file.tell() - len(last))

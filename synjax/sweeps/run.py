@@ -164,7 +164,7 @@ def _was_in(entry: Mapping[str, Any]) -> dict[str, str]:
   """Returns the stack that a row which is trained alone now was in; nothing if it was alone before."""
   if "instead_of" in entry:
     return {"instead_of": entry["instead_of"]}
-  return {"instead_of": entry["group"]} if entry["stack"] > 1 else {}
+  return {"instead_of": entry["group"]} if entry.get("stack", 1) > 1 else {}
 
 
 def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]:
@@ -179,13 +179,13 @@ def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]
   stacks: dict[str, Stack] = {}
   for name in done:
     row, entry = rows[name], entries[name]
-    trials = journal.stacked_trials(entry["group"])
+    trials = journal.stacked_trials(entry.get("group", ""))
     if trials is None:
       logger.warning(
         "row %s: the journal has lost a part of the stack that it was trained in, of %d rows: it is"
         " trained alone, another program, whose numbers may differ",
         name,
-        entry["stack"],
+        entry.get("stack", 1),
       )
       stacks[name] = _stack([row], rerun=True, **_was_in(entry))
       continue

@@ -1,6 +1,5 @@
 """What was measured on a run: the content of results.json, and of evaluation.json."""
 
-import json
 import pathlib
 import platform
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import numpy as np
 
 from synjax import evaluators, trial
 from synjax.training import selection
-from synjax.workdir import code_version, files, results
+from synjax.workdir import code_version, identity, results
 from synjax.workdir import evaluation as evaluation_file
 from synjax.workdir.scores import parse_rule
 
@@ -37,7 +36,7 @@ def build(
     The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,
     see `StepClock` and `Stepper.program_bytes`; None where unknown), and `rows`, one a seed.
   """
-  config = json.loads((path / files.CONFIG).read_text())
+  config = identity.read_config(path)
   device = run.devices.devices[0]
   best, last = run.steps_of("best"), run.steps_of("last")
   metric, sign = parse_rule(run.select_metric)
@@ -104,7 +103,7 @@ def evaluation(
     command: that was typed.
   """
   names = trial.names(run.trials)
-  config = json.loads((run.workdir / files.CONFIG).read_text())
+  config = identity.read_config(run.workdir)
   return {
     "which": which,
     "steps": evaluation_file.by_trial(names, run.steps_of(which)),

@@ -12,7 +12,7 @@ import numpy as np
 from synjax import trial
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
-from synjax.workdir import checkpoint, files, identity, results
+from synjax.workdir import checkpoint, identity, results
 
 logger = logging.getLogger("synjax")
 
@@ -101,10 +101,7 @@ def hash_source(workdir: str) -> str:
 
 def recorded(workdir: pathlib.Path) -> dict | None:
   """Returns what a run in progress recorded of its start; None where nothing is recorded."""
-  if not (workdir / files.RUN).exists():
-    return None
-  content = identity.read_json(workdir / files.RUN, "record of a run", "choose another --workdir")
-  return content.get("initialized_from")
+  return identity.read_run(workdir).get("initialized_from")
 
 
 def _say(origin: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import functools
 import io
-import json
 import logging
 import os
 import pathlib
@@ -25,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from synjax import parallel
-from synjax.workdir import files
+from synjax.workdir import files, identity
 
 logger = logging.getLogger("synjax")
 
@@ -51,6 +50,10 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, A
     raise ValueError(
       f"{field}: expected the folder of a trained run, found no checkpoints in {path}"
     )
+  try:
+    config = identity.read_config(path)
+  except ValueError as error:
+    raise ValueError(f"{field}: {error}") from error
   checkpointer = Checkpointer(path, read_only=True)
   steps = checkpointer.steps()
   if not steps:
@@ -63,7 +66,7 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, A
       " it from the checkpoint before"
     ) from error
   checkpointer.close()
-  return json.loads(config_file.read_text()), tree["selection"]
+  return config, tree["selection"]
 
 
 def _checksum(tree: Any) -> list[int]:

@@ -6,9 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from synjax.workdir import identity
+from synjax.workdir import json_files
 from synjax.workdir.files import EVALUATION, numbers, to_json, write_atomically
 
+_SCHEMA = {
+  "which": str,
+  "steps": {...: int},
+  "checkpoint": int,
+  "config_hash": str,
+  "data_fingerprint": str,
+  "stand_in?": json_files.TEXT,
+  "code?": json_files.TEXT,
+  "command?": json_files.TEXT,
+  "chance?": json_files.SCORES,
+  "unimodal?": (dict, None),
+  "scores": {...: json_files.SCORES},
+}
 # What two evaluations must agree in to be of the same parameters.
 _SAME = ("which", "steps", "checkpoint", "config_hash", "data_fingerprint")
 
@@ -52,8 +65,5 @@ def read(path: pathlib.Path) -> dict[str, Any] | None:
   if not (path / EVALUATION).exists():
     return None
   advice = "run launch.evaluate on this workdir again, which writes it anew, or delete it"
-  content = identity.read_json(path / EVALUATION, "scores of a run", advice)
-  missing = [name for name in (*_SAME, "scores") if name not in content]
-  if missing:
-    raise ValueError(f"{path / EVALUATION}: expected {missing}, found a file without; {advice}")
+  content = json_files.read(path / EVALUATION, "scores of a run", _SCHEMA, advice)
   return content | {"scores": {name: numbers(found) for name, found in content["scores"].items()}}

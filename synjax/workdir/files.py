@@ -1,14 +1,11 @@
 """Files of a workdir: names; written whole or not at all, in JSON that every reader takes (RFC 8259)."""
 
 import json
-import logging
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-logger = logging.getLogger("synjax")
 
 CONFIG = "config.json"  # the run's config
 RUN = "run.json"  # the data it is trained on, see `identity`
@@ -65,36 +62,3 @@ def number(value: float | None) -> float:
 def numbers(found: Mapping[str, Any]) -> dict[str, Any]:
   """Returns named numbers read from JSON, with NaN for null; other values stay as they are."""
   return {name: math.nan if value is None else value for name, value in found.items()}
-
-
-def read_json_lines(path: pathlib.Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-  """Reads a file to which lines are added while it may be interrupted: one JSON object each.
-
-  A damaged line is skipped with a warning that names file and line; without one at the end of the file,
-  where an interruption leaves a part of a line.
-
-  Args:
-    path: the file; it need not exist.
-    needed: fields that every line has.
-
-  Returns:
-    The objects, in order.
-
-  Raises:
-    OSError: the file cannot be read.
-  """
-  try:
-    lines = pathlib.Path(path).read_text(errors="replace").split("\n")
-  except FileNotFoundError:
-    return []
-  found = []
-  for position, line in enumerate(lines, 1):
-    try:
-      content = json.loads(line) if line else None
-    except ValueError:
-      content = ()
-    if isinstance(content, dict) and all(content.get(name) is not None for name in needed):
-      found.append(content)
-    elif content is not None and position < len(lines):
-      logger.warning("%s, line %d: damaged, skipped: %s", path, position, line[:60])
-  return found

@@ -16,6 +16,7 @@ from typing import Any
 
 from synjax.config import protocols
 from synjax.config.durations import duration_steps
+from synjax.workdir import json_files
 from synjax.workdir.files import (
   CHECKPOINTS,
   CONFIG,
@@ -30,10 +31,21 @@ from synjax.workdir.files import (
 
 logger = logging.getLogger("synjax")
 
-WITHOUT_CONFIG = (
-  "bring the file back from a copy (results.json of a finished run holds the same config), or choose"
-  " another --workdir"
+_WITHOUT_CONFIG = (
+  "bring the file back from a copy (results.json of a finished run holds the same config), or leave this"
+  " folder out and choose another --workdir: a trained run goes on only with it"
 )
+_WITHOUT_RUN = (
+  "bring the file back from a copy; or delete it if you are sure that the data are those of the training,"
+  " for which today's are then taken; or choose another --workdir"
+)
+_DATA = {"name?": json_files.TEXT, "fingerprint": str, "num_examples?": {...: int}}
+_RUN = {"data": _DATA, "ends?": [int], "initialized_from?": (dict, None)}
+_OLD_RESULTS = {
+  "dataset?": json_files.TEXT,
+  "data_fingerprint?": str,
+  "facts?": {"num_examples?": {...: int}},
+}
 PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
 _PATHS = (*PLACES, "initialize_from")
 # Fields that change no number of a run: where the data lie, how they are read, how often is written.
@@ -123,13 +135,17 @@ def claim(
       " or go back to the old values. Differing fields (workdir's -> yours):\n  "
       + "\n  ".join(differences)
     )
-  before, now = (duration_steps(c, "total", steps_per_epoch) for c in (old, config))
+  now = duration_steps(config, "total", steps_per_epoch)
+  try:
+    before = duration_steps(old, "total", steps_per_epoch)
+  except ValueError as error:
+    raise ValueError(f"{path / CONFIG}: {error}; {_WITHOUT_CONFIG}") from error
   reached = newest_step(path)
   _check_length(path, before, now, reached, eval_steps)
   known = check_data("--workdir", path, data)
   if writes:
     ended = [before] if before == reached != now else []
-    record = {"data": known or data} | _read_run(path)
+    record = {"data": known or data} | read_run(path)
     _write(path, RUN, record | {"ends": sorted({*ends(path), *ended})})
     _write(path, CONFIG, config)
   return None if before == now else before
@@ -163,8 +179,9 @@ def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None, 
   if not (path / RESULTS).exists():
     return True
   try:
-    found = json.loads((path / RESULTS).read_text())["config"]
-  except (ValueError, KeyError, TypeError):
+    schema = {"config": json_files.CONFIG_FIELDS}
+    found = json_files.read(path / RESULTS, "results of a run", schema, "")["config"]
+  except ValueError:
     return True  # cut off: the checkpoint is enough to write it again
   config = json.loads(to_json(config))
   found = fill(found, defaults or {}, config)
@@ -203,26 +220,36 @@ def newest_step(path: pathlib.Path) -> int:
 
 def ends(path: pathlib.Path) -> list[int]:
   """Returns the steps at which a run ended before it was made longer."""
-  return _read_run(path).get("ends", [])
+  return read_run(path).get("ends", [])
 
 
-def _read_run(path: pathlib.Path) -> dict[str, Any]:
+def read_run(path: pathlib.Path) -> dict[str, Any]:
+  """Reads run.json of a workdir; {} where an older version, or nobody yet, wrote one.
+
+  Raises:
+    ValueError: it does not say on which data the run was trained.
+  """
   if not (path / RUN).exists():
     return {}
-  return read_json(path / RUN, "record of a run's data", "choose another --workdir")
+  return json_files.read(path / RUN, "record of a run's data", _RUN, _WITHOUT_RUN)
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
   """Reads the config of a workdir's run; {} where there is none yet."""
   if not (path / CONFIG).exists() and not is_trained(path):
     return {}
-  config = read_json(path / CONFIG, "config of a run", WITHOUT_CONFIG)
-  if not {"method", "data", "seed"} <= set(config):
-    raise ValueError(
-      f"{path / CONFIG}: expected the JSON config of a run, found something else; choose another"
-      " --workdir"
-    )
-  return config
+  return read_config(path)
+
+
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+  """Reads the config of a workdir's run.
+
+  Raises:
+    ValueError: there is none, or something else.
+  """
+  return json_files.read(
+    path / CONFIG, "config of a run", json_files.CONFIG_FIELDS, _WITHOUT_CONFIG
+  )
 
 
 def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -240,7 +267,7 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
     ValueError: they are others.
   """
   known = read_data(path)
-  written = bool(_read_run(path))
+  written = bool(read_run(path))
   if known and (written or _counts_differ(known, data)) and not _same(known, data):
     raise ValueError(
       f"{flag}: {path} holds a run trained on other data than there are now; nothing was changed."
@@ -267,11 +294,12 @@ def _counts_differ(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
 
 def read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
   """Returns what a workdir says about the data of its run: name and fingerprint; None: nothing."""
-  run = _read_run(path)
+  run = read_run(path)
   if run:
     return run["data"]
   if (path / RESULTS).exists():  # a version that wrote no run.json
-    results = read_json(path / RESULTS, "results of a run", "choose another --workdir")
+    advice = "delete it and run launch.train on this workdir again, which writes it anew"
+    results = json_files.read(path / RESULTS, "results of a run", _OLD_RESULTS, advice)
     if "data_fingerprint" in results:
       return {
         "name": results.get("dataset"),
@@ -322,24 +350,6 @@ def _unwritable(path: pathlib.Path, error: OSError) -> OSError:
   return OSError(
     f"--workdir: cannot write to {path} ({error}); choose a folder you may write to, with free space"
   )
-
-
-def read_json(path: pathlib.Path, what: str, advice: str) -> dict[str, Any]:
-  """Reads a file of a workdir that holds a JSON object.
-
-  Raises:
-    ValueError: there is none; the message has `what` was expected and the `advice`.
-  """
-  try:
-    content = json.loads(path.read_text())
-    if isinstance(content, dict):
-      return content
-    found = f"a {type(content).__name__}"
-  except FileNotFoundError:
-    found = "no such file"
-  except ValueError as error:
-    found = f"something else ({error})"
-  raise ValueError(f"{path}: expected the JSON {what}, found {found}; {advice}")
 
 
 def config_differences(old: Any, new: Any, prefix: str = "") -> list[str]:

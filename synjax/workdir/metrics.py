@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from synjax.workdir import json_files
 from synjax.workdir.files import (
   METRICS,
   TENSORBOARD,
   numbers,
-  read_json_lines,
   to_json,
   write_atomically,
 )
+
+_ROW = {"step": int, "seed": int, ...: (float, None)}
 
 
 class MetricWriter:
@@ -83,5 +85,5 @@ class MetricWriter:
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:
-  """Reads the rows of a metrics file, NaN where a metric does not exist; see `read_json_lines`."""
-  return [numbers(row) for row in read_json_lines(path, ("step", "seed"))]
+  """Reads the rows of a metrics file, NaN where a metric does not exist; see `json_files`."""
+  return [numbers(row) for row in json_files.read_lines(path, _ROW)]

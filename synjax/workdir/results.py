@@ -5,8 +5,50 @@ import json
 import pathlib
 from typing import Any
 
+from synjax.workdir import json_files
 from synjax.workdir.files import RESULTS, number, numbers, to_json, write_atomically
 
+_ADVICE = (
+  "run launch.train on this workdir again, which scores the run and writes the file anew, or leave the"
+  " folder out"
+)
+ROW = {
+  "seed?": int,
+  "trial?": {...: (float, bool, None)},
+  **{f"{which}?": json_files.SCORES for which in ("best", "last")},
+  "best_value?": (float, None),
+  **{f"{which}_step?": int for which in ("best", "last")},
+}
+_COST = (float, None)
+FACTS = {  # of results.json, and of a sweep's journal
+  "code?": json_files.TEXT,
+  "sources?": json_files.TEXT,
+  "data?": {"stand_in?": bool, "why?": json_files.TEXT},
+  "chance?": json_files.SCORES,
+  "select_metric?": json_files.TEXT,
+  "seconds?": _COST,
+  "steps_timed?": _COST,
+  "seconds_per_step?": _COST,
+  "program_bytes?": _COST,
+}
+SCHEMA = {
+  **FACTS,
+  "config?": json_files.CONFIG_FIELDS,
+  "config_hash?": json_files.TEXT,
+  "dataset?": str,
+  "data_fingerprint?": str,
+  "facts?": {"num_examples?": {...: int}},
+  "protocol?": str,
+  "modalities?": [str],
+  "classes?": {...: list},
+  "initialized_from?": (dict, None),
+  "hardware?": str,
+  "versions?": (dict, None),
+  "selection?": str,
+  "total_steps?": float,
+  "steps_per_epoch?": float,
+  "rows": [ROW],
+}
 COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
 
 
@@ -24,12 +66,12 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   """Reads the `results.json` of a workdir; scores that do not exist, null there, are NaN.
 
   Raises:
-    ValueError: the file is cut or something else; the message says what was found.
+    ValueError: the file is cut or something else; the message names it and says what was found.
     OSError: it cannot be read.
   """
-  content = json.loads((path / RESULTS).read_text())
-  if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
-    raise ValueError("JSON without rows")
+  content = json_files.read(path / RESULTS, "results of a run", SCHEMA, _ADVICE)
+  if not content["rows"]:
+    raise ValueError(f"{path / RESULTS}: expected rows of results, found none; {_ADVICE}")
   rows = [read_scores(row) for row in content["rows"]]
   return content | {"rows": rows, "chance": numbers(content.get("chance", {}))}
 

@@ -562,10 +562,10 @@ def no_workdir(workdir):
 @pytest.mark.parametrize(
   ("damage", "file", "found"),
   [
-    (broken_results, "results.json", "found Expecting"),
+    (broken_results, "results.json", "found no JSON .Expecting"),
     (results_of_another_version, "results.json", r"found none of \['rows\[0\].last'\]"),
     (broken_config, "config.json", "found a list"),
-    (config_without_method, "config.json", "found no 'method'"),
+    (config_without_method, "config.json", "method: expected an object"),
     (broken_embeddings, "embeddings.npz", "found "),
     (embeddings_of_other_shape, "embeddings.npz", r"found \{'embeddings': \(5, 3\)"),
     (no_workdir, "config.json", "found no such file"),
