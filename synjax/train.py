@@ -201,7 +201,7 @@ class Run:
     """Scores the current parameters on the validation split and updates the selection."""
     scores = self.score("last", When.EVALUATION)
     newest = {selection.LAST: np.full(len(self.seeds), float(self.step))}
-    value = selection.signed(scores | newest, self.select_metric)
+    value = selection.to_maximize(scores | newest, self.select_metric)
     state = self.devices.fetch(self.state)
     self.selection = selection.update(
       self.selection,

@@ -205,14 +205,14 @@ def gaussian_blur(pixels: jax.Array, radius: jax.Array) -> jax.Array:
 def simclr(
   size: int,
   *,
-  crop_scale: tuple[float, float] = (0.08, 1.0),
-  jitter_probability: float = 0.8,
-  jitter_strength: float = 0.4,
-  hue: float = 0.1,
-  grayscale_probability: float = 0.2,
-  blur_probability: float = 0.5,
-  blur_radius: tuple[float, float] = (0.1, 2.0),
-  flip_probability: float = 0.5,
+  crop_scale: tuple[float, float],
+  jitter_probability: float,
+  jitter_strength: float,
+  hue: float,
+  grayscale_probability: float,
+  blur_probability: float,
+  blur_radius: tuple[float, float],
+  flip_probability: float,
 ) -> View:
   """Makes the SimCLR augmentation: crop, colour jitter, grayscale, blur, flip, normalise.
 
@@ -313,8 +313,11 @@ def random_crop(size: int, *, crop_scale: tuple[float, float]) -> View:
     size,
     crop_scale=crop_scale,
     jitter_probability=0.0,
+    jitter_strength=0.0,
+    hue=0.0,
     grayscale_probability=0.0,
     blur_probability=0.0,
+    blur_radius=(0.0, 0.0),
     flip_probability=0.0,
   )
 
@@ -356,8 +359,7 @@ def image_transform(config: Mapping, size: int) -> pipeline.Transform:
 
   Args:
     config: the keyword arguments of `simclr`, and `evaluation`: "deterministic" (default, `resize`)
-      or "random_crop" (a `random_crop` of 0.5-1 of the area). A field that is left out has the
-      default of `simclr`.
+      or "random_crop" (a `random_crop` of 0.5-1 of the area).
     size: rows and columns of the views, in pixels.
 
   Returns:
@@ -381,6 +383,10 @@ def image_transform(config: Mapping, size: int) -> pipeline.Transform:
   if unknown := sorted(set(fields) - known):
     raise ValueError(
       f"Image transform: unknown field {unknown[0]!r}; known are {sorted(known | {'evaluation'})}."
+    )
+  if missing := sorted(known - set(fields)):
+    raise ValueError(
+      f"Image transform: expected the fields {sorted(known)}, found no {missing[0]!r}."
     )
   return pipeline.Transform(augment=simclr(size, **fields), evaluate=evaluations[evaluation]())
 

@@ -161,14 +161,14 @@ def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str):
 
 
 def _classes(config, dataset, splits, search: str) -> dict[str, np.ndarray]:
-  """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
+  """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return linear.evaluate_tasks(
     *splits, num_classes=dataset.tasks, protocol=config.protocol, search=search
   )
 
 
 def _regressions(config, dataset, splits) -> dict[str, np.ndarray]:
-  """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [seeds]."""
+  """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return ridge.evaluate_tasks(*splits, num_outputs=dataset.regressions, protocol=config.protocol)
 
 

@@ -41,7 +41,7 @@ def categorical_kl(
   uniform.
   """
   if direction not in DIRECTIONS:
-    raise ValueError(f"categorical_kl: direction must be one of {DIRECTIONS}, got {direction!r}")
+    raise ValueError(f"categorical_kl: direction must be one of {DIRECTIONS}, found {direction!r}")
   _check_matrix("categorical_kl", "logits", logits)
   log_q = jax.nn.log_softmax(_widen(logits))
   if reference_probs is None:
@@ -51,7 +51,7 @@ def categorical_kl(
   if reference.shape not in (log_q.shape, log_q.shape[1:]):
     raise ValueError(
       f"categorical_kl: reference_probs must be [batch, classes] = {log_q.shape} or [classes], "
-      f"got {reference.shape}"
+      f"found {reference.shape}"
     )
   log_r = jnp.log(reference)
   probs = jnp.exp(log_q) if direction == "q||r" else reference
@@ -84,9 +84,9 @@ def bernoulli_kl(logits: jax.Array, *, direction: str = "q||r") -> jax.Array:
   from log_sigmoid here, which is exact for every finite f, so there is nothing to clamp.
   """
   if direction not in DIRECTIONS:
-    raise ValueError(f"bernoulli_kl: direction must be one of {DIRECTIONS}, got {direction!r}")
+    raise ValueError(f"bernoulli_kl: direction must be one of {DIRECTIONS}, found {direction!r}")
   if logits.ndim != 1:
-    raise ValueError(f"bernoulli_kl: logits must be [batch], got {logits.shape}")
+    raise ValueError(f"bernoulli_kl: logits must be [batch], found {logits.shape}")
   logits = _widen(logits)
   log_p, log_not_p = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
   if direction == "r||q":
@@ -120,7 +120,7 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
   if log_variance.shape != mean.shape:
     raise ValueError(
       f"gaussian_kl: log_variance must have the shape of mean {mean.shape}, "
-      f"got {log_variance.shape}"
+      f"found {log_variance.shape}"
     )
   mean, log_variance = _widen(mean), _widen(log_variance)
   return jnp.sum(jnp.expm1(log_variance) - log_variance + mean**2, axis=-1) / 2
@@ -163,4 +163,4 @@ def _widen(array):
 def _check_matrix(function, name, array):
   """Refuses what is not two-dimensional."""
   if array.ndim != 2:
-    raise ValueError(f"{function}: {name} must be 2-D with the batch first, got {array.shape}")
+    raise ValueError(f"{function}: {name} must be 2-D with the batch first, found {array.shape}")

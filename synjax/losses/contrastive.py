@@ -75,7 +75,7 @@ def nt_xent(
   """
   if a.ndim != 2 or a.shape != b.shape:
     raise ValueError(
-      f"nt_xent needs two views [batch, dim] of equal shape, got {a.shape}, {b.shape}"
+      f"nt_xent needs two views [batch, dim] of equal shape, found {a.shape}, {b.shape}"
     )
   a, b = normalize(a), normalize(b)
   ab = a @ b.T / temperature
@@ -123,7 +123,7 @@ def comm_terms(
   if view_a.ndim != 3 or view_a.shape != view_b.shape:
     raise ValueError(
       "comm_terms needs two views [num_subsets, batch, dim] of equal shape,"
-      f" got {view_a.shape}, {view_b.shape}"
+      f" found {view_a.shape}, {view_b.shape}"
     )
 
   def term(subset_a, subset_b, valid):

@@ -47,7 +47,7 @@ def masked_view_bound(
   if masked_views.ndim != 3 or masked_views.shape[1:] != anchor.shape or not masked_views.shape[0]:
     raise ValueError(
       "masked_view_bound needs masked_views [num_views >= 1, batch, dim] for an anchor [batch, dim],"
-      f" got {masked_views.shape} and {anchor.shape}"
+      f" found {masked_views.shape} and {anchor.shape}"
     )
   num_views, batch, dim = masked_views.shape
   own = jnp.einsum("bd,kbd->kb", anchor, masked_views)

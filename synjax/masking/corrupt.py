@@ -31,13 +31,13 @@ def gate(x: jax.Array, replacement: jax.Array, corrupt: jax.Array) -> jax.Array:
   if replacement.shape != x.shape or corrupt.shape != x.shape[: corrupt.ndim]:
     raise ValueError(
       f"gate: replacement must have the shape of x {x.shape} and corrupt that of its leading "
-      f"dimensions, got {replacement.shape} and {corrupt.shape}"
+      f"dimensions, found {replacement.shape} and {corrupt.shape}"
     )
   corrupt = trailing(corrupt, x.ndim)
   if corrupt.dtype == bool:
     return jnp.where(corrupt, replacement, x).astype(x.dtype)
   if not jnp.issubdtype(corrupt.dtype, jnp.floating):
-    raise ValueError(f"gate: corrupt must be boolean or floating point, got {corrupt.dtype}")
+    raise ValueError(f"gate: corrupt must be boolean or floating point, found {corrupt.dtype}")
   return ((1 - corrupt) * x + corrupt * replacement).astype(x.dtype)
 
 
@@ -62,7 +62,7 @@ def sample_corrupt(
   Source: SynIB, random masks, docs/spec/synib.md 2.4.
   """
   if isinstance(probability, (int, float)) and not 0 <= probability <= 1:
-    raise ValueError(f"sample_corrupt: probability must be in [0, 1], got {probability}")
+    raise ValueError(f"sample_corrupt: probability must be in [0, 1], found {probability}")
   draw = jax.vmap(lambda key: jax.random.uniform(key, tuple(example_shape), jnp.float32))
   return draw(threefry(keys)) < probability
 
@@ -130,12 +130,12 @@ def update_moments(
   features = moments.first.shape
   leading = x.shape[: x.ndim - len(features)]
   if leading + features != x.shape:
-    raise ValueError(f"update_moments: x must end in {features}, got {x.shape}")
+    raise ValueError(f"update_moments: x must end in {features}, found {x.shape}")
   valid = jnp.ones(leading, bool) if valid is None else valid
   if valid.dtype != bool or valid.shape != leading[: valid.ndim]:
     raise ValueError(
       f"update_moments: valid must be bool over leading dimensions {leading}, "
-      f"got {valid.dtype}{valid.shape}"
+      f"found {valid.dtype}{valid.shape}"
     )
   dtype = moments.first.dtype
   valid = jnp.broadcast_to(trailing(valid, len(leading)), leading).reshape(-1)
@@ -194,7 +194,7 @@ def fill(
   needs = {"noise": {"keys": keys}, "ema": {"keys": keys, "moments": moments}, "zeros": {}}
   needs["shuffle"] = {"order_key": order_key}
   if name not in FILLS:
-    raise ValueError(f"fill: name must be one of {FILLS}, got {name!r}")
+    raise ValueError(f"fill: name must be one of {FILLS}, found {name!r}")
   missing = [argument for argument, value in needs[name].items() if value is None]
   if missing:
     raise ValueError(f"fill: {name!r} needs {' and '.join(missing)}, got None")

@@ -74,7 +74,7 @@ def sample_keep(
   if valid.shape != (batch, total) or valid.dtype != bool:
     raise ValueError(
       f"sample_keep: valid must be bool[batch, sum(lengths)] = bool{(batch, total)}, "
-      f"got {valid.dtype}{valid.shape}."
+      f"found {valid.dtype}{valid.shape}."
     )
   draws = jax.vmap(lambda key: jax.random.bits(key, (num_views, total), jnp.uint32))(keys)
   keep, start = [], 0

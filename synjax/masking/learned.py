@@ -66,13 +66,13 @@ def learn_corrupt(
   (fixed T).
   """
   if steps < 1:
-    raise ValueError(f"learn_corrupt: steps must be at least 1, got {steps}")
+    raise ValueError(f"learn_corrupt: steps must be at least 1, found {steps}")
   shape = tuple(shape)
   valid = jnp.ones(shape, bool) if valid is None else valid
   if valid.dtype != bool or valid.shape != shape[: valid.ndim]:
     raise ValueError(
       f"learn_corrupt: valid must be bool over leading dimensions of {shape}, "
-      f"got {valid.dtype}{valid.shape}"
+      f"found {valid.dtype}{valid.shape}"
     )
   valid = jnp.broadcast_to(trailing(valid, len(shape)), shape)
   logits = jnp.full(shape, initial_logit, jnp.result_type(float))
@@ -103,7 +103,9 @@ def _inner_optimizer(schedule, learning_rate, steps, clip_norm):
     "cosine": lambda rate: optax.cosine_decay_schedule(rate, steps, alpha=0.1),
   }
   if schedule not in schedules:
-    raise ValueError(f"learn_corrupt: schedule must be one of {tuple(schedules)}, got {schedule!r}")
+    raise ValueError(
+      f"learn_corrupt: schedule must be one of {tuple(schedules)}, found {schedule!r}"
+    )
   adam = optax.adam(schedules[schedule](learning_rate))
   return adam if clip_norm is None else optax.chain(optax.clip_by_global_norm(clip_norm), adam)
 

@@ -85,9 +85,9 @@ class ContrastiveMethod(Method):
       (projections: an array [num_subsets, batch, dim] a view; those of its masked views
       [num_views, batch, dim], or None; the new model state).
     """
-    own = models.present_subsets(batch[self.views[0]], self.dataset.modalities)
+    present = models.present_subsets(batch[self.views[0]], self.dataset.modalities)
     projected, model_state = self._apply(
-      params, model_state, info, "project", len(self.views), tokens, valid, own, keep, num_kept
+      params, model_state, info, "project", len(self.views), tokens, valid, present, keep, num_kept
     )
     gathered = jax.tree.map(
       lambda z: parallel.all_gather(at_least_float32(z), info.axis, batch_axis=1), projected

@@ -23,7 +23,7 @@ def plot_subsets(
   several. The dashed line is chance, or the error of predicting the mean training label.
 
   Args:
-    scores: "subset/<modality>+<modality>/<task>/<metric>" -> [seeds], as from
+    scores: "subset/<modality>+<modality>/<task>/<metric>" -> [trials], as from
       `evaluators.subsets`; other names are left out.
     chance: task -> chance level of its macro accuracy.
     title: of the figure.

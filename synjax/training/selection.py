@@ -17,7 +17,7 @@ class Selection:
   """What has been best so far, on the host; every leaf has a leading axis of seeds.
 
   Attributes:
-    value: best value of `signed`, the selection metric; -inf before the first evaluation.
+    value: best value of `to_maximize`, the selection metric; -inf before the first evaluation.
     step: step of the best value.
     evaluations_since: evaluations since then.
     active: False = stopped early; the seed's state is frozen from then on.
@@ -34,7 +34,7 @@ class Selection:
 
 
 def create(params: Any, model_state: Any, num_seeds: int) -> Selection:
-  """Starts a selection from the initial parameters (host arrays, leaves [seeds, ...])."""
+  """Starts a selection from the initial parameters (host arrays, leaves [trials, ...])."""
   return Selection(
     value=np.full(num_seeds, -np.inf),
     step=np.zeros(num_seeds, np.int32),
@@ -58,9 +58,9 @@ def update(
 
   Args:
     selection: so far.
-    value: [seeds], higher is better; NaN never is.
+    value: [trials], higher is better; NaN never is.
     step: of the evaluation.
-    params: host arrays [seeds, ...] of that step.
+    params: host arrays [trials, ...] of that step.
     model_state: likewise.
     patience: a seed stops after this many evaluations in a row without improvement; None: never.
 
@@ -81,7 +81,7 @@ def update(
 
 
 def choose(which: np.ndarray, new: Any, old: Any) -> Any:
-  """Returns the new leaves [seeds, ...] of the seeds where `which` bool[seeds] is True, else the old."""
+  """Returns new leaves [trials, ...] where `which` bool[trials] is True, else old ones."""
   return jax.tree.map(
     lambda n, o: np.where(which.reshape(-1, *[1] * (np.ndim(n) - 1)), n, o), new, old
   )
@@ -123,7 +123,7 @@ def require_metric(select_metric: str, known: Collection[str]) -> None:
     )
 
 
-def signed(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
+def to_maximize(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndarray:
   """Returns what `update` maximises, [trials]: the metric, or its negative with a leading minus.
 
   Args:

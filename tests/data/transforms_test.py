@@ -15,11 +15,12 @@ from ml_collections import ConfigDict
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy import stats
 
+from configs.common import SIMCLR
 from synjax.data import transforms
 
 STORED, SIZE, BATCH = 48, 32, 128
 LUMA = np.array([0.299, 0.587, 0.114])
-NOTHING = {
+NOTHING = SIMCLR | {
   "crop_scale": (1.0, 1.0),
   "jitter_probability": 0.0,
   "grayscale_probability": 0.0,
@@ -113,7 +114,9 @@ def pillow_view(rng, image):
 @pytest.fixture(scope="module")
 def recipe():
   """The whole recipe, compiled once for [BATCH, STORED, STORED, 3]; blur radius 0.1-2 at SIZE."""
-  return jax.jit(transforms.simclr(SIZE, blur_radius=(0.1 * 224 / SIZE, 2.0 * 224 / SIZE)))
+  return jax.jit(
+    transforms.simclr(SIZE, **(SIMCLR | {"blur_radius": (0.1 * 224 / SIZE, 2.0 * 224 / SIZE)}))
+  )
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +309,7 @@ def test_frequencies_are_those_of_the_recipe():
   image[6:18, 6:18] = np.random.default_rng(3).integers(70, 111, (12, 12, 3))
   probabilities = {"flip": 0.3, "jitter": 0.8, "grayscale": 0.2, "blur": 0.6}
   fields = {f"{name}_probability": value for name, value in probabilities.items()}
-  view = transforms.simclr(side, **(NOTHING | fields), blur_radius=(9.0, 16.0))
+  view = transforms.simclr(side, **(NOTHING | fields | {"blur_radius": (9.0, 16.0)}))
   keys = jax.random.split(jax.random.key(5), count)
   views = to_rgb(jax.jit(view)(keys, np.tile(image, (count, 1, 1, 1))))
   gray = views @ LUMA
@@ -373,14 +376,14 @@ def test_a_view_depends_on_its_own_key_and_image_only(recipe, images):
 def test_eager_batch_of_two_equals_the_compiled_batch(recipe, images):
   keys = jax.random.split(jax.random.key(12), BATCH)
   views = recipe(keys, images)
-  view = transforms.simclr(SIZE, blur_radius=(0.1 * 224 / SIZE, 2.0 * 224 / SIZE))
+  view = transforms.simclr(SIZE, **(SIMCLR | {"blur_radius": (0.1 * 224 / SIZE, 2.0 * 224 / SIZE)}))
   np.testing.assert_allclose(view(keys[5:7], images[5:7]), views[5:7], atol=1e-4)
 
 
 def test_views_are_float32_in_double_precision_too(x64):
   keys = jax.random.split(jax.random.key(0), 2)
   stored = jax.ShapeDtypeStruct((2, 40, 60, 3), jnp.uint8)
-  for view in (transforms.simclr(16), transforms.resize(16)):
+  for view in (transforms.simclr(16, **SIMCLR), transforms.resize(16)):
     assert jax.eval_shape(view, keys, stored).dtype == jnp.float32
 
 
@@ -412,7 +415,7 @@ def test_no_augmentation_only_normalises_as_the_clean_view_does():
 def test_random_crop_evaluation_takes_at_least_half_of_the_image():
   # On a ramp the range of a view is the width of its crop.
   columns = np.tile((4 * np.arange(64)).astype(np.uint8)[:, None], (64, 1, 3))
-  transform = transforms.image_transform(ConfigDict({"evaluation": "random_crop"}), 64)
+  transform = transforms.image_transform(ConfigDict(SIMCLR | {"evaluation": "random_crop"}), 64)
   keys = jax.random.split(jax.random.key(0), 64)
   views = to_rgb(jax.jit(transform.evaluate)(keys, np.tile(columns, (64, 1, 1, 1))))
   widths = np.ptp(views[..., 0], axis=(1, 2)) * 255 / 4 + 1
@@ -436,14 +439,14 @@ BAD_FIELDS = {
 def test_bad_fields_are_named(field, value):
   size, fields = (value, {}) if field == "size" else (32, {field: value})
   with pytest.raises(ValueError, match=field):
-    transforms.image_transform(ConfigDict(fields), size)
+    transforms.image_transform(ConfigDict(SIMCLR | fields), size)
 
 
 def test_bad_batches_are_refused():
   keys, images = jax.random.split(jax.random.key(0), 3), np.zeros((3, 8, 8, 3), np.uint8)
   for bad in (images.astype(np.float32), images.swapaxes(1, 3), images[0]):
     with pytest.raises(ValueError, match="uint8"):
-      transforms.simclr(8)(keys, bad)
+      transforms.simclr(8, **SIMCLR)(keys, bad)
   for bad in (keys[:2], np.zeros((3, 2), np.uint32)):
     with pytest.raises(ValueError, match="keys"):
-      transforms.simclr(8)(bad, images)
+      transforms.simclr(8, **SIMCLR)(bad, images)

@@ -51,12 +51,12 @@ def test_a_trial_without_the_selected_source_is_selected_by_all_examples():
 
 def test_a_leading_minus_selects_the_lowest_value():
   errors = [(0.9, 0.1), (0.5, 0.2), (0.7, np.nan)]
-  values = [selection.signed({"val/score/mse": np.array(e)}, "-val/score/mse") for e in errors]
+  values = [selection.to_maximize({"val/score/mse": np.array(e)}, "-val/score/mse") for e in errors]
   chosen = run(values, None)
   np.testing.assert_array_equal(chosen.step, [2, 1])
   np.testing.assert_array_equal(chosen.value, [-0.5, -0.1])
   highest = run(
-    [selection.signed({"val/score/r2": np.array(e)}, "val/score/r2") for e in errors], 1
+    [selection.to_maximize({"val/score/r2": np.array(e)}, "val/score/r2") for e in errors], 1
   )
   np.testing.assert_array_equal(highest.step, [1, 2])
 
@@ -65,7 +65,7 @@ def test_an_unknown_selection_metric_lists_the_known_ones():
   with pytest.raises(
     ValueError, match=r"config.select_metric: .*'val/score/mse'.*'-val/score/mae'"
   ):
-    selection.signed({"val/score/mse": np.zeros(2)}, "-val/score/mae")
+    selection.to_maximize({"val/score/mse": np.zeros(2)}, "-val/score/mae")
 
 
 def test_a_run_selected_by_the_lowest_error_reports_it_as_such(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ class Split(NamedTuple):
   """Embeddings of one split and their labels.
 
   Attributes:
-    features: `[examples, dim]`, or `[seeds, examples, dim]` for `evaluate_tasks`.
+    features: `[examples, dim]`, or `[trials, examples, dim]` for `evaluate_tasks`.
     labels: classes `[examples]`, or task name -> classes for `evaluate_tasks`.
   """
 
@@ -225,7 +225,7 @@ def evaluate_tasks(
   Fits of one task share their compilation over seeds and costs.
 
   Args:
-    train: features `[seeds, train, dim]` (or `[train, dim]`) and task name -> labels `[train]`.
+    train: features `[trials, train, dim]` (or `[train, dim]`) and task name -> labels `[train]`.
     test: the same for the test split.
     validation: the same for the validation split, or None.
     num_classes: task name -> number of classes; decides which tasks are evaluated.
@@ -233,7 +233,7 @@ def evaluate_tasks(
     search: `fine` or `coarse`.
 
   Returns:
-    `"<task>/<metric>"` -> one value per seed `[seeds]`; `"<metric>"` of all tasks together is left
+    `"<task>/<metric>"` -> one value per seed `[trials]`; `"<metric>"` of all tasks together is left
     to the caller.
 
   Raises:
@@ -255,13 +255,13 @@ def over_tasks(
   """Evaluates every task for every seed.
 
   Args:
-    splits: name -> features `[seeds, examples, dim]` (or `[examples, dim]`) and task name -> labels;
+    splits: name -> features `[trials, examples, dim]` (or `[examples, dim]`) and task name -> labels;
       None: left out.
     tasks: task name -> its size, handed on.
     evaluate_one: (splits of one seed and task, size) -> metric -> value.
 
   Returns:
-    `"<task>/<metric>"` -> `[seeds]`.
+    `"<task>/<metric>"` -> `[trials]`.
 
   Raises:
     ValueError: a task has no labels in a split, or the splits differ in seeds.

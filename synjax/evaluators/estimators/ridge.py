@@ -216,7 +216,7 @@ def evaluate_tasks(
   """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
 
   Args:
-    train: features `[seeds, train, dim]` (or `[train, dim]`) and task name -> labels
+    train: features `[trials, train, dim]` (or `[train, dim]`) and task name -> labels
       `[train, outputs]`.
     test: the same for the test split.
     validation: the same for the validation split, or None.
@@ -224,7 +224,7 @@ def evaluate_tasks(
     protocol: `paper` or `clean`.
 
   Returns:
-    `"<task>/<metric>"` -> one value per seed `[seeds]`.
+    `"<task>/<metric>"` -> one value per seed `[trials]`.
 
   Raises:
     ValueError: a task has no labels in a split, the splits differ in seeds, or as for `evaluate`.

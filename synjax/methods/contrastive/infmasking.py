@@ -73,8 +73,8 @@ class InfMasking(CoMM):
     lengths, count = [t.shape[1] for t in tokens], len(self.views)
     parts = [None] * count if valid is None else jnp.split(valid, count)
     drawn = [
-      self.sample_keep(view, info, lengths, own)
-      for view, own in zip(self.views, parts, strict=True)
+      self.sample_keep(view, info, lengths, real)
+      for view, real in zip(self.views, parts, strict=True)
     ]
     keep, num_kept = jnp.concatenate([keep for keep, _ in drawn], axis=1), drawn[0][1]
     views, masked, model_state = self.project(
