@@ -51,6 +51,29 @@ def _padding(config) -> str | None:
   return config.data.padding or published
 
 
+def _used(config) -> tuple[str, ...]:
+  """Returns the modalities that a run trains on, as far as its config alone says."""
+  names = tuple(config.data.get("modalities") or config.model.modalities)
+  return (config.method.get("modality"),) if config.method.get("modality") else names
+
+
+def _encoders(config) -> set[str]:
+  modalities = config.model.modalities
+  return {modalities[name].encoder.name for name in _used(config) if name in modalities}
+
+
+def _reads_width(config) -> bool:
+  """Says whether tokens, or vectors that are made of maps and sequences, have `model.width`."""
+  reads_tokens = not _learns_from_labels(config) or config.model.trunk.name == "transformer"
+  return reads_tokens or bool(_encoders(config) & {*IMAGE_ENCODERS, "sequence_transformer"})
+
+
+def _trains_on_views(config) -> bool:
+  return methods.find(config).views != ("clean",)
+
+
+IMAGE_ENCODERS = ("alexnet", "patch_convnet", "resnet18")
+SEQUENCE_ENCODERS = ("force", "gru", "sequence_transformer")
 _LEARNED = tuple(
   f"method.mask_{name}"
   for name in (
@@ -134,14 +157,49 @@ RULES = (
     "initialize_from names no run",
   ),
   Rule(
+    ("model.width",),
+    _reads_width,
+    "the trunk reads vectors, whose widths the encoders give themselves",
+  ),
+  Rule(
+    ("data.padding", "data.buckets"),
+    lambda config: bool(_encoders(config) & {*SEQUENCE_ENCODERS}),
+    "no modality is a sequence, so that nothing is padded",
+  ),
+  Rule(
     ("data.buckets",),
     lambda config: _padding(config) == "bucket",
     "only data.padding=bucket has buckets",
   ),
   Rule(
-    ("data.views",),
-    lambda config: methods.find(config).views != ("clean",),
+    ("data.views", "data.transform"),
+    _trains_on_views,
     "the method trains on inputs as they are, and not on views",
+  ),
+  Rule(
+    ("data.views",),
+    lambda config: bool(_encoders(config) - {*IMAGE_ENCODERS}),
+    "all modalities are images, whose views data.transform describes",
+  ),
+  Rule(
+    ("data.views.drop_fraction",),
+    lambda config: bool(_encoders(config) & {*SEQUENCE_ENCODERS}),
+    "no modality is a sequence, of which steps could be dropped",
+  ),
+  Rule(
+    ("data.transform", "data.resolution"),
+    lambda config: bool(_encoders(config) & {*IMAGE_ENCODERS}),
+    "no modality is an image",
+  ),
+  Rule(
+    ("data.task",),
+    _learns_from_labels,
+    "only methods that learn from labels read one; the others are scored on every task",
+  ),
+  Rule(
+    ("data.label_rule",),
+    lambda config: tuple(config.data.tasks) != ("score",),
+    "only classes are made of scores by a rule, and data.tasks has none",
   ),
   Rule(
     ("data.icd9_group",),
@@ -157,6 +215,9 @@ def reason(config: ConfigDict, field: str) -> str | None:
   Raises:
     ValueError: unknown method.
   """
+  modality = field.removeprefix("model.modalities.").partition(".")[0]
+  if field.startswith("model.modalities.") and modality not in _used(config):
+    return f"the run does not use the modality {modality}"
   for rule in RULES:
     named = any(field == name or field.startswith(f"{name}.") for name in rule.fields)
     if named and not rule.matters(config):

@@ -102,7 +102,7 @@ class Classifier(nn.Module):
           x = mean_of_tokens(x, real)
         real = fields.present(batch, name)
       if self.normalize:
-        x = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-5, use_fast_variance=False)(x)
+        x = _normalize(x)
       if real is not None and x.ndim == 2:
         x = jnp.where(real[:, None], x, 0)
       features[name] = x
@@ -170,6 +170,14 @@ def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
     return tokens.mean(axis=1)
   weight = weight.astype(tokens.dtype)[..., None]
   return (tokens * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1e-6)
+
+
+def _normalize(x: jax.Array) -> jax.Array:
+  """LayerNorm without parameters over the last axis: (x - mean) / sqrt(variance + 1e-5), in float32."""
+  centred = x.astype(jnp.float32)
+  centred -= centred.mean(axis=-1, keepdims=True)
+  variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+  return (centred * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)
 
 
 def _join(features: Features, names: Sequence[str], values: Mapping[str, jax.Array], default):

@@ -129,7 +129,8 @@ def test_what_reads_a_field_lets_it_be_set():
 def test_every_rule_names_fields_that_some_config_has():
   known = set(sweep_file.list_fields(base_config()))
   known |= {f"method.{field}" for field in OTHER}
-  known |= {"data.buckets", "data.views", "data.icd9_group"}
+  known |= {"data.buckets", "data.views", "data.views.drop_fraction", "data.icd9_group"}
+  known |= {"data.padding", "data.transform", "data.resolution", "data.task", "data.label_rule"}
   for rule in ignored_fields.RULES:
     for name in rule.fields:
       assert any(field == name or field.startswith(f"{name}.") for field in known), name
