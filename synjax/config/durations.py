@@ -53,3 +53,8 @@ def duration_steps(config, name: str, steps_per_epoch: int) -> int:
       f"config.{name}_{unit}: expected a positive number, of less than 2^31 steps, found {value}"
     )
   return max(1, round(steps))
+
+
+def in_words(seconds: float) -> str:
+  """Returns a time for readers: "12 s", "1.5 min"."""
+  return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -12,6 +12,7 @@ from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import knn, linear, ridge
+from synjax.evaluators.progress import Progress
 
 # (split, modalities) -> representations [trials, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
@@ -86,28 +87,43 @@ class Representation(Evaluator):
     # Under `paper` the cost is chosen on a part of the training split and the score is what decides.
     choose_on = None if config.protocol == "paper" else val
     search = protocols.read(config, "probe.validation_search")
-    scores = _classes(config, dataset, (probe, val, choose_on), search)
-    scores |= _regressions(config, dataset, (probe, val, choose_on))
+    said = _progress(dataset, len(probe.features), "validation")
+    scores = _classes(config, dataset, (probe, val, choose_on), search, said)
+    scores |= _regressions(config, dataset, (probe, val, choose_on), said)
     return _named("val", scores, dataset.tasks)
 
   def _test(self, frozen) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
     splits = _splits(dataset, frozen.embed)
-    probed = _probe(config, dataset, splits, config.probe.test_search)
+    all_and_without = 1 + len(dataset.modalities) * (len(dataset.modalities) > 1)
+    said = _progress(dataset, len(splits["probe"].features), "test", all_and_without)
+    probed = _probe(config, dataset, splits, config.probe.test_search, said)
     scores = _named("test", probed, dataset.tasks)
     scores |= _named("test", _neighbors(config, dataset, splits), ())
     for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
       left = tuple(name for name in dataset.modalities if name != missing)
-      scores |= score_subset(config, dataset, frozen, left, f"test/without_{missing}")
+      scores |= score_subset(config, dataset, frozen, left, f"test/without_{missing}", said)
     return scores
 
 
 def score_subset(
-  config, dataset: Dataset, frozen, subset: tuple[str, ...], prefix: str
+  config,
+  dataset: Dataset,
+  frozen,
+  subset: tuple[str, ...],
+  prefix: str,
+  said: Progress | None = None,
 ) -> dict[str, np.ndarray]:
   """Probes a subset of the modalities: one search of costs, so that it has one number everywhere."""
   splits = _splits(dataset, frozen.embed, subset)
-  return _named(prefix, _probe(config, dataset, splits, config.probe.test_search), dataset.tasks)
+  probed = _probe(config, dataset, splits, config.probe.test_search, said)
+  return _named(prefix, probed, dataset.tasks)
+
+
+def _progress(dataset: Dataset, trials: int, split: str, parts: int = 1) -> Progress:
+  """Returns what counts the probes of a split: of every task and trial, in so many parts."""
+  tasks = len(dataset.tasks) + len(dataset.regressions)
+  return Progress(f"probes of the {split} split", parts * trials * tasks)
 
 
 def is_labelled(dataset: Dataset) -> bool:
@@ -144,7 +160,7 @@ def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
   }
 
 
-def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str):
+def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str, said: Progress | None):
   """Fits on the probe split and scores the test split; the cost is chosen on the validation split."""
   probe, val, target = splits["probe"], splits["val"], splits["test"]
   left_out = dataset.test.num_examples - target.features.shape[1]
@@ -156,20 +172,26 @@ def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str):
     return scores | unknown | {f"{task}/mse": np.nan * counts for task in dataset.regressions}
   held_out = config.protocol == "paper" and not dataset.published_validation
   choose_on = None if held_out else val
-  scores |= _classes(config, dataset, (probe, target, choose_on), search)
-  return scores | _regressions(config, dataset, (probe, target, val))
+  scores |= _classes(config, dataset, (probe, target, choose_on), search, said)
+  return scores | _regressions(config, dataset, (probe, target, val), said)
 
 
-def _classes(config, dataset, splits, search: str) -> dict[str, np.ndarray]:
+def _classes(config, dataset, splits, search: str, said: Progress | None) -> dict[str, np.ndarray]:
   """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return linear.evaluate_tasks(
-    *splits, num_classes=dataset.tasks, protocol=config.protocol, search=search
+    *splits,
+    num_classes=dataset.tasks,
+    protocol=config.protocol,
+    search=search,
+    fitted=said,
   )
 
 
-def _regressions(config, dataset, splits) -> dict[str, np.ndarray]:
+def _regressions(config, dataset, splits, said: Progress | None) -> dict[str, np.ndarray]:
   """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
-  return ridge.evaluate_tasks(*splits, num_outputs=dataset.regressions, protocol=config.protocol)
+  return ridge.evaluate_tasks(
+    *splits, num_outputs=dataset.regressions, protocol=config.protocol, fitted=said
+  )
 
 
 def _neighbors(config, dataset, splits) -> dict[str, np.ndarray]:

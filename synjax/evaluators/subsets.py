@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from synjax.evaluators.base import Evaluator, Scores, When
+from synjax.evaluators.progress import Progress
 from synjax.evaluators.representation import Representation, is_labelled, score_subset
 
 MAX_MODALITIES = 4  # 15 subsets
@@ -48,10 +49,12 @@ class Subsets(Evaluator):
   def run(self, frozen, when: When) -> Scores:
     """Probes every subset."""
     del when
-    scores = {}
-    for subset in subsets(self.dataset.modalities):
+    scores, chosen = {}, subsets(self.dataset.modalities)
+    said = Progress("subsets of the modalities", len(chosen))
+    for subset in chosen:
       prefix = f"subset/{'+'.join(subset)}"
       scores |= score_subset(self.config, self.dataset, frozen, subset, prefix)
+      said()
     return scores
 
 

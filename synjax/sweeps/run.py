@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from synjax.config.durations import in_words
 from synjax.sweeps.journal import MISSING, Journal
 from synjax.sweeps.plan import Row, group_id
 from synjax.workdir import code_version, stopping
@@ -78,13 +79,12 @@ class Progress(NamedTuple):
 
 def log_progress(progress: Progress) -> None:
   """Logs one line."""
-  left = progress.seconds_left
   logger.info(
     "sweep: group %d of %d, %d of %d rows done, %d failed, %s left",
     *progress[:3],
     progress.total,
     progress.failed,
-    f"{left / 60:.1f} min" if left >= 60 else f"{left:.0f} s",
+    in_words(progress.seconds_left),
   )
 
 

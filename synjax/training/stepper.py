@@ -1,5 +1,6 @@
 """States of all trials on the devices, and the compiled steps that move them forward."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from synjax.data import pipeline
 from synjax.training.step import make_train_steps
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
+
+logger = logging.getLogger("synjax")
 
 
 class Stepper:
@@ -119,6 +122,8 @@ class Stepper:
         self._devices.place(np.int32(num_steps)),
       )
       if length not in self.programs:
+        which = "" if length is None else f" for sequences of {length} steps"
+        logger.info("compiling the training step%s ...", which)
         steps = make_train_steps(self._step, self._steps_per_call, length)
         program = self._devices.compile(steps, donate=(0,))
         # What `lower` makes of a pmap would want the arguments of all processes.

@@ -219,6 +219,7 @@ def evaluate_tasks(
   num_classes: Mapping[str, int],
   protocol: str = "clean",
   search: str = "fine",
+  fitted: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
 
@@ -231,6 +232,7 @@ def evaluate_tasks(
     num_classes: task name -> number of classes; decides which tasks are evaluated.
     protocol: `paper` or `clean`.
     search: `fine` or `coarse`.
+    fitted: called when a task of a seed is done.
 
   Returns:
     `"<task>/<metric>"` -> one value per seed `[trials]`; `"<metric>"` of all tasks together is left
@@ -244,6 +246,7 @@ def evaluate_tasks(
     splits,
     num_classes,
     lambda one, classes: evaluate(**one, num_classes=classes, protocol=protocol, search=search),
+    fitted,
   )
 
 
@@ -251,6 +254,7 @@ def over_tasks(
   splits: Mapping[str, Split | None],
   tasks: Mapping[str, int],
   evaluate_one: Callable[[Mapping[str, Split], int], Mapping[str, float]],
+  fitted: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates every task for every seed.
 
@@ -259,6 +263,7 @@ def over_tasks(
       None: left out.
     tasks: task name -> its size, handed on.
     evaluate_one: (splits of one seed and task, size) -> metric -> value.
+    fitted: called when a task of a seed is done.
 
   Returns:
     `"<task>/<metric>"` -> `[trials]`.
@@ -286,6 +291,8 @@ def over_tasks(
       one = {name: Split(x[seed], splits[name].labels[task]) for name, x in stacked.items()}
       for metric, value in evaluate_one(one, size).items():
         results.setdefault(f"{task}/{metric}", []).append(value)
+      if fitted is not None:
+        fitted()
   return {name: np.asarray(values) for name, values in results.items()}
 
 

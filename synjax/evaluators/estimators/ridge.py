@@ -11,7 +11,7 @@ Computed in float64 on the host from second moments: they add up over parts of t
 eigendecomposition gives the fits of all alphas.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -212,6 +212,7 @@ def evaluate_tasks(
   *,
   num_outputs: Mapping[str, int],
   protocol: str = "clean",
+  fitted: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
 
@@ -222,6 +223,7 @@ def evaluate_tasks(
     validation: the same for the validation split, or None.
     num_outputs: task name -> number of outputs; decides which tasks are evaluated.
     protocol: `paper` or `clean`.
+    fitted: called when a task of a seed is done.
 
   Returns:
     `"<task>/<metric>"` -> one value per seed `[trials]`.
@@ -234,6 +236,7 @@ def evaluate_tasks(
     splits,
     num_outputs,
     lambda one, outputs: evaluate(**one, num_outputs=outputs, protocol=protocol),
+    fitted,
   )
 
 
