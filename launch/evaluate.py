@@ -117,8 +117,10 @@ def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
     if "data_dir" not in config.data:
       raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")
     config.data.data_dir = _DATA_DIR.value
+  config = identity.resolve_paths(config)
+  _require_data(flag, path, config)
   try:
-    run = train.Run(identity.resolve_paths(config), path, trials)
+    run = train.Run(config, path, trials)
   except (AttributeError, KeyError, TypeError) as error:  # as a section without its fields raises
     raise _not_of_a_run(flag, file, error) from error
   identity.check_data(flag, path, identity.describe_data(run.dataset))
@@ -145,6 +147,16 @@ def _not_of_a_run(flag: str, file: pathlib.Path, found: object) -> ValueError:
     f"{flag}: {file}: expected the config of a run, found another ({found}); bring the file back from a"
     " copy (results.json of a finished run holds the same config)"
   )
+
+
+def _require_data(flag: str, path: pathlib.Path, config: ConfigDict) -> None:
+  """Raises ValueError where the data of a run are no longer where they were."""
+  where = config.data.get("data_dir")
+  if where and not any(pathlib.Path(where).glob("*")):
+    raise ValueError(
+      f"{flag}: expected the data of {path} in {where}, found none; give the folder where they are now"
+      " with --data_dir"
+    )
 
 
 if __name__ == "__main__":

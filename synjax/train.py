@@ -124,7 +124,8 @@ class Run:
     if restored is not None:
       self.selection, self.step = restored["selection"], int(restored["state"].step.max())
       self.stepper.place(restored["state"])
-      logger.info("continuing at step %d of %d", self.step, self.durations.total)
+      if not read_only and not self.finished():
+        logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
     for evaluator in () if read_only else self.evaluators:
       evaluator.forget_after(self.workdir, self.step)
@@ -246,11 +247,18 @@ class Run:
     Returns:
       metric -> [trials].
     """
+    if when is not When.EVALUATION:
+      logger.info("scoring the %s parameters, %s, on the test split ...", which, self._ages(which))
     if not keep:
       return evaluators.run(self.evaluators, self.frozen(which), when)
     epoch = self.step / self.durations.steps_per_epoch
     moment = evaluators.Moment(when, self.step, epoch, self.workdir)
     return evaluators.record(self.evaluators, self.frozen(which), moment)
+
+  def _ages(self, which: str) -> str:
+    """Says in words of which steps parameters are."""
+    first, *others = sorted({*self.steps_of(which).tolist()})
+    return f"of steps {first} to {others[-1]}" if others else f"of step {first}"
 
   def final_scores(self) -> dict[str, dict[str, np.ndarray]]:
     """Scores the "best" parameters, whose files are kept, and the "last" ones, on the test split."""

@@ -1,0 +1,79 @@
+import logging
+import shutil
+import types
+
+import numpy as np
+import pytest
+
+from configs import arrays as arrays_config
+from launch import evaluate
+from synjax import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """(workdir, data folder, log) of a run whose scores never change: the first evaluation is best."""
+  workdir, folder = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("data")
+  rng = np.random.default_rng(0)
+  for split in ("train", "validation", "test"):
+    arrays = {name: rng.normal(size=(16, 3)) for name in ("left", "right")}
+    np.savez(folder / f"{split}.npz", **arrays, label=np.arange(16) % 2)
+  config = arrays_config.get_config(f"comm,{folder}")
+  config.update_from_flattened_dict(
+    {
+      **{"batch_size": 8, "eval_batch_size": 8, "optim.lr": 1e-12, "optim.weight_decay": 0.0},
+      **{"model.width": 16, "model.num_heads": 2, "num_devices": 1, "probe.neighbors": 2},
+      **{"probe.validation_search": "coarse", "total_epochs": None, "eval_epochs": None},
+      **{"total_steps": 4, "eval_steps": 2, "checkpoint_epochs": None, "checkpoint_steps": 2},
+    }
+  )
+  messages = []
+  handler = logging.Handler()
+  handler.emit = lambda record: messages.append(record.getMessage())
+  logger = logging.getLogger("synjax")
+  level = logger.level
+  logger.addHandler(handler)
+  logger.setLevel(logging.INFO)
+  train.train_and_evaluate(config, str(workdir))
+  logger.removeHandler(handler)
+  logger.setLevel(level)
+  return workdir, folder, messages
+
+
+def load(workdir, monkeypatch, data_dir=None):
+  monkeypatch.setattr(evaluate, "_DATA_DIR", types.SimpleNamespace(value=data_dir))
+  return evaluate._load("--workdir", workdir)
+
+
+def test_what_takes_long_is_announced(trained):
+  messages = trained[2]
+  first = next(i for i, line in enumerate(messages) if line.startswith("step "))
+  assert "compiling the training step ..." in messages[:first]
+  assert [line for line in messages if line.startswith("scoring")] == [
+    "scoring the best parameters, of step 2, on the test split ...",
+    "scoring the last parameters, of step 4, on the test split ...",
+  ]
+
+
+def test_it_says_which_parameters_it_scores(trained, monkeypatch, caplog):
+  caplog.set_level(logging.INFO, "synjax")
+  run = load(trained[0], monkeypatch)
+  run.score("best", evaluate.When.REQUEST, keep=False)
+  assert "scoring the best parameters, of step 2, on the test split ..." in caplog.messages
+  assert not [line for line in caplog.messages if "continuing" in line]
+  run.checkpointer.close()
+
+
+def test_data_that_were_moved_are_asked_for_by_the_flag_that_finds_them(
+  trained, monkeypatch, tmp_path
+):
+  workdir, folder, _ = trained
+  moved = tmp_path / "moved"
+  shutil.copytree(folder, moved)
+  hidden = folder.rename(folder.with_name("gone"))
+  try:
+    with pytest.raises(ValueError, match=rf"{folder}, found none; .* --data_dir"):
+      load(workdir, monkeypatch)
+    load(workdir, monkeypatch, str(moved)).checkpointer.close()
+  finally:
+    hidden.rename(folder)
