@@ -21,7 +21,8 @@ ALLOWED = {
   "data": {"config.protocols", "data.fields", "trial"},
   "methods": {"data", "data.fields", "losses", "masking", "models", "parallel"},
   "evaluators": {
-    "config.durations", "config.protocols", "data", "data.fields", "methods", "parallel", "trial", "workdir",
+    "config.durations", "config.protocols", "data", "data.fields", "methods", "parallel", "trial",
+    "workdir",
   },
   "training": {
     "config.durations", "data", "data.fields", "evaluators", "methods", "parallel", "trial",
