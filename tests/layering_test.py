@@ -12,13 +12,17 @@ ALLOWED = {
   "losses": set(),
   "masking": set(),
   "workdir.stopping": set(),
-  "workdir": {"config.durations", "config.protocols", "workdir.stopping"},
+  "workdir.json_files": set(),
+  "workdir.safe_paths": set(),
+  "workdir": {"config.durations", "config.protocols", "workdir.json_files", "workdir.stopping"},
   "parallel.keys": set(),
   "parallel": {"parallel.keys", "workdir.stopping"},
   "workdir.checkpoint": {"parallel", "workdir", "workdir.stopping"},
   "models": {"data.fields", "masking"},
   "trial": set(),
-  "data": {"config.protocols", "data.fields", "trial"},
+  "data": {
+    "config.protocols", "data.fields", "trial", "workdir.json_files", "workdir.safe_paths",
+  },
   "methods": {"data", "data.fields", "losses", "masking", "models", "parallel"},
   "evaluators": {
     "config.durations", "config.protocols", "data", "data.fields", "methods", "parallel", "trial",
@@ -31,7 +35,10 @@ ALLOWED = {
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
-  "sweeps": {"config", "config.durations", "data", "training", "trial", "workdir", "workdir.stopping"},
+  "sweeps": {
+    "config", "config.durations", "data", "training", "trial", "workdir", "workdir.json_files",
+    "workdir.stopping",
+  },
 }  # fmt: skip
 
 

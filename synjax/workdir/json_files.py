@@ -101,7 +101,9 @@ def _mismatch_of_fields(value: Mapping[str, Any], schema: Mapping[Any, Any], whe
     if found:
       return found
   rest = [name for name in value if name not in named] if ... in schema else []
-  found = (mismatch(value[name], schema[...], f"{where}.{name}".lstrip(".")) for name in rest)
+  found = (
+    mismatch(value[name], schema[...], f"{where}.{ascii(name)[1:-1]}".lstrip(".")) for name in rest
+  )
   return next(filter(None, found), "")
 
 

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import shutil
 import sys
 
@@ -88,11 +90,43 @@ def test_what_is_no_json_object_is_one_line_that_names_the_file(copy, name, text
     ("warnings", "all is well"),
     ("warnings", [1]),
     ("counts", {"train": 10**9}),
+    ("counts", None),
+    ("source", {}),
+    ("fixture", [1]),
+    ("fixture", "\x1b[31mred"),
+    ("warnings", ["\x1b[31m<script>"]),
+    ("expected_counts", {"train": "x"}),
+    ("counts_before_drop", [1]),
   ],
 )
 def test_metadata_that_readers_cannot_rely_on_are_refused_by_field(copy, field, value):
   change(copy, "metadata.json", lambda metadata: metadata.update({field: value}))
   assert f"metadata.json: {field}" in refused(copy)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "array_record", "extra"])
+@pytest.mark.parametrize("kind", ["a named pipe", "a link"])
+def test_what_is_no_file_inside_the_folder_is_refused_at_once(copy, tmp_path, name, kind):
+  folder = copy / "affect" / "mosi" / "1.0.0"
+  path = next((p for p in sorted(folder.iterdir()) if name in p.name), folder / name)
+  if path.exists():
+    path.rename(tmp_path / "elsewhere")
+  else:
+    (tmp_path / "elsewhere").touch()
+  if kind == "a link":
+    path.symlink_to(tmp_path / "elsewhere")
+  else:
+    os.mkfifo(path)
+  message = refused(copy)
+  assert path.name in message and f"found {kind}" in message and "\n" not in message
+
+
+def test_an_array_larger_than_any_example_is_refused(copy):
+  path = copy / "affect" / "mosi" / "1.0.0" / "features.json"
+  huge = '"dimensions": ["1000000000", "1000000000"]'
+  path.write_text(re.sub(r'"dimensions": \[[^\]]*\]', huge, path.read_text(), count=1))
+  assert huge in path.read_text()
+  assert "features.json: dimensions: expected at most" in refused(copy)
 
 
 def test_shards_under_other_names_are_refused(copy):

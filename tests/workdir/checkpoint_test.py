@@ -1,5 +1,6 @@
 import collections
 import errno
+import json
 import logging
 import os
 import pathlib
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from synjax.workdir import checkpoint
+
+CONFIG = {"seed": 1, "method": {"name": "m"}, "data": {"name": "d"}}
 
 
 def tree(value):
@@ -208,21 +211,21 @@ def test_arrays_beside_the_tree_come_back_exactly(tmp_path):
 
 @pytest.mark.parametrize("damage", [truncate, empty])
 def test_a_damaged_checkpoint_of_another_run_is_named(two_checkpoints, damage):
-  (two_checkpoints / "config.json").write_text("{}")
+  (two_checkpoints / "config.json").write_text(json.dumps(CONFIG))
   damage(two_checkpoints / "checkpoints" / "3")
   with pytest.raises(ValueError, match=r"config.initialize_from: .*checkpoints/3 is damaged"):
     checkpoint.read_selected(str(two_checkpoints), "config.initialize_from")
 
 
 def test_selected_arrays_of_another_run_are_checked_against_their_checksum(tmp_path, monkeypatch):
-  (tmp_path / "config.json").write_text('{"a": 1}')
+  (tmp_path / "config.json").write_text(json.dumps(CONFIG))
   saved = {"selection": {"params": {"w": np.ones(3)}, "model_state": {}}, "state": np.zeros(2)}
   checkpointer = checkpoint.Checkpointer(tmp_path)
   checkpointer.save(1, saved)
   checkpointer.close()
   config, chosen = checkpoint.read_selected(str(tmp_path), "field")
   np.testing.assert_array_equal(chosen["params"]["w"], np.ones(3))
-  assert config == {"a": 1}
+  assert config == CONFIG
   checksums = tmp_path / "checkpoints" / "1" / "checksum" / "metadata"
   checksums.write_text("[1, 2]")  # as if bits of the arrays had changed
   with pytest.raises(ValueError, match="checksum"):
