@@ -5,6 +5,9 @@ Importing this package loads none of them, and no jax: reports read what they wr
 
 import importlib
 from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from synjax.evaluators.base import Comparison, Evaluator, Moment, Scores, When
 
@@ -27,7 +30,7 @@ def find(name: str) -> type[Evaluator]:
   return getattr(importlib.import_module(f"synjax.evaluators.{module}"), cls)
 
 
-def create(config, dataset, method) -> tuple[Evaluator, ...]:
+def create(config: ConfigDict, dataset: Any, method: Any) -> tuple[Evaluator, ...]:
   """Creates the evaluators that a config asks for, and checks that they can score its run.
 
   Args:
@@ -61,7 +64,7 @@ def on_request() -> dict[str, type[Evaluator]]:
   return {cls.flag: cls for cls in map(find, EVALUATORS) if cls.flag}
 
 
-def record(chosen: Sequence[Evaluator], frozen, moment: Moment) -> dict:
+def record(chosen: Sequence[Evaluator], frozen: Any, moment: Moment) -> dict:
   """Scores a model with the evaluators whose moment it is, which keep what they find.
 
   Args:
@@ -79,7 +82,7 @@ def record(chosen: Sequence[Evaluator], frozen, moment: Moment) -> dict:
   return scores
 
 
-def run(chosen: Sequence[Evaluator], frozen, when: When) -> dict:
+def run(chosen: Sequence[Evaluator], frozen: Any, when: When) -> dict:
   """Scores a model as `record` does and keeps nothing."""
   scores = {}
   for evaluator in chosen:

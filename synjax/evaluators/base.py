@@ -3,10 +3,11 @@
 import dataclasses
 import enum
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 Scores = Mapping[str, np.ndarray]  # metric -> [trials]
 
@@ -59,12 +60,12 @@ class Evaluator:
   flag_help: str = ""
   step_metrics: Callable[..., Mapping[str, Any]] | None = None
 
-  def __init__(self, config, dataset, method):
+  def __init__(self, config: ConfigDict, dataset: Any, method: Any):
     """Takes what a run is made of: its config, `Dataset` and `Method`; computes nothing."""
     self.config, self.dataset, self.method = config, dataset, method
 
   @classmethod
-  def wanted(cls, config) -> bool:
+  def wanted(cls, config: ConfigDict) -> bool:
     """Says whether a config asks for it: by its name, or by a field of its own."""
     return cls.name in config.evaluators
 
@@ -95,7 +96,7 @@ class Evaluator:
     """Returns what a user must hear of before the run trains."""
     return ()
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Scores a model.
 
     Args:
@@ -107,7 +108,7 @@ class Evaluator:
     """
     raise NotImplementedError
 
-  def record(self, frozen, moment: Moment) -> Scores:
+  def record(self, frozen: Any, moment: Moment) -> Scores:
     """Scores a model as `run` does, and keeps what it finds in `file`; called on every host."""
     return self.run(frozen, moment.when)
 
@@ -118,7 +119,9 @@ class Evaluator:
 class Comparison(Evaluator):
   """An evaluation that compares a run with other runs, whose folders its flag takes."""
 
-  def compare(self, run, others, which: str) -> tuple[Scores, Mapping[str, Any]]:
+  def compare(
+    self, run: Any, others: Sequence[Any], which: str
+  ) -> tuple[Scores, Mapping[str, Any]]:
     """Scores a run beside others.
 
     Args:
@@ -132,7 +135,7 @@ class Comparison(Evaluator):
     raise NotImplementedError
 
 
-def provides(method, name: str) -> bool:
+def provides(method: Any, name: str) -> bool:
   """Says whether a method has a function of the contract that not every method has."""
   from synjax.methods.base import Method  # here: reports read this package's files without jax
 

@@ -1,6 +1,7 @@
 """Scores of classifiers: accuracy, also of each source of the label, and calibration."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
@@ -55,7 +56,7 @@ class Classification(Evaluator):
       " biased pairs config.data.task=synergy is always 1; set data.biased=false, or another task.)",
     )
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Scores the class scores of a model."""
     if when is not When.EVALUATION:
       return self._test(frozen)

@@ -1,6 +1,9 @@
 """embeddings.npz: the representations of a run, for plots and for other tools."""
 
+from typing import Any
+
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax import parallel
 from synjax.data import pipeline
@@ -31,16 +34,16 @@ class Embeddings(Evaluator):
   file = files.EMBEDDINGS
 
   @classmethod
-  def wanted(cls, config) -> bool:
+  def wanted(cls, config: ConfigDict) -> bool:
     """Says whether a config asks for it, or is scored by what it keeps."""
     return super().wanted(config) or Representation.wanted(config)
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Returns no scores."""
     del frozen, when
     return {}
 
-  def record(self, frozen, moment: Moment) -> Scores:
+  def record(self, frozen: Any, moment: Moment) -> Scores:
     """Writes the file; returns no scores."""
     arrays = {"seeds": frozen.seeds}
     for name in ("test",) if moment.when is When.END else ("probe", "val", "test"):
@@ -54,7 +57,7 @@ class Embeddings(Evaluator):
       array_files.write(moment.workdir / self.file, arrays)
     return {}
 
-  def _of_split(self, frozen, name: str) -> dict[str, np.ndarray]:
+  def _of_split(self, frozen: Any, name: str) -> dict[str, np.ndarray]:
     split = getattr(self.dataset, name)
     arrays = {f"{name}/embeddings": frozen.embed(split)}
     for task, labels in split.labels.items():

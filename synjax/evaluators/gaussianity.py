@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax import parallel
 from synjax.data import pipeline
@@ -42,7 +43,7 @@ class Gaussianity(Evaluator):
   file = files.GAUSSIANITY
 
   @classmethod
-  def wanted(cls, config) -> bool:
+  def wanted(cls, config: ConfigDict) -> bool:
     """Says whether a config asks for it."""
     return config.gaussianity_masks != 0 or super().wanted(config)
 
@@ -68,12 +69,12 @@ class Gaussianity(Evaluator):
         f" expected 0, found {masks}"
       )
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Computes the medians over examples."""
     del when
     return _medians(self._measure(frozen)[0])
 
-  def record(self, frozen, moment: Moment) -> Scores:
+  def record(self, frozen: Any, moment: Moment) -> Scores:
     """Adds a row to the file, in the place of rows of this and later steps; returns the medians.
 
     Those were written before an interruption: the run has gone back to a checkpoint.

@@ -5,11 +5,14 @@ Computed on a training batch before the optimiser step, for batches whose exampl
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from synjax.evaluators.base import Evaluator
+from synjax.methods.base import Info
 
 # Below this squared norm a group's residual has no direction worth reporting.
 MIN_SQUARED_RESIDUAL = 1e-10
@@ -94,7 +97,7 @@ class NTK(Evaluator):
   requires = ("train_logits",)
 
   @classmethod
-  def wanted(cls, config) -> bool:
+  def wanted(cls, config: ConfigDict) -> bool:
     """Says whether a config asks for it."""
     return bool(config.ntk_diagnostics) or super().wanted(config)
 
@@ -119,7 +122,7 @@ class NTK(Evaluator):
         f" {dataset.name} with {dataset.num_classes} classes and sources {dataset.sources}"
       )
 
-  def step_metrics(self, state, batch, info) -> dict[str, jax.Array]:
+  def step_metrics(self, state: Any, batch: Any, info: Info) -> dict[str, jax.Array]:
     """Computes "ntk/strength/<source>" and "ntk/alignment/<source>/<other>"; see the base class."""
     batch, names = batch["clean"], self.dataset.sources
 

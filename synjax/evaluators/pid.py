@@ -5,6 +5,7 @@ Also the public names of `estimators.broja`, which computes it.
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class PIDOfFeatures(Evaluator):
         " leave pid out"
       )
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Clusters and decomposes every trial's features."""
     del when
     test = self.dataset.test

@@ -5,8 +5,10 @@ Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours,
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
@@ -74,7 +76,7 @@ class Representation(Evaluator):
     """Returns the chance level of the tasks with classes."""
     return {task: 1 / classes for task, classes in self.dataset.tasks.items()}
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Fits the probes on the probe split and scores another one."""
     if not is_labelled(self.dataset):
       return {}
@@ -107,9 +109,9 @@ class Representation(Evaluator):
 
 
 def score_subset(
-  config,
+  config: ConfigDict,
   dataset: Dataset,
-  frozen,
+  frozen: Any,
   subset: tuple[str, ...],
   prefix: str,
   said: Progress | None = None,

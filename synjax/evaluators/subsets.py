@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.progress import Progress
@@ -46,7 +47,7 @@ class Subsets(Evaluator):
         f" {2 ** len(modalities) - 1} subsets; leave --subsets out"
       )
 
-  def run(self, frozen, when: When) -> Scores:
+  def run(self, frozen: Any, when: When) -> Scores:
     """Probes every subset."""
     del when
     scores, chosen = {}, subsets(self.dataset.modalities)

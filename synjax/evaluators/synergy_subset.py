@@ -35,7 +35,7 @@ class SynergySubset(Comparison):
       f" found {self.config.method.name}; leave {FLAG} out"
     )
 
-  def compare(self, run, others, which: str) -> tuple[Scores, dict[str, Any]]:
+  def compare(self, run: Any, others: Sequence[Any], which: str) -> tuple[Scores, dict[str, Any]]:
     """Scores a run beside its unimodal models.
 
     Args:
