@@ -16,6 +16,7 @@ from synjax.workdir.results import config_hash
 logger = logging.getLogger("synjax")
 
 CHECKPOINTS = ("best", "last")
+IMAGE_ENCODERS = ("alexnet", "patch_convnet", "resnet18")
 RESULT_FIELDS = (
   *("config", "code", "hardware", "dataset", "data_fingerprint", "protocol", "selection", "chance"),
   *("total_steps", "steps_per_epoch", "seconds", "steps_timed", "rows"),
@@ -228,10 +229,19 @@ class Group:
     """Says which data, in words."""
     data = self.config["data"]
     biased = {True: "biased", False: "unbiased"}.get(data.get("biased"))
-    size = data.get("resolution") and f"{data['resolution']} px"
     used = data.get("modalities") or (self.runs[0].results or {}).get("modalities")
+    size = data.get("resolution") and self._has_images(used) and f"{data['resolution']} px"
     modalities = " + ".join(used if "modalities" in data and used else ())
     return ", ".join(filter(None, (self.dataset, biased, modalities, size)))
+
+  def _has_images(self, used: Sequence[str] | None) -> bool:
+    """Says whether an encoder of the modalities in use, None: of all, takes images."""
+    known = self.config.get("model", {}).get("modalities")
+    if not known:
+      return True  # of a version whose configs did not say
+    return any(
+      m["encoder"]["name"] in IMAGE_ENCODERS for name, m in known.items() if name in (used or known)
+    )
 
   @property
   def title(self) -> str:

@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,8 @@ from sklearn.decomposition import PCA
 
 from configs import published
 from synjax import report
+from synjax.models.encoders import ENCODERS
+from synjax.report import runs
 from synjax.workdir.results import config_hash
 
 CHANCE = {"share": 0.1, "unique1": 0.1, "unique2": 0.1, "synergy": 0.5}
@@ -628,3 +631,23 @@ def test_published_rows_fit_their_columns():
       assert all(0 <= mean <= 100 for mean, _ in row.values())
     for column in benchmark.columns.values():
       assert column.error != (set(column.tasks) <= set(benchmark.classes)), name
+
+
+@pytest.mark.parametrize(
+  ("used", "said"),
+  [
+    ((), "mine, table + clip, 64 px"),
+    (("table",), "mine, table"),
+    (("clip", "table"), "mine, clip + table, 64 px"),
+  ],
+)
+def test_a_size_in_pixels_is_of_data_with_images(used, said):
+  assert set(runs.IMAGE_ENCODERS) < set(ENCODERS)
+  modalities = {"table": {"encoder": {"name": "mlp"}}, "clip": {"encoder": {"name": "resnet18"}}}
+  config = make_config(
+    [1],
+    data={"name": "mine", "resolution": 64, "modalities": list(used)},
+    model={"modalities": modalities},
+  )
+  run = runs.Run(Path("run"), config, {"modalities": list(used or modalities)}, [])
+  assert runs.Group(1, [run], []).data == said
