@@ -1,8 +1,9 @@
 """Tells fixtures from the published files: what `data_prep.fixtures` wrote says so beside it."""
 
-import json
 import pathlib
 from collections.abc import Mapping
+
+from synjax.workdir import json_files
 
 MANIFEST = "*.manifest.json"
 
@@ -19,7 +20,7 @@ def find_fixture(source: pathlib.Path, metadata: Mapping) -> str | None:
   digests = {found.get("sha256") for found in metadata.get("source", {}).values()}
   for path in sorted(path for folder in folders for path in folder.glob(MANIFEST)):
     try:
-      manifest = json.loads(path.read_text())
+      manifest = json_files.parse(path.read_text())
     except (OSError, ValueError):
       continue
     if isinstance(manifest, dict) and _describes(manifest, digests, metadata):

@@ -5,12 +5,14 @@ import io
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from data_prep.write import planted
+from synjax.workdir import json_files, safe_paths
 from synjax.workdir.files import write_atomically
 
 _PIXEL_STD, _LEVELS = 16.0, 5.0  # of the noise; per unit of strength
@@ -113,6 +115,14 @@ def encode(image: Image.Image, encoding_format: str, **options) -> bytes:
   return buffer.getvalue()
 
 
+def read_files(manifest: pathlib.Path) -> list[str]:
+  """Returns the names of a fixture's files; ValueError where the manifest is damaged."""
+  advice = "delete the fixture's files and this one, or choose another folder"
+  return [
+    *json_files.read(manifest, "manifest of a fixture", {"files": {...: str}}, advice)["files"]
+  ]
+
+
 def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest: dict) -> dict:
   """Writes the files of a fixture and its manifest; removes those of the fixture that was there.
 
@@ -131,7 +141,9 @@ def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest
   path = root / manifest["file"]
   manifest_path = path.with_name(path.name + ".manifest.json")
   if manifest_path.exists():
-    for name in json.loads(manifest_path.read_text())["files"]:
+    old = read_files(manifest_path)
+    safe_paths.require_inside(root, *old)
+    for name in old:
       (root / name).unlink(missing_ok=True)
   elif path.exists():
     raise ValueError(
@@ -141,7 +153,10 @@ def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest
   manifest = manifest | {"files": digests}
   root.mkdir(parents=True, exist_ok=True)
   write_atomically(manifest_path, json.dumps(manifest) + "\n")
-  for name, content in files.items():
-    (root / name).parent.mkdir(parents=True, exist_ok=True)
-    (root / name).write_bytes(content)
+  with tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part:
+    for i, content in enumerate(files.values()):
+      (pathlib.Path(part) / str(i)).write_bytes(content)
+    for i, name in enumerate(files):
+      (root / name).parent.mkdir(parents=True, exist_ok=True)
+      os.replace(pathlib.Path(part) / str(i), root / name)
   return manifest

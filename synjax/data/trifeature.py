@@ -23,6 +23,7 @@ import scipy
 
 from synjax.data import pipeline
 from synjax.data import trifeature_render as rendering
+from synjax.workdir import json_files
 
 logger = logging.getLogger("synjax")
 
@@ -150,7 +151,7 @@ def _read_cache(
   """Reads and checks the two files of a cache folder."""
   path = folder / "render.json"
   try:
-    content = json.loads(path.read_text())
+    content = json_files.parse(path.read_text())
     metadata = {key: content[key] for key in _METADATA}
     path = folder / "images.npy"
     with path.open("rb") as file:

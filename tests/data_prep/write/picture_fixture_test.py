@@ -1,10 +1,13 @@
 import itertools
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from data_prep.write import picture_fixture
+
+MANIFEST = {"file": "list.csv"}
 
 
 @pytest.mark.parametrize("bits", list(itertools.product([False, True], repeat=3)))
@@ -33,3 +36,40 @@ def test_writing_replaces_a_fixture_and_nothing_else(tmp_path):
   with pytest.raises(ValueError, match="is no fixture"):
     picture_fixture.write_files(tmp_path, {"list.txt": b"e"}, manifest)
   assert (tmp_path / "list.txt").read_bytes() == b"c"
+
+
+def test_a_fixture_that_cannot_be_written_whole_replaces_no_file(tmp_path, monkeypatch):
+  picture_fixture.write_files(tmp_path, {"list.csv": b"1", "img/a.png": b"old"}, MANIFEST)
+  write = pathlib.Path.write_bytes
+
+  def full(path, content):
+    if content == b"new":
+      write(path, b"n")
+      raise OSError("no space left on device")
+    write(path, content)
+
+  monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+  with pytest.raises(OSError, match="no space"):
+    picture_fixture.write_files(tmp_path, {"list.csv": b"2", "img/a.png": b"new"}, MANIFEST)
+  left = [path for path in tmp_path.rglob("*") if path.is_file()]
+  assert [path.name for path in left] == ["list.csv.manifest.json"]  # no part of a file
+  monkeypatch.undo()
+  picture_fixture.write_files(tmp_path, {"list.csv": b"2", "img/a.png": b"new"}, MANIFEST)
+  assert (tmp_path / "img" / "a.png").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"files": [1]}', "[" * 100_000])
+def test_a_damaged_manifest_is_one_line(tmp_path, text):
+  (tmp_path / "list.csv.manifest.json").write_text(text)
+  with pytest.raises(ValueError, match=r"list\.csv\.manifest\.json: expected the JSON manifest"):
+    picture_fixture.write_files(tmp_path, {"list.csv": b"1"}, MANIFEST)
+
+
+def test_a_manifest_never_has_files_outside_its_folder_removed(tmp_path):
+  (tmp_path / "mine").write_text("kept")
+  folder = tmp_path / "fixture"
+  folder.mkdir()
+  (folder / "list.csv.manifest.json").write_text('{"files": {"../mine": "x"}}')
+  with pytest.raises(ValueError, match="mine: expected a path inside"):
+    picture_fixture.write_files(folder, {"list.csv": b"1"}, MANIFEST)
+  assert (tmp_path / "mine").exists()
