@@ -11,7 +11,7 @@ from synjax.workdir import results
 
 
 def test_an_evaluation_says_which_step_of_every_trial_was_scored(tmp_path):
-  config = {"method": {"name": "supervised"}}
+  config = {"seed": 0, "method": {"name": "supervised"}, "data": {"name": "tiny"}}
   (tmp_path / "config.json").write_text(json.dumps(config))
   steps = {"best": np.array([2, 4]), "last": np.array([6, 6])}
   dataset = types.SimpleNamespace(fingerprint="data", stand_in="")
