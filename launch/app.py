@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
@@ -111,5 +110,11 @@ def _keep_freed_memory() -> None:
 
 def _cache_compilations() -> None:
   """Keeps compiled programs between runs; JAX_COMPILATION_CACHE_DIR chooses another place."""
-  if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    jax.config.update("jax_compilation_cache_dir", os.path.expanduser("~/.cache/synjax/compiled"))
+  if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    return
+  folder = os.path.expanduser("~/.cache/synjax/compiled")
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = (
+    folder  # where jax is loaded later, or not at all: a report
+  )
+  if jax := sys.modules.get("jax"):  # loaded already, it has read the environment
+    jax.config.update("jax_compilation_cache_dir", folder)

@@ -1,24 +1,21 @@
-"""Reports: workdirs in, a Markdown table beside the published numbers and plots out.
+"""Reports: workdirs in, tables beside the published numbers and plots out.
 
-Last in the dataflow: reads what `train` left in workdirs (config.json, metrics.jsonl, results.json,
-embeddings.npz) and never runs a model.
+Last in the dataflow: reads what `train` left in workdirs (see `workdir.files`) and runs no model.
+`tables` and `plots` say what there is to say, as `sections`; a renderer, `markdown`, makes the text.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.report.gaussianity_runs import write_run_gaussianity
-from synjax.report.plots import (
-  plot_accuracy,
-  plot_errors,
-  plot_losses,
-  plot_projection,
-  principal_components,
-)
+from synjax.report import markdown
+from synjax.report.cells import format_score
+from synjax.report.plots import PLOTS, canvas
+from synjax.report.plots.base import Plot
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
-from synjax.report.source_plots import plot_ntk, plot_sources
-from synjax.report.tables import format_score, markdown_table, other_scores
+from synjax.report.sections import Heading, Image, Points, Section, Text
+from synjax.report.tables import other_scores, result_sections
 from synjax.workdir.files import REPORT, write_atomically
 
 __all__ = [
@@ -28,27 +25,9 @@ __all__ = [
   "format_score",
   "group_runs",
   "markdown_table",
-  "plot_accuracy",
-  "plot_errors",
-  "plot_losses",
-  "plot_projection",
-  "principal_components",
   "read_run",
   "write_report",
 ]
-
-CAPTIONS = {
-  "losses": "Loss and its terms over steps",
-  "accuracy": "Accuracy on the validation split over epochs",
-  "errors": "Mean squared error on the validation split over epochs",
-  "projection": "PCA fitted on the unmasked test embeddings (the paper shows t-SNE)",
-  "sources": "Accuracy of each source of the label over epochs, validation and, where scored, training",
-  "ntk": "Strength of the learning signal of each source, and alignment between them, over training",
-}
-GAUSSIANITY = (
-  "How far <q, z_mask> is from a normal distribution, in black what normal draws would give"
-)
-CLASSIFIERS_ONLY, PROBED_ONLY = ("sources", "ntk"), ("projection",)
 
 
 def write_report(
@@ -73,55 +52,56 @@ def write_report(
   if not workdirs:
     raise ValueError("workdirs: expected at least one, found none; give --workdirs")
   runs = [read_run(workdir) for workdir in workdirs]
-  groups = group_runs(runs)  # what is refused leaves no folder
+  groups = group_runs(runs, published)  # what is refused leaves no folder
   folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / REPORT
   folder.mkdir(parents=True, exist_ok=True)
-  sections = ["# Report", markdown_table(runs, published)]
+  sections = [Heading("Report", level=1), *result_sections(groups, published)]
   for group in groups:
-    sections.append(f"## Run {group.label}")
-    sections.append("\n".join(f"* `{run.workdir}`" for run in group.runs))
-    if group.rows:
-      facts = group.runs[0].results.get("facts", {})
-      sections += ["\n".join(f"* {name}: {fact}" for name, fact in facts.items())] if facts else []
-      sections.append(other_scores(group))
-    sections += _write_plots(group, folder, published) + _write_gaussianity(group, folder)
+    sections += [*_facts(group), *_plots(group, folder)]
   path = folder / "report.md"
-  write_atomically(path, "\n\n".join(sections) + "\n")
+  write_atomically(path, markdown.render(sections) + "\n")
   return path
 
 
-def _write_gaussianity(group: Group, folder: pathlib.Path) -> list[str]:
-  """Writes a plot for every run of the group that recorded how Gaussian its masked views are."""
-  shown = []
-  for i, run in enumerate(group.runs):
-    name = f"{group.number}_{group.method}_gaussianity_{i}.png"
-    if write_run_gaussianity(run.workdir, folder / name, title=str(run.workdir)):
-      shown.append(f"![{GAUSSIANITY}]({name})\n\n{GAUSSIANITY}.")
-  return shown
+def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
+  """Returns `tables.result_sections` of some runs as Markdown; raises as `group_runs`."""
+  return markdown.render(result_sections(group_runs(runs, published), published))
 
 
-def _write_plots(group: Group, folder: pathlib.Path, published: Mapping[str, Any]) -> list[str]:
-  """Writes the plots that the group has data for; returns Markdown that shows them."""
-  plots = {
-    "losses": plot_losses(group),
-    "accuracy": plot_accuracy(group, group.chance(published)),
-    "errors": plot_errors(group),
-    "projection": plot_projection(group),
-    "sources": plot_sources(group),
-    "ntk": plot_ntk(group),
-  }
-  probed = "representation" in group.config.get("evaluators", ("representation",))
-  expected = set(plots) - set(CLASSIFIERS_ONLY if probed else PROBED_ONLY) - {"ntk", "errors"}
-  unlabelled = group.rows and not group.chance({})
-  if plots["errors"] or unlabelled:  # a run may have regressions only, or nothing to score
-    expected.discard("accuracy")
-  shown = []
-  for kind, figure in plots.items():
-    if figure is None:
-      if kind in expected:
-        shown.append(f"No values (yet) for a plot: {CAPTIONS[kind]}.")
-      continue
-    name = f"{group.number}_{group.method}_{kind}.png"
-    figure.savefig(folder / name, format="png")
-    shown.append(f"![{CAPTIONS[kind]}]({name})\n\n{CAPTIONS[kind]}.")
-  return shown
+def _facts(group: Group) -> list[Section]:
+  """Says which runs a group is of, and what they measured beside the main table."""
+  sections = [
+    Heading(f"Run {group.label}"),
+    Points([f"`{run.workdir}`" for run in group.runs]),
+  ]
+  if not group.rows:
+    return sections
+  facts = group.runs[0].results.get("facts", {})
+  sections += [Points([f"{name}: {fact}" for name, fact in facts.items()])] if facts else []
+  return sections + other_scores(group)
+
+
+def _plots(group: Group, folder: pathlib.Path) -> list[Section]:
+  """Writes the plots of a group into a folder; returns the sections that show them."""
+  sections: list[Section] = []
+  for plot in PLOTS:
+    for of, name in _drawn(plot, group):
+      if not plot.when(of):
+        continue
+      figure = plot.draw(of)
+      if figure is None:
+        sections.append(Text(f"No values (yet) for a plot: {plot.caption}."))
+        continue
+      canvas.save(figure, folder / f"{name}.png")
+      sections.append(Image(f"{name}.png", plot.caption, f"{plot.caption}."))
+  return sections
+
+
+def _drawn(plot: Plot, group: Group) -> list[tuple[Group, str]]:
+  """Returns what a plot is drawn of, the group or each of its runs, and what its files are called."""
+  name = f"{group.number}_{group.method}_{plot.name}"
+  if not plot.each_run:
+    return [(group, name)]
+  return [
+    (dataclasses.replace(group, runs=[run]), f"{name}_{i}") for i, run in enumerate(group.runs)
+  ]

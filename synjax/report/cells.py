@@ -1,19 +1,11 @@
-"""Cells and rows of Markdown tables: what a score looks like, its spread or interval beside it."""
+"""Cells of tables: what a score looks like, its spread or interval beside it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 NOT_AVAILABLE = "n/a"
-
-
-def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  """Formats a Markdown table."""
-  lines = [header, ["---"] * len(header), *rows]
-  return "\n".join(
-    "| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines
-  )
 
 
 def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[str]) -> str:

@@ -192,11 +192,13 @@ class Group:
     number: position in the report, from 1; with the method it is the group's label.
     runs: all finished on the same data, or all unfinished.
     rows: one a seed, as in results.json; none while unfinished.
+    classes: task -> number of classes of the published dataset; {}: unknown.
   """
 
   number: int
   runs: Sequence[Run]
   rows: Sequence[Mapping[str, Any]]
+  classes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
   @property
   def config(self) -> Mapping[str, Any]:
@@ -286,15 +288,15 @@ class Group:
     found = [scores.parse(name) for row in self.rows[:1] for name in row[CHECKPOINTS[0]]]
     return [s.task for s in found if s and s == scores.Score("test", s.task, "mse")]
 
-  def chance(self, published: Mapping[str, Any]) -> dict[str, float]:
-    """Returns task -> chance of macro accuracy, from the results or the published table.
+  @property
+  def chance(self) -> Mapping[str, float]:
+    """Task -> chance of macro accuracy, from the results or, before there are any, the published table.
 
     Tasks with classes only: of a run with regressions alone, whose results say so, there are none.
     """
     if self.runs[0].results:
       return self.runs[0].results["chance"]
-    classes = published[self.dataset].classes if self.dataset in published else {}
-    return {task: 1 / count for task, count in classes.items()}
+    return {task: 1 / count for task, count in self.classes.items()}
 
   def field(self, name: str) -> Any:
     """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers.
@@ -313,8 +315,12 @@ class Group:
     return tuple(value) if isinstance(value, list) else value
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
+def group_runs(runs: Sequence[Run], published: Mapping[str, Any] | None = None) -> list[Group]:
   """Puts the seeds of equal configs on equal data together, in the order of the runs.
+
+  Args:
+    runs: finished or not.
+    published: dataset -> published numbers, as `configs.published.ROWS`; None: unknown.
 
   Raises:
     ValueError: a seed of a config is there twice, which averaging would count twice; or seeds of a config
@@ -340,5 +346,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
       "--workdirs",
       "Report those of each version by themselves, or train the old ones again in new workdirs",
     )
-    groups.append(Group(number, same, sorted((row for _, row in rows), key=lambda r: r["seed"])))
+    known = (published or {}).get(same[0].config["data"]["name"])
+    ordered = sorted((row for _, row in rows), key=lambda row: row["seed"])
+    groups.append(Group(number, same, ordered, known.classes if known else {}))
   return groups

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synjax.report.subset_plots import plot_subsets
+from synjax.report.plots import canvas
+from synjax.report.plots.subsets import plot_subsets
+from synjax.workdir.scores import split_of
 
-PLOTS = {"subset": ("subsets.png", plot_subsets)}  # first word of the scores -> (file, figure)
+PLOTS = {"subset": ("subsets.png", plot_subsets)}  # split of the scores -> (file, figure)
 
 
 def write_score_plots(
@@ -21,17 +23,17 @@ def write_score_plots(
 
   Args:
     folder: where to.
-    scores: "<first word>/..." -> [trials].
+    scores: names as of `workdir.scores` -> [trials].
     chance: task -> chance level of its macro accuracy.
     title: of the figures.
 
   Returns:
     The files; none where nothing has a plot.
   """
-  found = {name.split("/")[0] for name in scores}
+  found = set(map(split_of, scores))
   written = []
-  for word, (file, draw) in PLOTS.items():
-    if word in found:
-      draw(scores, chance=chance, title=title).savefig(folder / file)
+  for split, (file, draw) in PLOTS.items():
+    if split in found:
+      canvas.save(draw(scores, chance=chance, title=title), folder / file)
       written.append(folder / file)
   return written

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from synjax.report.cells import NOT_AVAILABLE, format_score, format_table
+from synjax.report.cells import NOT_AVAILABLE, format_score
 from synjax.report.runs import Group
+from synjax.report.sections import Section, Table, Text
 from synjax.workdir.scores import Score
 
 PREFIX = str(Score("test", "label", "synergy_subset/"))
@@ -32,10 +33,10 @@ HEADER = (
 )
 
 
-def synergy_table(groups: Sequence[Group]) -> str:
-  """Makes the table of the groups whose runs were scored on it; "" where none was."""
+def synergy_sections(groups: Sequence[Group]) -> list[Section]:
+  """Makes the table of the groups whose runs were scored on it; nothing where none was."""
   rows = [row for group in groups for row in _rows(group)]
-  return f"{ABOUT}\n\n{format_table(HEADER, rows)}" if rows else ""
+  return [Text(ABOUT), Table(HEADER, rows)] if rows else []
 
 
 def _rows(group: Group) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The Markdown tables of a report: measured rows beside the published one, and where they come from."""
+"""The tables of a report: measured rows beside the published one, and where they come from."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synjax.report.cells import NOT_AVAILABLE, format_error, format_score, format_table
-from synjax.report.runs import Group, Run, group_runs
-from synjax.report.synergy_table import synergy_table
+from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
+from synjax.report.runs import Group
+from synjax.report.sections import Heading, Points, Section, Table, Text
+from synjax.report.synergy_table import synergy_sections
 from synjax.workdir import scores
 from synjax.workdir.identity import config_differences
 
@@ -68,7 +69,7 @@ def on_test(task: str, metric: str, modalities: str = "") -> str:
 
 def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
   """Returns the columns of the table of accuracies, chance in every header."""
-  chances = [group.chance({}) for group in groups]
+  chances = [group.chance for group in groups]
   chance = dict.fromkeys(
     task for found in chances for task in found
   )  # of tasks that runs differ in
@@ -202,7 +203,7 @@ def _provenance_row(group: Group) -> list[str]:
 
 def _comparability(group: Group, benchmark) -> list[str]:
   """Says whether a group is of the published size and protocol, and which columns it is not."""
-  measured = {False: set(group.chance({})), True: set(group.regressions)}
+  measured = {False: set(group.chance), True: set(group.regressions)}
   columns = {
     name: column
     for name, column in benchmark.columns.items()
@@ -244,14 +245,14 @@ def _comparability(group: Group, benchmark) -> list[str]:
   ]
 
 
-def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[str]:
+def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[Section]:
   """Returns the accuracies and the errors of finished groups, with `paper` the published too."""
   columns = _columns(groups, benchmark)
   start = ["run", "checkpoint", "protocol", "seeds", "data"]
   accuracies, errors = [], []
   for method in dict.fromkeys(group.method for group in groups):
     same = [group for group in groups if group.method == method]
-    classes = [group for group in same if group.chance({})]
+    classes = [group for group in same if group.chance]
     numbers = [group for group in same if group.regressions]
     for group in classes:
       accuracies += _result_rows(group, columns)
@@ -262,10 +263,10 @@ def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[str]:
   parts = []
   if accuracies:
     header = [*start, *(column.header for column in columns)]
-    parts += [ABOUT_ACCURACIES, format_table(header, accuracies)]
+    parts += [Text(ABOUT_ACCURACIES), Table(header, accuracies)]
   if errors:
     header = [*start, "regression", *ERROR_METRICS.values()]
-    parts += [ABOUT_ERRORS, format_table(header, errors)]
+    parts += [Text(ABOUT_ERRORS), Table(header, errors)]
   return parts
 
 
@@ -283,7 +284,7 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
   real = [group for group in groups if not group.stand_in]
   if benchmark and real:
     notes += [f"Paper rows: {benchmark.source}.", PUBLISHED_CHECKPOINT]
-    measured = {task for group in real for task in (*group.chance({}), *group.regressions)}
+    measured = {task for group in real for task in (*group.chance, *group.regressions)}
     notes += [
       f"{name}: {column.note}."
       for name, column in benchmark.columns.items()
@@ -298,96 +299,85 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
   return notes
 
 
-def _dataset_section(groups: Sequence[Group], benchmark) -> str:
+def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
   """Returns results, provenance and notes of the finished groups of one dataset."""
   real = [group for group in groups if not group.stand_in]
   others = [group for group in groups if group.stand_in]
-  reasons = "\n".join(f"* {group.label}: {group.stand_in}" for group in others)
   parts = _tables(real, benchmark, paper=True) if real else []
   if others:
-    parts += [f"{NOT_PUBLISHED}\n\n{reasons}", *_tables(others, benchmark, paper=False)]
-  synergy = synergy_table(groups)
-  return "\n\n".join(
-    [
-      *parts,
-      *([synergy] if synergy else []),
-      format_table(PROVENANCE, [_provenance_row(group) for group in groups]),
-      "\n".join(f"* {note}" for note in _notes(groups, benchmark)),
-    ]
-  )
+    reasons = Points([f"{group.label}: {group.stand_in}" for group in others])
+    parts += [Text(NOT_PUBLISHED), reasons, *_tables(others, benchmark, paper=False)]
+  provenance = Table(PROVENANCE, [_provenance_row(group) for group in groups])
+  return [*parts, *synergy_sections(groups), provenance, Points(_notes(groups, benchmark))]
 
 
-def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
-  """Makes the tables of some runs, one section a dataset.
+def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> list[Section]:
+  """Makes the tables of some groups, headed by their dataset.
 
   Args:
-    runs: finished or not; of the unfinished ones, only how far they are is said.
+    groups: finished or not; of the unfinished ones, only how far they are is said.
     published: dataset -> published numbers, as `configs.published.ROWS`.
 
   Returns:
-    Markdown. Accuracies are macro accuracies in %, with chance in the column's header; a row of the
-    selected ("best") and of the last parameters for each group of seeds, then the paper's row (one
-    for each choice of modalities). Regressions are in a table of their own, a row a task: mean squared
-    errors in units of 1e-4, and that of predicting the mean label beside them.
-
-  Raises:
-    ValueError: a seed of a config is there twice.
+    Accuracies are macro accuracies in %, with chance in the column's header; a row of the selected
+    ("best") and of the last parameters for each group of seeds, then the paper's row (one for each choice
+    of modalities). Regressions are in a table of their own, a row a task: mean squared errors in units of
+    1e-4, and that of predicting the mean label beside them.
   """
-  groups = group_runs(runs)
   finished = [group for group in groups if group.rows]
-  sections = [
-    f"## {dataset}\n\n"
-    + _dataset_section([g for g in finished if g.dataset == dataset], published.get(dataset))
-    for dataset in dict.fromkeys(group.dataset for group in finished)
-  ]
+  sections: list[Section] = []
+  for dataset in dict.fromkeys(group.dataset for group in finished):
+    own = [group for group in finished if group.dataset == dataset]
+    sections += [Heading(dataset), *_dataset_sections(own, published.get(dataset))]
   unfinished = [
-    f"* {group.label}, {group.data}, `{run.workdir}`: {run.progress}"
+    f"{group.label}, {group.data}, `{run.workdir}`: {run.progress}"
     for group in groups
     if not group.rows
     for run in group.runs
   ]
-  if unfinished:
-    sections.append("## Unfinished\n\n" + "\n".join(unfinished))
-  return "\n\n".join(sections)
+  return sections + ([Heading("Unfinished"), Points(unfinished)] if unfinished else [])
 
 
-def other_scores(group: Group) -> str:
+def other_scores(group: Group) -> list[Section]:
   """Returns all that was measured on the test split, one row a task, and a lead.
 
   Args:
     group: finished runs.
 
   Returns:
-    Markdown: a table of the tasks with classes, then one of the regressions; none that would be empty.
+    A table of the tasks with classes, then one of the regressions; none that would be empty.
   """
-  known = group.rows[0]["best"]
-  missing = sorted(
-    {s.modalities for s in map(scores.parse, known) if s and s.split == "test"} - {""}
-  )
+  known = filter(None, map(scores.parse, group.rows[0]["best"]))
+  missing = sorted({score.modalities for score in known if score.split == "test"} - {""})
   without = [name.replace("_", " ", 1) for name in missing]
-  parts = []
-  if group.chance({}):
+  parts: list[Section] = []
+  if group.chance:
     header = ["checkpoint", "task", "chance", "macro accuracy", *OTHER_METRICS.values()]
     header += [f"macro accuracy {name}" for name in without]
-    rows = _other_rows(group, missing)
-    parts += ["Test split, %, mean ± std over seeds:", format_table(header, rows)]
+    lead = Text("Test split, %, mean ± std over seeds:")
+    parts += [lead, Table(header, _other_rows(group, missing))]
   if group.regressions:
     header = ["checkpoint", "regression", *ERROR_METRICS.values()]
     header += [f"MSE x 1e4 {name}" for name in without]
-    rows = []
-    for which, task in itertools.product(group.checkpoints, group.regressions):
-      names = [on_test(task, metric) for metric in ERROR_METRICS]
-      names += [on_test(task, "mse", subset) for subset in missing]
-      called = group.checkpoints[which]
-      rows.append([called, task, *(format_error(group.rows, which, name) for name in names)])
-    parts += ["Test split, regressions, mean ± std over seeds:", format_table(header, rows)]
-  return "\n\n".join(parts)
+    lead = Text("Test split, regressions, mean ± std over seeds:")
+    parts += [lead, Table(header, _other_error_rows(group, missing))]
+  return parts
+
+
+def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
+  rows = []
+  for which, task in itertools.product(group.checkpoints, group.regressions):
+    names = [on_test(task, metric) for metric in ERROR_METRICS]
+    names += [on_test(task, "mse", subset) for subset in missing]
+    cells = [format_error(group.rows, which, name) for name in names]
+    rows.append([group.checkpoints[which], task, *cells])
+  return rows
 
 
 def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
   for which, called in group.checkpoints.items():
-    for task, level in group.chance({}).items():
+    for task, level in group.chance.items():
       names = [on_test(task, metric) for metric in ("macro_accuracy", *OTHER_METRICS)]
       names += [on_test(task, "macro_accuracy", subset) for subset in missing]
       cells = [format_score(group.rows, which, [name]) for name in names]

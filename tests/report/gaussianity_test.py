@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synjax.report import gaussianity_plots
-from synjax.report.gaussianity_plots import PANELS, plot_gaussianity, write_gaussianity
+from synjax.report.plots import canvas, gaussianity
+from synjax.report.plots.gaussianity import PANELS, plot_gaussianity
 
 EPOCHS = (1, 2, 4)
 
@@ -48,13 +48,13 @@ def test_reference_is_a_second_line_named_in_the_legend():
 def test_nan_examples_are_left_out_and_an_epoch_of_them_is_a_hole():
   values = np.array([[1.0, np.nan, 3, 2], [np.nan] * 4])
   np.testing.assert_array_equal(
-    gaussianity_plots.quartiles(values), [[1.5, np.nan], [2, np.nan], [2.5, np.nan]]
+    gaussianity.quartiles(values), [[1.5, np.nan], [2, np.nan], [2.5, np.nan]]
   )
 
 
 def test_scores_are_standardised_example_by_example_and_constant_ones_left_out():
   scores = np.array([[1.0, 3.0], [10.0, 30.0], [7.0, 7.0]])
-  np.testing.assert_allclose(gaussianity_plots.standardise(scores), [-1, 1, -1, 1])
+  np.testing.assert_allclose(gaussianity.standardise(scores), [-1, 1, -1, 1])
 
 
 def test_histogram_is_a_density_beside_the_normal_one():
@@ -76,9 +76,8 @@ def test_histogram_is_a_density_beside_the_normal_one():
 
 
 def test_file_is_a_png_of_that_size(tmp_path):
-  path = write_gaussianity(
-    tmp_path / "g.png", [3], {k: v[:1] for k, v in make_statistics().items()}, make_scores()
-  )
+  path, first = tmp_path / "g.png", {name: rows[:1] for name, rows in make_statistics().items()}
+  canvas.save(plot_gaussianity([3], first, make_scores()), path)
   with Image.open(path) as image:
     assert image.format == "PNG"
     assert image.size == (1650, 930)

@@ -8,7 +8,8 @@ import pytest
 
 from configs import published
 from synjax import report
-from synjax.report import plots, tables
+from synjax.report import markdown, tables
+from synjax.report.plots import accuracy, errors, projection
 from synjax.report.runs import Group, Run
 
 # What is printed in the papers' tables (docs/spec/infmasking.md 10): preset of the config file ->
@@ -203,7 +204,7 @@ def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
   numbers = rows_of(text, "regression")
   assert [row["regression"] for row in numbers] == ["score", "score"]  # no paper printed it
   assert numbers[0]["MSE x 1e4 of the mean label"] == "20000 ± n/a"
-  other = tables.other_scores(group_of(workdir))
+  other = markdown.render(tables.other_scores(group_of(workdir)))
   assert rows_of(other, "task")[0]["macro accuracy"] == "70.0 ± n/a (95 % 68.0 to 72.0)"
   assert [row["task"] for row in rows_of(other, "task")] == ["sentiment"] * 2
   assert rows_of(other, "regression")[0]["MSE x 1e4 without force"] == "30000 ± n/a"
@@ -221,14 +222,14 @@ def test_whole_report_of_regressions_only(tmp_path):
     assert f"(1_infmasking_{kind}.png)" in text
     assert (path.parent / f"1_infmasking_{kind}.png").stat().st_size > 10_000
   assert not (path.parent / "1_infmasking_accuracy.png").exists()
-  assert f"No values (yet) for a plot: {report.CAPTIONS['accuracy']}" not in text
+  assert f"No values (yet) for a plot: {accuracy.PLOT.caption}" not in text
 
 
 def test_error_curves_have_epochs_the_selected_step_and_the_trivial_baseline(tmp_path):
   seeds = (42, 43)
   best = [error_scores("ee_yaw_next", 0.001)] * 2
   group = group_of(make_workdir(tmp_path / "a", best, seeds=seeds, metrics=make_metrics(seeds)))
-  figure = report.plot_errors(group)
+  figure = errors.draw(group)
   (axes,) = figure.axes
   lines = {line.get_label(): line for line in axes.get_lines()}
   # Seeds 42 and 43 have 20 and 22, then 10 and 12: means 21 and 11, std sqrt(2).
@@ -240,14 +241,14 @@ def test_error_curves_have_epochs_the_selected_step_and_the_trivial_baseline(tmp
   assert axes.get_title() == "ee_yaw_next"
   assert axes.get_ylabel() == "mean squared error (1e-4)"
   assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [*lines]
-  assert report.plot_accuracy(group, {}) is None
+  assert accuracy.draw(group) is None
 
 
 def test_no_error_curves_without_regressions(tmp_path):
   metrics = [{"step": 10, "seed": 42, "val/sentiment/macro_accuracy": 0.5}]
   scores = class_scores("sentiment", 0.7)
   workdir = make_workdir(tmp_path / "a", [scores], chance={"sentiment": 0.5}, metrics=metrics)
-  assert report.plot_errors(group_of(workdir)) is None
+  assert errors.draw(group_of(workdir)) is None
 
 
 @pytest.mark.parametrize("chance", [{"sentiment": 0.5}, {"label": 0.5}])
@@ -255,7 +256,7 @@ def test_projection_is_coloured_by_classes_where_there_are_some(tmp_path, chance
   workdir = make_workdir(tmp_path / "a", [{}], chance=chance)
   labels = {"score": np.linspace(-3, 3, 20)[:, None], "sentiment": np.arange(20) % 2}
   make_embeddings(workdir, labels)
-  figure = report.plot_projection(group_of(workdir))
+  figure = projection.draw(group_of(workdir))
   assert len(figure.axes) == 2  # no colour bar
   assert "by sentiment" in figure.axes[0].get_title()
   assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["0", "1"]
@@ -265,14 +266,14 @@ def test_projection_of_regressions_only_has_a_colour_bar_of_the_first_output(tmp
   workdir = make_workdir(tmp_path / "a", [error_scores("ee_yaw_next", 0.001)])
   values = np.stack([np.arange(20.0) - 5, np.full(20, 900.0)], 1)
   make_embeddings(workdir, {"ee_yaw_next": values})
-  left, right, bar = report.plot_projection(group_of(workdir)).axes
+  left, right, bar = projection.draw(group_of(workdir)).axes
   assert bar.get_ylabel() == "ee_yaw_next, first of 2 outputs"
   np.testing.assert_allclose(bar.get_ylim(), [-5, 14])
   # Points are drawn in random order: their brightness follows the value, as viridis' does.
   (points,) = left.collections
   with np.load(workdir / "embeddings.npz") as file:
     embeddings = file["test/embeddings"][0]
-  mean, directions, _ = report.principal_components(embeddings)
+  mean, directions, _ = projection.principal_components(embeddings)
   order = [
     int(np.abs((embeddings - mean) @ directions - xy).sum(1).argmin())
     for xy in points.get_offsets()
@@ -280,14 +281,14 @@ def test_projection_of_regressions_only_has_a_colour_bar_of_the_first_output(tmp
   brightness = np.empty(20)
   brightness[order] = points.get_facecolors()[:, :3] @ [0.299, 0.587, 0.114]
   assert (np.diff(brightness) > 0).all()
-  assert len(right.get_lines()) == plots.MAX_ANCHORS * 3
+  assert len(right.get_lines()) == projection.MAX_ANCHORS * 3
 
 
 def test_projection_refuses_labels_of_another_shape(tmp_path):
   workdir = make_workdir(tmp_path / "a", [error_scores("ee_yaw_next", 0.001)])
   make_embeddings(workdir, {"ee_yaw_next": np.zeros((20, 2, 2))})
   with pytest.raises(ValueError, match=r"embeddings\.npz: expected .*found .*\(20, 2, 2\)"):
-    report.plot_projection(group_of(workdir))
+    projection.draw(group_of(workdir))
 
 
 def contact_run(path, modalities, accuracy, method="infmasking"):

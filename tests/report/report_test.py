@@ -17,6 +17,7 @@ from configs import published
 from synjax import report
 from synjax.models.encoders import ENCODERS
 from synjax.report import runs
+from synjax.report.plots import accuracy, losses, projection
 from synjax.workdir.results import config_hash
 
 CHANCE = {"share": 0.1, "unique1": 0.1, "unique2": 0.1, "synergy": 0.5}
@@ -439,7 +440,7 @@ def test_unfinished_run_without_metrics(tmp_path, fields, said):
 
 def test_loss_curves_are_means_and_bands_over_seeds(tmp_path):
   workdirs = [make_workdir(tmp_path / "a", (42, 43)), make_workdir(tmp_path / "b", (44,))]
-  axes = report.plot_losses(group_of(*workdirs)).axes[0]
+  axes = losses.draw(group_of(*workdirs)).axes[0]
   curves = {line.get_label(): line for line in axes.get_lines()}
   assert set(curves) == {*TERMS, "loss"}
   np.testing.assert_array_equal(curves["loss"].get_xdata(), [10, 20])
@@ -455,8 +456,9 @@ def test_loss_curves_are_means_and_bands_over_seeds(tmp_path):
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_accuracy_curves_have_epochs_and_chance(tmp_path, finished):
-  group = group_of(make_workdir(tmp_path / "a", (42, 43), finished=finished))
-  axes = report.plot_accuracy(group, group.chance(published.ROWS)).axes[0]
+  run = report.read_run(make_workdir(tmp_path / "a", (42, 43), finished=finished))
+  (group,) = report.group_runs([run], published.ROWS)
+  axes = accuracy.draw(group).axes[0]
   lines = {line.get_label(): line for line in axes.get_lines()}
   # Step 10 of 10 an epoch: seeds 42 and 43 reach 5 % and 15 %; step 20: 10 % and 20 %.
   np.testing.assert_allclose(lines["share"].get_xdata(), [1, 2])
@@ -477,7 +479,7 @@ def test_accuracy_curves_have_epochs_and_chance(tmp_path, finished):
 def test_principal_components_are_those_of_scikit_learn():
   embeddings = np.random.default_rng(1).normal(size=(50, 6)) * [5, 3, 1, 1, 1, 1] + 2
   reference = PCA(n_components=2).fit(embeddings)
-  mean, directions, shares = report.principal_components(embeddings)
+  mean, directions, shares = projection.principal_components(embeddings)
   np.testing.assert_allclose(shares, reference.explained_variance_ratio_, rtol=1e-10)
   ours, theirs = (embeddings - mean) @ directions, reference.transform(embeddings)
   np.testing.assert_allclose(np.abs(ours), np.abs(theirs), rtol=1e-8, atol=1e-10)
@@ -486,24 +488,24 @@ def test_principal_components_are_those_of_scikit_learn():
 def test_projection_is_fitted_on_unmasked_embeddings_and_joins_the_masked(tmp_path):
   workdir = make_workdir(tmp_path / "a")
   embeddings = make_embeddings(workdir)
-  left, right = report.plot_projection(group_of(workdir)).axes
+  left, right = projection.draw(group_of(workdir)).axes
   points = np.concatenate([c.get_offsets() for c in left.collections])
   expected = PCA(n_components=2).fit_transform(embeddings)
   np.testing.assert_allclose(
     np.sort(np.abs(points), axis=0), np.sort(np.abs(expected), axis=0), rtol=1e-4, atol=1e-5
   )
   assert len(left.collections) == 10
-  assert len(right.get_lines()) == report.plots.MAX_ANCHORS * 3
+  assert len(right.get_lines()) == projection.MAX_ANCHORS * 3
   # Masked examples are rows 0, 10, 20, ... and all have different labels, in rising order.
   anchors = np.array([line.get_xydata()[0] for line in right.get_lines()])
-  expected = np.repeat(np.abs(expected[::10][: report.plots.MAX_ANCHORS]), 3, axis=0)
+  expected = np.repeat(np.abs(expected[::10][: projection.MAX_ANCHORS]), 3, axis=0)
   np.testing.assert_allclose(np.abs(anchors), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_projection_without_masked_views(tmp_path):
   workdir = make_workdir(tmp_path / "a", method={"name": "comm"})
   make_embeddings(workdir, masked=False)
-  assert len(report.plot_projection(group_of(workdir)).axes) == 1
+  assert len(projection.draw(group_of(workdir)).axes) == 1
 
 
 def test_plotting_leaves_the_backend_alone(tmp_path, monkeypatch):
@@ -612,6 +614,22 @@ def test_patterns_find_runs_only(tmp_path):
     report.find_workdirs([f"{tmp_path}/runs/none_*"])
   with pytest.raises(ValueError, match="found none"):
     report.write_report([], None, {})
+
+
+LOADED = """
+import resource, sys
+import synjax.report, launch.report
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime)
+print(*(name for name in ("jax", "flax", "orbax", "scipy", "matplotlib") if name in sys.modules))
+"""
+
+
+def test_reports_load_neither_jax_nor_what_draws_and_fast():
+  done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
+  seconds, loaded = done.stdout.splitlines()
+  assert loaded == ""
+  assert float(seconds) < 4  # of CPU, generous: the machine of the tests is busy
 
 
 def test_command_prints_the_table(tmp_path):

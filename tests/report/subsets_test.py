@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synjax.report.subset_plots import plot_subsets
+from synjax.report.plots.subsets import plot_subsets
 
 SUBSETS = ("image", "force", "image+force")
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from configs.sweeps import pid_point, pid_simplex, spurious_xor
-from synjax.report import sweep_plots, sweep_runs, sweeps, units
+from synjax.report import sweeps, units
+from synjax.report.sweeps.averages import score
+from synjax.report.sweeps.plots import bars, curve, simplex
+from synjax.report.sweeps.sweep import Sweep
 from synjax.sweeps.file import Hyper
 
 ACCURACY = "test/accuracy"
@@ -67,11 +70,11 @@ def cells(path):
 
 def test_a_score_is_mean_std_and_standard_error():
   # 80, 82, 90: mean 84, squares 16 + 4 + 36 = 56, std sqrt(28).
-  found = sweep_runs.score([80, 82, 90, math.nan])
+  found = score([80, 82, 90, math.nan])
   assert found.n == 3
   np.testing.assert_allclose(found[:3], [84, math.sqrt(28), math.sqrt(28 / 3)])
-  assert math.isnan(sweep_runs.score([1.0]).error)
-  assert math.isnan(sweep_runs.score([]).mean)
+  assert math.isnan(score([1.0]).error)
+  assert math.isnan(score([]).mean)
 
 
 def test_the_table_averages_seeds_and_shows_reference_values(tmp_path):
@@ -170,8 +173,8 @@ def test_no_sweep_in_the_folder(tmp_path):
 
 
 def test_the_curve_shows_means_bands_reference_points_and_chance(tmp_path):
-  sweep = sweep_runs.Sweep(write(tmp_path, overrides(), value), DESCRIPTION)
-  figure = sweep_plots.plot_curve(sweep, CURVE)
+  sweep = Sweep(write(tmp_path, overrides(), value), DESCRIPTION)
+  figure = curve.draw(sweep, CURVE)
   (axes,) = figure.axes
   lines = {line.get_label(): line for line in axes.lines}
   np.testing.assert_allclose(lines["a"].get_xydata(), [[0, 84], [1, 74]])
@@ -188,9 +191,9 @@ def test_the_curve_shows_means_bands_reference_points_and_chance(tmp_path):
 def test_the_bars_show_means_errors_and_reference_values(tmp_path):
   description = {"reference": [{"where": {"arm": "b"}, "values": {ACCURACY: 0.6}, "source": "T"}]}
   folder = write(tmp_path, overrides(strengths=[1.0]), value)
-  sweep = sweep_runs.Sweep(folder, description)
+  sweep = Sweep(folder, description)
   plot = {"name": "bars", "kind": "bars", "x": "arm", "metrics": [ACCURACY]}
-  (axes,) = sweep_plots.plot_bars(sweep, plot).axes
+  (axes,) = bars.draw(sweep, plot).axes
   np.testing.assert_allclose([p.get_height() for p in axes.patches], [74, 54])
   points = [tuple(p) for c in axes.collections for p in getattr(c, "get_offsets", list)()]
   assert (1.0, 60.0) in [tuple(map(float, p)) for p in points]
@@ -205,12 +208,12 @@ def test_the_simplex_puts_points_at_their_barycentric_places(tmp_path):
   # The value says where it belongs: 1 at the synergy corner, 0.5 on the opposite edge.
   shown = lambda o: {ACCURACY: (0.5 + o["data.synergy"] / 2, 0)}  # noqa: E731
   done = lambda o: o["arm"] == "vanilla" or o["data.synergy"] == 1  # noqa: E731
-  sweep = sweep_runs.Sweep(write(tmp_path, simplex_rows(), shown, done=done), {})
+  sweep = Sweep(write(tmp_path, simplex_rows(), shown, done=done), {})
   plot = {
     "name": "s", "kind": "simplex", "fields": list(pid_simplex.MIXTURE), "panel": "arm",
     "metric": ACCURACY, "range": (0.5, 1.0),
   }  # fmt: skip
-  figure = sweep_plots.plot_simplex(sweep, plot)
+  figure = simplex.draw(sweep, plot)
   vanilla, oracle = (axes for axes in figure.axes if axes.get_title())
   (tiles,) = vanilla.collections
   assert len(tiles.get_paths()) == 6
@@ -229,16 +232,16 @@ def test_the_simplex_puts_points_at_their_barycentric_places(tmp_path):
 )
 def test_the_colour_bar_of_a_simplex_says_that_values_lie_beyond_it(tmp_path, low, high, extend):
   shown = lambda o: {ACCURACY: (0.5 + o["data.synergy"] / 2, 0)}  # noqa: E731  # 50 to 100 %
-  sweep = sweep_runs.Sweep(write(tmp_path, simplex_rows(), shown), {})
+  sweep = Sweep(write(tmp_path, simplex_rows(), shown), {})
   plot = {
     "name": "s", "kind": "simplex", "fields": list(pid_simplex.MIXTURE), "panel": "arm",
     "metric": ACCURACY, "range": (low, high),
   }  # fmt: skip
-  figure = sweep_plots.plot_simplex(sweep, plot)
+  figure = simplex.draw(sweep, plot)
   (bar,) = (a._colorbar for a in figure.axes if hasattr(a, "_colorbar"))
   assert bar.extend == extend
   del plot["range"]
-  figure = sweep_plots.plot_simplex(sweep, plot)
+  figure = simplex.draw(sweep, plot)
   (bar,) = (a._colorbar for a in figure.axes if hasattr(a, "_colorbar"))
   assert (bar.extend, bar.vmin, bar.vmax) == ("neither", 50, 100)
 

@@ -10,9 +10,11 @@ from PIL import Image
 from configs import mimic, mosi, trifeature
 from configs.methods import method_config
 from configs.sweeps import loss_terms, mask_ratio, num_views
-from synjax import data, methods, train
+from synjax import data, methods, report, train
 from synjax.evaluators.gaussianity import Gaussianity
-from synjax.report import gaussianity_runs, sweep_plots, sweep_runs, sweeps
+from synjax.report import sweeps
+from synjax.report.sweeps.plots import KINDS
+from synjax.report.sweeps.sweep import Sweep
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
 from synjax.sweeps import plan
@@ -139,9 +141,9 @@ def write_journal(folder, rows, score, seeds=(0,)):
 
 
 def draw(folder, module, number=0):
-  found = sweep_runs.Sweep(folder, module.get_report())
+  found = Sweep(folder, module.get_report())
   plot = found.description["plots"][number]
-  return sweep_plots.PLOTS[plot["kind"]](found, plot)
+  return KINDS[plot["kind"]].draw(found, plot)
 
 
 def whiskers(axes, number):
@@ -302,10 +304,9 @@ def test_gaussianity_of_a_run_is_logged_and_resumes(tmp_path, monkeypatch):
   np.testing.assert_allclose(row["val/gaussianity/variance"], np.median(variance), rtol=1e-6)
   np.testing.assert_allclose(row["val/gaussianity/gap"], np.median(gap), rtol=1e-6)
 
-  path = gaussianity_runs.write_run_gaussianity(tmp_path / "resumed", tmp_path / "g.png")
-  with Image.open(path) as image:
+  path = report.write_report([tmp_path / "resumed"], tmp_path / "report", {})
+  with Image.open(path.parent / "1_infmasking_gaussianity_0.png") as image:
     assert image.format == "PNG"
-  assert gaussianity_runs.write_run_gaussianity(tmp_path, tmp_path / "none.png") is None
 
 
 @pytest.mark.parametrize(

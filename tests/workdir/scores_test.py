@@ -46,7 +46,7 @@ def test_a_minus_says_that_lower_is_better():
 
 
 # Paths of parameters, loss terms, pairs of sources, and the arrays of embeddings.npz.
-OTHER_NAMES = ("keystr", 'split("/", 2)', "first, second", "file[name]")
+OTHER_NAMES = ("keystr", 'split("/", 2)', "_ALIGNMENT", "array")
 
 
 def test_no_other_module_takes_names_of_scores_apart():

@@ -1,20 +1,22 @@
-"""Bar chart of what a representation knows from every subset of the modalities."""
+"""Bar chart of what a representation knows from every subset of the modalities; of launch.evaluate."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from synjax.report.plots import LINE_COLORS
+from synjax.report.plots.canvas import LINE_COLORS, new_figure
 from synjax.workdir.scores import Score, parse
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 MAX_COLUMNS = 4
 
 
 def plot_subsets(
   scores: Mapping[str, np.ndarray], *, chance: Mapping[str, float], title: str
-) -> Figure:
+) -> "Figure":
   """Plots the test score of every subset, one panel a task, one bar a subset.
 
   A bar is the mean over seeds of the macro accuracy in %, or of the mean squared error of a regression
@@ -43,9 +45,7 @@ def plot_subsets(
   columns = min(len(tasks), MAX_COLUMNS)
   lines = -(-len(tasks) // columns)
   size = (2.2 + 2.4 * columns, lines * (1.3 + 0.3 * len(subsets)))
-  figure = Figure(layout="constrained", dpi=150, figsize=size)
-  FigureCanvasAgg(figure)
-  figure.suptitle(title, fontsize=10)
+  figure = new_figure(title, figsize=size)
   panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
   for axes, (task, metric) in zip(panels, tasks.items(), strict=False):
     _draw_task(axes, scores, subsets, task, metric)

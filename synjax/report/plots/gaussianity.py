@@ -1,13 +1,18 @@
-"""The plot of how Gaussian masked views are: statistics over epochs, and the scores of the last one."""
+"""How Gaussian masked views are, of `gaussianity.npz`: statistics over epochs, scores of the last."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from synjax.report.plots import LINE_COLORS
+from synjax.report.plots.base import Plot
+from synjax.report.plots.canvas import LINE_COLORS, new_figure
+from synjax.report.runs import Group
+from synjax.workdir import arrays as array_files
+from synjax.workdir import files
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 PANELS = {
   "gap": "gap of the bound (nats)",
@@ -53,7 +58,7 @@ def plot_gaussianity(
   *,
   reference: Mapping[str, np.ndarray] | None = None,
   title: str = "",
-) -> Figure:
+) -> "Figure":
   """Plots the statistics of `evaluators.gaussianity` over epochs and a histogram of the last scores.
 
   Lines are medians over examples, bands reach from the lower to the upper quartile. In the histogram
@@ -86,11 +91,8 @@ def plot_gaussianity(
         f"plot_gaussianity: {name}: expected arrays [epochs = {len(epochs)} > 0, examples], found"
         f" {shapes}"
       )
-  figure = Figure(layout="constrained", dpi=150, figsize=(11, 6.2))
-  FigureCanvasAgg(figure)
-  figure.suptitle(
-    f"Masked views seen from the unmasked embedding: {title}".rstrip(": "), fontsize=10
-  )
+  what = f"Masked views seen from the unmasked embedding: {title}".rstrip(": ")
+  figure = new_figure(what, figsize=(11, 6.2))
   *panels, last = figure.subplots(2, 3).ravel()
   for axes, panel in zip(panels, PANELS, strict=True):
     # The variance of the normal draws is the same by construction.
@@ -108,12 +110,6 @@ def plot_gaussianity(
     frameon=False,
   )
   return figure
-
-
-def write_gaussianity(path: pathlib.Path, *args, **kwargs) -> pathlib.Path:
-  """Writes the figure of `plot_gaussianity`, which takes the other arguments, as PNG; returns `path`."""
-  plot_gaussianity(*args, **kwargs).savefig(path, format="png")
-  return path
 
 
 def _draw_curves(axes, panel: str, epochs, series: Mapping[str, np.ndarray]) -> None:
@@ -145,3 +141,37 @@ def _draw_histogram(axes, scores: np.ndarray, epoch: float) -> None:
   axes.set_title(f"{note}, {beyond} beyond ±{HISTOGRAM_RANGE:g}" if beyond else note, fontsize=8)
   axes.set(xlabel="standardised score", ylabel="density; black: N(0, 1)")
   axes.grid(alpha=0.3)
+
+
+def draw(group: Group) -> "Figure | None":
+  """Plots what the only run of a group recorded; examples of all its trials are pooled.
+
+  Beside it, in black, normal draws of the same variances and number: what the numbers would be were
+  the masked views Gaussian.
+  """
+  from synjax.evaluators.estimators import normality  # loads jax, with the package of evaluators
+
+  (run,) = group.runs
+  advice = "delete the file to report without this plot"
+  needed = ("epoch", "scores", *normality.STATISTICS)
+  arrays = array_files.read(run.workdir / files.GAUSSIANITY, advice, needed)
+  epochs, scores, count = arrays["epoch"], arrays["scores"], len(arrays["epoch"])
+  statistics = {name: arrays[name].reshape(count, -1) for name in normality.STATISTICS}
+  scores = scores.reshape(-1, scores.shape[-1])
+  masks = scores.shape[1]
+  rows = [
+    normality.gaussian_reference(own * masks / (masks - 1), num_masks=masks)
+    for own in statistics["variance"]
+  ]
+  reference = {name: np.stack([row[name] for row in rows]) for name in normality.STATISTICS}
+  title = str(run.workdir)
+  return plot_gaussianity(epochs, statistics, scores, reference=reference, title=title)
+
+
+PLOT = Plot(
+  "gaussianity",
+  "How far <q, z_mask> is from a normal distribution, in black what normal draws would give",
+  lambda group: (group.runs[0].workdir / files.GAUSSIANITY).exists(),
+  draw,
+  each_run=True,
+)

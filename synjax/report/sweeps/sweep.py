@@ -4,53 +4,19 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from synjax.report.alike import require_one_code
+from synjax.report.cells import NOT_AVAILABLE
 from synjax.report.runs import CHECKPOINTS
-from synjax.report.tables import NOT_AVAILABLE
+from synjax.report.sweeps.averages import Score, score
+from synjax.report.sweeps.description import COSTS, check, expand_tasks
 from synjax.report.units import is_fraction
 from synjax.sweeps.journal import read_declared, read_journal
 from synjax.workdir import scores
 
-KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
-PLOT_KEYS = {
-  "curve": ("x", "line", "metric"),
-  "simplex": ("fields", "panel", "metric"),
-  "bars": ("x", "metrics"),
-  "ablation": ("x", "metrics"),
-}
-OPTIONAL_KEYS = (
-  *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
-)
-TASK = "<task>"  # in the name of a metric: every task that has a chance level
-# What runs cost: label and factor. A step's time and memory are of all that were trained together.
-COSTS = {
-  "seconds": ("seconds, a run's share", 1),
-  "seconds_per_step": ("time a step (ms)", 1e3),
-  "program_bytes": ("temporary memory of a step (MiB)", 2.0**-20),
-}
 SEED_FIELDS = ("seed", "num_seeds")
 DATA_FIELDS = ("data", "protocol", "config")  # overrides, or sections, that decide the data
-
-
-class Score(NamedTuple):
-  """Mean, standard deviation (ddof 1), standard error and number of runs; NaN where undefined."""
-
-  mean: float
-  std: float
-  error: float
-  n: int
-
-
-def score(values: Sequence[float]) -> Score:
-  """Summarises the values that are not NaN."""
-  known = np.array([value for value in values if not math.isnan(value)], float)
-  std = known.std(ddof=1) if len(known) > 1 else math.nan
-  mean = known.mean() if len(known) else math.nan
-  return Score(float(mean), float(std), float(std / math.sqrt(max(len(known), 1))), len(known))
 
 
 class Sweep:
@@ -89,9 +55,9 @@ class Sweep:
     self.tasks = {
       task: level for entry in self.done for task, level in entry.get("chance", {}).items()
     }
-    self.description = description = _expand_tasks(description, self.tasks)
+    self.description = description = expand_tasks(description, self.tasks)
     self.scale = 100 if description.get("percent", True) else 1
-    _check_description(description, self.done)
+    check(description, self.done)
 
   @property
   def state(self) -> str:
@@ -260,51 +226,3 @@ def field_of(entry: Mapping[str, Any], name: str) -> Any:
 
 def _hashable(value: Any) -> Any:
   return tuple(value) if isinstance(value, list) else value
-
-
-def _expand_tasks(description: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-  """Replaces metrics named with "<task>" by one of every task."""
-
-  def names(metric):
-    return [metric.replace(TASK, task) for task in tasks] if TASK in metric else [metric]
-
-  expanded = dict(description)
-  if "metrics" in description:
-    expanded["metrics"] = {
-      name: label.replace(TASK, task)
-      for metric, label in description["metrics"].items()
-      for name, task in zip(names(metric), tasks if TASK in metric else [TASK], strict=True)
-    }
-  expanded["plots"] = [
-    plot | {"metrics": [name for metric in plot["metrics"] for name in names(metric)]}
-    if "metrics" in plot
-    else plot
-    for plot in description.get("plots", ())
-  ]
-  return expanded
-
-
-def _check_description(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:
-  unknown = sorted(set(description) - set(KEYS))
-  if unknown:
-    raise ValueError(f"get_report: expected keys of {KEYS}, found {unknown}")
-  wanted, costs = list(description.get("metrics", {})), list(description.get("costs", ()))
-  for plot in description.get("plots", ()):
-    kind = plot.get("kind")
-    if kind not in PLOT_KEYS:
-      raise ValueError(f"get_report: plot: expected a kind of {sorted(PLOT_KEYS)}, found {kind!r}")
-    needed = {"name", "kind", *PLOT_KEYS[kind]}
-    wrong = (needed - set(plot)) | (set(plot) - needed - set(OPTIONAL_KEYS))
-    if wrong:
-      raise ValueError(
-        f"get_report: plot {plot.get('name')!r} of kind {kind}: expected {sorted(needed)} and some of"
-        f" {OPTIONAL_KEYS}, missing or unknown: {sorted(wrong)}"
-      )
-    wanted += plot["metrics"] if "metrics" in PLOT_KEYS[kind] else [plot["metric"]]
-    costs += plot.get("costs", ())
-  if not set(costs) <= set(COSTS):
-    raise ValueError(f"get_report: costs: expected some of {sorted(COSTS)}, found {costs}")
-  known = {name for entry in done for which in CHECKPOINTS for name in entry[which]}
-  missing = [name for name in wanted if name not in known]
-  if done and missing:
-    raise ValueError(f"get_report: expected metrics of {sorted(known)}, found {missing}")

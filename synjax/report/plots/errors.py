@@ -1,0 +1,57 @@
+"""Validation error of every regression over training."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synjax.report.plots.base import Plot
+from synjax.report.plots.canvas import (
+  curve,
+  draw_curves,
+  draw_selected,
+  group_figure,
+  legend,
+  logged_tasks,
+)
+from synjax.report.runs import Group
+from synjax.workdir.scores import Score, parse_rule
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+
+def when(group: Group) -> bool:
+  """Says whether regressions were scored."""
+  return bool(logged_tasks(group, "mse"))
+
+
+def draw(group: Group) -> "Figure | None":
+  """Plots validation mean squared errors over epochs, in units of 1e-4; None without regressions.
+
+  A panel for each regression, whose units differ. While the epochs have no known length, the axis counts
+  steps. A star on the mean's curve is what was selected, one a seed; the dotted line is the error of
+  predicting the mean label.
+  """
+  found = logged_tasks(group, "mse")
+  if not found:
+    return None
+  per_epoch = group.runs[0].steps_per_epoch
+  what = "Mean squared error on the validation split"
+  figure = group_figure(group, what, figsize=(4.5 * len(found) + 3.5, 4.5))
+  panels = np.atleast_1d(figure.subplots(1, len(found)))
+  for axes, (name, task) in zip(panels, found.items(), strict=True):
+    axes.set(xlabel="epoch" if per_epoch else "step", ylabel="mean squared error (1e-4)")
+    axes.set_title(task, fontsize=9)
+    draw_curves(axes, group, {name: "ridge probe"}, per_unit=per_epoch or 1, scale=1e4)
+    if group.rows and parse_rule(group.select_metric)[0] == name:
+      draw_selected(axes, group, scale=1e4)
+    trivial = curve(group, str(Score("val", task, "mean_mse")))[1]
+    if len(trivial):
+      axes.axhline(1e4 * trivial[-1], color="gray", linestyle=":", label="mean label", linewidth=1)
+  handles = [axes.get_legend_handles_labels() for axes in figure.axes]
+  unique = {label: handle for pair in handles for handle, label in zip(*pair, strict=True)}
+  legend(figure, group, handles=unique.values(), labels=unique)
+  return figure
+
+
+PLOT = Plot("errors", "Mean squared error on the validation split over epochs", when, draw)

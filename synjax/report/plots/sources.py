@@ -1,0 +1,48 @@
+"""Accuracy of each source of the label, of runs whose data know what carries it."""
+
+from typing import TYPE_CHECKING
+
+from synjax.report.plots.base import Plot, is_probed
+from synjax.report.plots.canvas import LINE_COLORS, curve, group_figure, legend, logged
+from synjax.report.runs import Group
+from synjax.workdir.scores import Score, parse
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+
+def _found(group: Group) -> list[Score]:
+  found = [score for score in map(parse, logged(group)) if score]
+  return [s for s in found if (s.split, s.task) == ("val", "label") and s.part]
+
+
+def draw(group: Group) -> "Figure | None":
+  """Plots validation (and logged training) accuracy of every source over epochs; None without."""
+  found = _found(group)
+  if not found:
+    return None
+  figure = group_figure(group, "Accuracy of each source of the label", figsize=(8, 4.5))
+  per_epoch = group.runs[0].steps_per_epoch or 1
+  axes = figure.add_subplot(xlabel="epoch" if per_epoch > 1 else "step", ylabel="accuracy (%)")
+  for i, score in enumerate(found):
+    for split, style in (("val", "-"), ("train_split", ":")):
+      steps, mean, std = curve(group, str(score._replace(split=split)))
+      if len(steps):
+        label = f"{score.part}, {'validation' if split == 'val' else 'training'}"
+        axes.plot(steps / per_epoch, 100 * mean, style, color=LINE_COLORS[i % 6], label=label)
+        low, high = 100 * (mean - std), 100 * (mean + std)
+        axes.fill_between(
+          steps / per_epoch, low, high, color=LINE_COLORS[i % 6], alpha=0.12, linewidth=0
+        )
+  axes.set_ylim(0, 102)
+  axes.grid(alpha=0.3)
+  legend(figure, group)
+  return figure
+
+
+PLOT = Plot(
+  "sources",
+  "Accuracy of each source of the label over epochs, validation and, where scored, training",
+  lambda group: bool(_found(group)) or not is_probed(group),
+  draw,
+)

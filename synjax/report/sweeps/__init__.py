@@ -1,0 +1,95 @@
+"""Reports of sweeps: the journal in; rows.csv, table.md and plots out, finished or not.
+
+The description of a report is plain data, as a sweep file's `get_report()` returns it:
+
+    {"title": "Spurious XOR",
+     "metrics": {"test/accuracy": "accuracy (%)"},    # metric -> label; the table's columns
+     "percent": True,                                 # show those that are fractions in %; default
+     "table": ["arm", "data.strength"],               # fields of a table row, runs that differ in others
+                                                      # are averaged; default: all but the seed
+     "reference": [{"where": {"arm": "oracle"}, "values": {"test/accuracy": 0.99}, "source": "...",
+                    "which": "last"}],                # checkpoint it is of; default: "best"
+     "plots": [{"name": "curve", "kind": "curve", "x": "data.strength", "line": "arm",
+                "metric": "test/accuracy", "chance": 0.5},
+               {"name": "simplex", "kind": "simplex", "fields": [three mixture fields], "panel": "arm",
+                "labels": [three names], "metric": "test/accuracy", "range": [0.5, 1]},
+               {"name": "bars", "kind": "bars", "x": "arm", "metrics": [...], "chance": 0.5},
+               {"name": "k", "kind": "ablation", "x": "method.num_views", "metrics": [...],
+                "costs": ["seconds_per_step"], "log2": True}]}
+
+Every plot also takes "which" ("best", the default, or "last"), "where" (field -> value: only these
+runs), "xlabel" and "title". "<task>" in the metrics of the table, of bars and of ablations stands for
+every task that was scored; "chance": "measured" draws the chance levels of these tasks. "costs" (time
+of a run, time and memory of a step, `description.COSTS`) are columns of the table and panels of an
+ablation.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synjax.report import markdown
+from synjax.report.plots import canvas
+from synjax.report.sections import Heading, Image, Section, Table, Text
+from synjax.report.sweeps import rows, table
+from synjax.report.sweeps.plots import KINDS
+from synjax.report.sweeps.plots.base import title_of
+from synjax.report.sweeps.sweep import Sweep
+from synjax.sweeps.file import describe
+from synjax.sweeps.journal import MISSING, read_journal
+from synjax.sweeps.plan import Row, group_id
+from synjax.workdir.files import write_atomically
+
+
+def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any]) -> pathlib.Path:
+  """Writes rows.csv, table.md and the plots of a sweep, finished or still running.
+
+  Args:
+    folder: of the sweep.
+    description: see this module; {}: the metric that selects and the test scores, no plots.
+
+  Returns:
+    Path of table.md.
+
+  Raises:
+    ValueError: no sweep in the folder; a description that does not fit it.
+  """
+  folder = pathlib.Path(folder).expanduser().absolute()
+  sweep = Sweep(folder, description)
+  write_atomically(folder / "rows.csv", rows.to_csv(sweep))
+  sections = [
+    Heading(description.get("title", "Sweep"), level=1),
+    Text(f"{sweep.state}."),
+    *table.left_out(sweep),
+    *(table.score_sections(sweep) if sweep.done else ()),
+    *_plots(sweep, folder),
+    *table.failure_sections(sweep),
+  ]
+  write_atomically(folder / "table.md", markdown.render(sections) + "\n")
+  return folder / "table.md"
+
+
+def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
+  """Writes the plots of the description into a folder; returns the sections that show them."""
+  sections: list[Section] = []
+  for plot in sweep.description["plots"]:
+    figure = KINDS[plot["kind"]].draw(sweep, plot)
+    if figure is None:
+      sections.append(Text(f"No values (yet) for the plot {plot['name']}."))
+      continue
+    file = f"{plot['name']}.png"
+    canvas.save(figure, folder / file)
+    sections.append(Image(file, title_of(sweep, plot)))
+  return sections
+
+
+def list_rows(groups: Sequence[list[Row]], folder: str | pathlib.Path) -> str:
+  """Returns a Markdown table of all rows: id, status in the sweep's folder, group and overrides."""
+  entries = read_journal(pathlib.Path(folder).expanduser())
+  lines = []
+  for group in groups:
+    name = group_id(group[0].program, [row.trial for row in group])
+    for row in group:
+      status = entries.get(row.id, MISSING)["status"]
+      lines.append([row.id, status, name, describe(row.overrides)])
+  return markdown.render([Table(["id", "status", "group", "overrides"], lines)])
