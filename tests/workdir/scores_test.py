@@ -52,7 +52,7 @@ OTHER_NAMES = ("keystr", 'split("/", 2)', "_ALIGNMENT", "array")
 def test_no_other_module_takes_names_of_scores_apart():
   root = pathlib.Path(__file__).parents[2] / "synjax"
   apart = re.compile(
-    r'split\("/"|startswith\(f?"(val|test|train_split|subset)/|removeprefix\("(val|-)'
+    r'split\("/"|startswith\(f?"(val|test|train_split|subset)/|removeprefix\("(val|-"\))'
   )
   found = [
     f"{file.relative_to(root)}: {line.strip()}"
