@@ -42,6 +42,8 @@ def convert(
   for plan in module.plan(dataset, source_path, **_defaults(module) | options):
     counts = ", ".join(f"{split} {count:,}" for split, count in plan.counts.items())
     sys.stdout.write(f"{plan.name}/{plan.config}: {counts} examples, about {_size(plan.nbytes)}\n")
+    for line in _left_out(plan):
+      sys.stdout.write(f"left out: {line}\n")
     sys.stdout.flush()
     plan.metadata["fixture"] = stand_in.find_fixture(source_path, plan.metadata)
     shown = _show_warnings(plan, 0)
@@ -49,6 +51,17 @@ def convert(
     _show_warnings(plan, shown)  # iterators may find more
     sys.stdout.write(f"written: {folders[-1]}\n")
   return folders
+
+
+def _left_out(plan: shards.Plan) -> list[str]:
+  """Says of each split how many rows of the source become no example, and why."""
+  before, reason = plan.metadata.get("counts_before_drop", {}), plan.metadata.get("drop_reason")
+  missing = {split: rows - plan.counts[split] for split, rows in before.items()}
+  return [
+    f"{count:,} of {before[split]:,} rows of {split}: {reason or 'see the warnings'}"
+    for split, count in missing.items()
+    if count > 0
+  ]
 
 
 def _show_warnings(plan: shards.Plan, first: int) -> int:

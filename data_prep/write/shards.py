@@ -194,8 +194,8 @@ def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -
 def _refuse_existing(final: pathlib.Path, overwrite: bool) -> None:
   if final.exists() and not overwrite:
     raise source_files.ConversionError(
-      f"{final}: expected no data set, found one: it is already there. Pass --overwrite to replace "
-      "it, or another --data_dir."
+      f"{final}: expected a place for a new data set, found one that is already there. Pass --overwrite"
+      " to replace it, or another --data_dir."
     )
 
 

@@ -344,7 +344,7 @@ def _facts(
     "validation": (
       "the test split, as published: selection sees it"
       if splits["val"] is splits["test"]
-      else "examples that no training example and no test example is among"
+      else "examples of their own: none is in the training or the test split"
     ),
   }
   if splits["train"].lengths is not None:

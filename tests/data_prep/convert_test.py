@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import types
@@ -32,7 +33,15 @@ def test_the_command_prints_plan_warnings_and_folder(source, tmp_path, capsys):
   folder = tmp_path / "affect" / "mosi" / "1.0.0"
   lines = out.splitlines()
   assert lines[0].startswith("affect/mosi: train 8, validation 3, test 4 examples, about ")
-  assert lines[1:] == [f"written: {folder}"]
+  parts = pickle.loads((source / "mosi_data.pkl").read_bytes())
+  wordless = {split: int((parts[split]["text"].sum((1, 2)) == 0).sum()) for split in parts}
+  assert wordless == {"train": 4, "valid": 1, "test": 0}
+  why = "their text sums to 0, as of a segment without words; dropped as published"
+  assert lines[1:] == [
+    f"left out: 4 of 12 rows of train: {why}",
+    f"left out: 1 of 4 rows of validation: {why}",
+    f"written: {folder}",
+  ]
   for warning in json.loads((folder / "metadata.json").read_text())["warnings"]:
     assert f"warning: {warning}\n" in err
   assert "warning: count: train: expected 1,284 rows, found 12\n" in err
@@ -152,6 +161,17 @@ def test_options_reach_the_converter_with_their_defaults(fake, tmp_path):
   assert module.called == ("fake", pathlib.Path("mosi").resolve(), {"size": 5, "two_words": False})
   convert.convert("fake", "x", tmp_path, two_words=True)
   assert module.called == ("fake", pathlib.Path("x").resolve(), {"size": 3, "two_words": True})
+
+
+@pytest.mark.parametrize("reason", ["of an odd length", None])
+def test_rows_that_are_left_out_are_counted_with_the_reason(fake, tmp_path, capsys, reason):
+  metadata = {"warnings": [], "counts_before_drop": {"train": 1203}}
+  metadata |= {"drop_reason": reason} if reason else {}
+  fake[1].append(lambda: make_plan("a", metadata))
+  fake[1].append(lambda: make_plan("b", {"warnings": [], "counts_before_drop": {"train": 3}}))
+  assert run("fake", "--source=x", f"--data_dir={tmp_path}") == 0
+  lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+  assert lines == [f"left out: 1,200 of 1,203 rows of train: {reason or 'see the warnings'}"]
 
 
 def test_several_data_sets_and_late_warnings(fake, tmp_path, capsys):

@@ -102,6 +102,7 @@ def describe(
     warnings=warnings,
     expected_counts_of="rows" if release.counts else "rows with text",
     labels_before_drop=_rename(before),
+    drop_reason="their text sums to 0, as of a segment without words; dropped as published",
     facts=_rename({split: survey.facts for split, survey in surveys.items()}),
     nonfinite_in_source=_rename(nonfinite),
     cleaned=_rename({split: survey.cleaned for split, survey in surveys.items()}),

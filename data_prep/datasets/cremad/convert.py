@@ -151,6 +151,7 @@ def _make_plan(source: pathlib.Path, config: str, listed, clips, votes, audio: s
     expected_counts=EXPECTED_COUNTS[config],
     labels=labels,
     warnings=_collect_warnings(config, listed, clips, votes, counts, labels),
+    drop_reason="clips without a recording that can be heard, or without frames",
     classes=list(CLASSES),
     votes_av_order=list(VOTES),
     seconds=_count_durations(found),

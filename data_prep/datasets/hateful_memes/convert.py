@@ -346,6 +346,7 @@ def _describe(dataset: str, files, rows, kept, pictures, warnings: list[str]) ->
     source=source,
     counts_before_drop={split: len(part) for split, part in rows.items()},
     counts={split: len(part) for split, part in kept.items()},
+    drop_reason="memes without a picture that can be read",
     expected_counts={split: EXPECTED_COUNTS[split] for split in rows},
     labels=labels,
     warnings=warnings,
