@@ -118,18 +118,3 @@ def test_no_module_is_called_utils():
   # Not what CI's environments beside them hold.
   ours = ("synjax", "configs", "launch", "data_prep", "tests")
   assert not [f for folder in ours for f in (ROOT / folder).rglob("*utils*.py")]
-
-
-def test_one_method_is_read_in_at_most_thirteen_files():
-  run = {
-    "launch/train.py", "synjax/train.py", "synjax/training/train_state.py",
-    "synjax/training/optim.py", "synjax/parallel/axis.py", "synjax/data/pipeline.py",
-    "synjax/methods/base.py", "synjax/models/multimodal.py", "synjax/models/fusion.py",
-  }  # fmt: skip
-  own = {
-    "synjax/methods/contrastive/infmasking.py", "synjax/methods/contrastive/comm.py",
-    "synjax/methods/contrastive_method.py", "synjax/losses/masked_view.py",
-  }  # fmt: skip
-  assert len(run | own) <= 13
-  for name in run | own:
-    assert (ROOT / name).exists(), name

@@ -1,0 +1,33 @@
+"""What keeps the house easy to walk through, see `house`: a run is followed, not described."""
+
+import pytest
+
+from tests import house
+
+
+@pytest.fixture(scope="module")
+def trace():
+  return house.trace_run()
+
+
+def test_a_loss_lies_few_frames_below_the_loop(trace):
+  shown = "\n".join(reversed(trace.frames))
+  assert trace.frames[0].endswith("_update_phase") or "objective" in trace.frames[0], shown
+  assert trace.frames[-1] == "synjax/train.py:train_and_evaluate", shown
+  assert len(trace.frames) <= house.LIMITS["frames_above_the_loss"], shown
+
+
+def test_a_step_is_read_in_few_files(trace):
+  assert "synjax/training/step.py" in trace.files
+  limit = house.LIMITS["files_of_a_traced_step"]
+  assert len(trace.files) <= limit, "\n".join(sorted(trace.files))
+
+
+def test_few_modules_lie_directly_in_the_package():
+  assert house.shape()["modules_in_synjax"] <= house.LIMITS["modules_in_synjax"]
+
+
+def test_reports_are_made_without_jax():
+  _, modules = house.imported_by_reports()
+  assert "synjax.report" in modules
+  assert not modules & {"jax", "flax", "optax"}
