@@ -16,6 +16,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CODE = ("synjax", "configs", "launch", "data_prep")
+OURS = tuple(f"{ROOT / folder}/" for folder in CODE)
 LIMITS = {
   "files_of_a_traced_step": 24,
   "frames_above_the_loss": 9,
@@ -110,7 +111,7 @@ class Trace:
     self.frames: list[str] = []
 
   def __call__(self, frame, event, _):
-    if event != "call" or not self.is_ours(frame):
+    if event != "call" or not frame.f_code.co_filename.startswith(OURS):  # of millions of calls
       return
     stack = list(self.stack(frame))
     if any(name == "<module>" for _, name in stack):  # what runs when a module is imported
@@ -124,15 +125,10 @@ class Trace:
     if any(name == "train_step" for _, name in stack):
       self.files.add(file)
 
-  @staticmethod
-  def is_ours(frame):
-    path = frame.f_code.co_filename
-    return path.startswith(tuple(f"{ROOT / folder}/" for folder in CODE))
-
   def stack(self, frame):
     """Yields (file, function) from a frame up to `train_and_evaluate`."""
     while frame is not None:
-      if self.is_ours(frame):
+      if frame.f_code.co_filename.startswith(OURS):
         yield str(pathlib.Path(frame.f_code.co_filename).relative_to(ROOT)), frame.f_code.co_name
         if frame.f_code.co_name == "train_and_evaluate":
           return

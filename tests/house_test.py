@@ -25,9 +25,3 @@ def test_a_step_is_read_in_few_files(trace):
 
 def test_few_modules_lie_directly_in_the_package():
   assert house.shape()["modules_in_synjax"] <= house.LIMITS["modules_in_synjax"]
-
-
-def test_reports_are_made_without_jax():
-  _, modules = house.imported_by_reports()
-  assert "synjax.report" in modules
-  assert not modules & {"jax", "flax", "optax"}

@@ -32,6 +32,11 @@ ALLOWED = {
     "config.durations", "data", "data.fields", "evaluators", "methods", "parallel", "trial",
     "workdir", "workdir.checkpoint", "workdir.stopping",
   },
+  "training.run": {
+    "config", "data", "evaluators", "methods", "parallel", "training", "trial", "workdir",
+    "workdir.checkpoint",
+  },
+  "training.run_log": {"evaluators", "parallel", "training", "training.run", "trial", "workdir"},
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },

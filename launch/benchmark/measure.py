@@ -15,6 +15,7 @@ from synjax import methods, train, trial
 from synjax.data import pipeline
 from synjax.training import optim
 from synjax.training.step import make_train_step
+from synjax.training.train_state import create_train_state
 
 
 class Row(NamedTuple):
@@ -107,7 +108,7 @@ def prepare(
   optimizer = functools.partial(
     optim.create_optimizer, config.optim, steps_per_epoch=100, total_steps=100
   )
-  state = train.create_train_state(method, optimizer, trials, example)
+  state = create_train_state(method, optimizer, trials, example)
   arrays = {name: jnp.asarray(array) for name, array in dataset.train.arrays.items()}
   step = make_train_step(method, optimizer, dataset, durations)
   return method, step, state, arrays, trials

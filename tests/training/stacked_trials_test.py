@@ -92,12 +92,3 @@ def test_a_trial_that_has_stopped_stays_as_it_was_when_others_end_an_epoch(tmp_p
     run.checkpointer.close()
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[0] / 2), after, before)
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1], b[1]), after, before)
-
-
-def test_a_metric_that_a_trial_never_had_is_not_zero_because_a_neighbour_had_it():
-  found = step_metrics.average(
-    {"ntk/strength/a": np.array([[np.nan, np.nan], [1.0, np.nan]]), "loss": np.ones((2, 2))},
-    ("ntk/",),
-  )
-  np.testing.assert_array_equal(found["ntk/strength/a"], [np.nan, 1])
-  np.testing.assert_array_equal(found["loss"], [1, 1])

@@ -11,7 +11,7 @@ import pytest
 from synjax import train, trial
 from synjax.data import pipeline
 from synjax.methods.base import Info, Method, Out, Phase
-from synjax.training import optim, step_metrics
+from synjax.training import optim
 from synjax.training.step import make_train_step
 from synjax.training.train_state import create_train_state
 from tests import tiny
@@ -73,32 +73,6 @@ def test_phases_train_their_own_parameters_one_after_another_on_their_steps():
     np.testing.assert_allclose([state.params["a"], state.params["b"]], [a, b], rtol=1e-6)
     assert metrics["outer/active"] == s % 2
     assert np.isfinite(metrics["outer/loss"]) == (s % 2 == 1)
-
-
-def test_a_phase_that_did_not_run_neither_stops_the_run_nor_enters_a_mean():
-  nan = np.nan
-  metrics = {
-    "inner/loss": np.array([[1.0, 3.0]]),
-    "outer/loss": np.array([[nan, 5.0]]),
-    "outer/active": np.array([[0.0, 1.0]]),
-  }
-  step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder", advice="Try less.")
-  means = step_metrics.average(metrics)
-  np.testing.assert_allclose([means["inner/loss"][0], means["outer/loss"][0]], [2, 5])
-  metrics["outer/loss"][0, 1] = np.inf
-  with pytest.raises(FloatingPointError, match="step 1.*outer/loss = inf.*Try less"):
-    step_metrics.check_finite(metrics, range(2), ["0"], [True], "folder", advice="Try less.")
-
-
-def test_what_is_not_finite_is_blamed_on_its_trial():
-  loss = np.array([[1.0, 1.0, 2.0], [1.0, np.nan, 2.0], [1.0, 2.0, np.nan]])
-  names = ["0, optim.lr=0.001", "0, optim.lr=10", "1, optim.lr=0.001"]
-  with pytest.raises(
-    step_metrics.NotFinite, match="step 8: .*seed 0, optim.lr=10: loss = n"
-  ) as found:
-    step_metrics.check_finite({"loss": loss}, range(7, 10), names, [True] * 3, "folder", advice="")
-  assert list(found.value.trials) == [1]  # the third is fine until the step after
-  assert "0.001" not in str(found.value)
 
 
 def test_a_transform_gets_the_gradient_of_every_loss_the_signals_and_keeps_its_state():

@@ -66,6 +66,4 @@ def test_each_trial_has_its_own_length_and_a_call_ends_where_one_changes():
   assert found.same_shape(mixed) == 1  # 2, 2, 4 and 2, 4, 2: the second trial's changes first
   found.advance(INDEX[:, 2:].repeat(STEPS_PER_CALL, axis=1), [{}, {}], np.array([True, True]), 1)
   assert set(found.programs) == {2, 4}
-  np.testing.assert_array_equal(
-    devices.fetch(found.state)["total"], VALUES[INDEX].sum(axis=(1, 2))
-  )
+  np.testing.assert_array_equal(devices.fetch(found.state)["total"], VALUES[INDEX].sum(axis=(1, 2)))

@@ -1,0 +1,257 @@
+"""A run in progress: what is built from its config, restored, moved forward, scored and saved."""
+
+import functools
+import logging
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from synjax import data, evaluators, methods, parallel, trial
+from synjax.config import values
+from synjax.config.checks import check_scoring, make_order, traced_fields
+from synjax.data import pipeline, stream
+from synjax.evaluators import When
+from synjax.training import optim, selection, warm_start
+from synjax.training.predict import Frozen, Predictor
+from synjax.training.step import make_train_step
+from synjax.training.step_clock import StepClock
+from synjax.training.stepper import Stepper
+from synjax.training.train_state import TrainState, create_train_state, keep_initial
+from synjax.workdir import checkpoint, identity
+
+logger = logging.getLogger("synjax")
+
+Points = Sequence[Mapping[str, Any]] | None  # trials as plain dicts, see `trial.stack`
+
+
+class Run:
+  """A run in progress: what `train_and_evaluate` builds, restores and moves forward."""
+
+  def __init__(self, config: ConfigDict, workdir: pathlib.Path, trials: Points = None):
+    """Builds everything a run needs from its config; writes nothing, see `restore`.
+
+    Args:
+      config: locked `ConfigDict`.
+      workdir: output folder.
+      trials: see `trial.stack`; they are trained together.
+
+    Raises:
+      ValueError: a field that is wrong, or that does not fit the dataset or the method.
+    """
+    values.check(config, trials)
+    self.config, self.workdir = config, workdir
+    self.devices = parallel.Devices(config.parallel, config.num_devices)
+    self.steps_per_call = config.steps_per_call or self.devices.steps_per_call
+    self.devices.check_batch_size("batch_size", config.batch_size)
+    self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
+    self.dataset = data.load(config)
+    self.method = methods.create(config, self.dataset)
+    self.evaluators, self.select_metric = check_scoring(config, self.dataset, self.method)
+    self.trials = trial.stack(config, traced_fields(config), trials)
+    self.method.check_trials(self.trials.hyper)
+    self.seeds = self.trials.seed
+    self.order = make_order(config, self.dataset, self.seeds)
+    self.feed: stream.Feed | None = None
+    self.durations = optim.Durations.from_config(config, self.order.steps_per_epoch)
+    self.clock = StepClock()
+    self.predictor = Predictor(
+      self.method,
+      self.dataset,
+      self.devices,
+      config.eval_batch_size,
+      self.devices.place(self.trials),
+    )
+    create_optimizer = functools.partial(
+      optim.create_optimizer,
+      config.optim,
+      steps_per_epoch=self.durations.steps_per_epoch,
+      total_steps=self.durations.total,
+    )
+    diagnose = evaluators.step_metrics(self.evaluators)
+    self.stepper = Stepper(
+      make_train_step(self.method, create_optimizer, self.dataset, self.durations, diagnose),
+      self.dataset,
+      self.devices,
+      self.steps_per_call,
+      self.trials,
+      self.predictor.arrays(self.dataset.train),
+    )
+    self._start(create_optimizer)
+
+  def _start(self, create_optimizer: Callable[..., Any]) -> None:
+    """Goes to step 0: parameters at random, or those that another run selected."""
+    state = jax.device_get(
+      create_train_state(self.method, create_optimizer, self.trials, self._example())
+    )
+    trained = identity.is_trained(self.workdir)
+    # A run in progress restores its parameters: where they once started may be gone or have changed.
+    self.origin = warm_start.recorded(self.workdir) if trained else None
+    if self.config.initialize_from and not trained:
+      state, self.origin = warm_start.initialize(state, self.config, self.trials, self.dataset)
+    state = keep_initial(self.method, state)
+    chosen = selection.create(state.params, state.model_state, len(self.seeds))
+    self._initial = {"state": state, "selection": chosen}  # host arrays
+    self.selection, self.step = chosen, 0
+    self.stepper.place(state)
+
+  @property
+  def state(self) -> TrainState:
+    """Returns the state of all trials on the devices, leaves [trials, ...]."""
+    return self.stepper.state
+
+  def restore(self, *, read_only: bool = False) -> "Run":
+    """Opens the workdir's checkpoints and goes to where the newest one is; returns the run itself.
+
+    Args:
+      read_only: True only looks: another process may be training here.
+    """
+    self.checkpointer = checkpoint.Checkpointer(self.workdir, read_only=read_only)
+    avoid = [] if read_only else self.own_ends()
+    restored = self.checkpointer.restore(self._initial, avoid=avoid)
+    if restored is not None:
+      self.selection, self.step = restored["selection"], int(restored["state"].step.max())
+      self.stepper.place(restored["state"])
+      logger.info("continuing at step %d of %d", self.step, self.durations.total)
+    del self._initial
+    for evaluator in () if read_only else self.evaluators:
+      evaluator.forget_after(self.workdir, self.step)
+    return self
+
+  def own_ends(self) -> list[int]:
+    """Returns steps where this run ended, and was evaluated, unlike a run of today's length."""
+    return [
+      step
+      for step in identity.ends(self.workdir)
+      if step < self.durations.total and (step % self.durations.eval or self.method.epoch_end)
+    ]
+
+  def _example(self) -> pipeline.Batch:
+    """Returns a batch of two examples, for shapes."""
+    split, dataset = self.dataset.train, self.dataset
+    if split.generate is not None:
+      made = jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), self.trials))
+      raw = split.gather({**split.arrays, **made}, jnp.arange(2))
+    else:
+      raw = split.read(np.arange(2))
+    keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
+    return pipeline.make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
+
+  def _fed(self, num_steps: int) -> Sequence[Mapping[str, jax.Array]]:
+    """Returns the next batches of a streamed training split; nothing for one on the devices."""
+    if self.dataset.train.rows is None:
+      return [{}] * len(self.seeds)
+    if self.feed is None:  # not before the first step: a run that is only scored reads none
+      self.feed = stream.Feed(
+        self.dataset.train,
+        self.order,
+        self.dataset.padding,
+        self.devices,
+        steps=range(self.step, self.durations.total),
+        threads=self.config.data.read_threads,
+        read_ahead=2 * self.steps_per_call,
+      )
+    return self.feed.take(num_steps, self.steps_per_call)
+
+  def advance(self) -> dict[str, jax.Array]:
+    """Does one call's steps of every trial; returns their metrics, still on the devices."""
+    epochs = self.method.epoch_end is not None
+    stop = self.durations.next_stop(self.step, self.steps_per_call, every_epoch=epochs)
+    index = self.order.take(self.step, self.steps_per_call)
+    # Steps whose batches are padded to another length are another program, and another call.
+    num_steps = min(stop - self.step, self.stepper.same_shape(index))
+    metrics, compiled = self.stepper.advance(
+      index, self._fed(num_steps), self.selection.active, num_steps
+    )
+    self.step += num_steps
+    if compiled:  # compiling and loading are no part of a step's time
+      jax.block_until_ready(metrics)
+      self.clock.restart(self.step)
+    return metrics
+
+  def frozen(self, which: str) -> Frozen:
+    """Returns the model at its "best" parameters by validation, or at its "last" ones."""
+    return Frozen(self.predictor, *self.weights(which))
+
+  def end_epoch(self) -> None:
+    """Lets the method change the state between two epochs."""
+    due = self.step % self.durations.steps_per_epoch == 0 and self.step < self.durations.total
+    if self.method.epoch_end is None or not due:
+      return
+    state = self.devices.fetch(self.state)
+    new = self.method.epoch_end(
+      self.step // self.durations.steps_per_epoch, state, self.frozen("last")
+    )
+    # A seed that has stopped is as it would be alone, where the run has ended.
+    self.stepper.place(selection.choose(self.selection.active, new, state))
+
+  def evaluate(self) -> dict[str, np.ndarray]:
+    """Scores the current parameters on the validation split and updates the selection."""
+    scores = self.score("last", When.EVALUATION)
+    newest = {selection.LAST: np.full(len(self.seeds), float(self.step))}
+    value = selection.signed(scores | newest, self.select_metric)
+    state = self.devices.fetch(self.state)
+    self.selection = selection.update(
+      self.selection,
+      value,
+      self.step,
+      state.params,
+      state.model_state,
+      patience=self.config.early_stop_patience,
+    )
+    return scores
+
+  def save(self, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
+    """Saves state and selection, and metrics [trials, steps] of the steps since the last log row."""
+    tree = {"state": self.devices.fetch(self.state), "selection": self.selection}
+    self.checkpointer.save(self.step, tree, unlogged)
+
+  def due(self, *what: str) -> bool:
+    """Says whether one of "log", "eval" and "checkpoint" comes after this step; at the end all do."""
+    every = [getattr(self.durations, name) for name in what]
+    return self.step == self.durations.total or any(self.step % steps == 0 for steps in every)
+
+  def finished(self) -> bool:
+    """Says whether all steps are done or every seed has stopped early."""
+    return self.step >= self.durations.total or not self.selection.active.any()
+
+  def weights(self, which: str) -> tuple[Any, Any]:
+    """Returns (params, model_state) on the devices: "best" by validation, or "last"."""
+    if which == "last":
+      return self.state.params, self.state.model_state
+    if which != "best":
+      raise ValueError(f"--which: expected best or last, found {which!r}")
+    return self.devices.place((self.selection.params, self.selection.model_state))
+
+  def steps_of(self, which: str) -> np.ndarray:
+    """Returns the step of each trial's "best" or "last" parameters, int[trials]."""
+    step = self.selection.step if which == "best" else self.devices.fetch(self.state.step)
+    return np.asarray(step).astype(int)
+
+  def score(self, which: str, when: When, *, keep: bool = True) -> dict[str, np.ndarray]:
+    """Scores the "best" or the "last" parameters by the evaluators whose moment it is.
+
+    Args:
+      which: see `frozen`.
+      when: at the end and on request on the test split.
+      keep: False leaves the files of evaluators as they are.
+
+    Returns:
+      metric -> [trials].
+    """
+    if not keep:
+      return evaluators.run(self.evaluators, self.frozen(which), when)
+    epoch = self.step / self.durations.steps_per_epoch
+    moment = evaluators.Moment(when, self.step, epoch, self.workdir)
+    return evaluators.record(self.evaluators, self.frozen(which), moment)
+
+  def final_scores(self) -> dict[str, dict[str, np.ndarray]]:
+    """Scores the "best" parameters, whose files are kept, and the "last" ones, on the test split."""
+    best = self.score("best", When.END)
+    if np.array_equal(self.steps_of("best"), self.steps_of("last")):
+      return {"best": best, "last": best}
+    return {"best": best, "last": self.score("last", When.END, keep=False)}

@@ -1,0 +1,154 @@
+"""What a run writes and says while it trains: rows of metrics, warnings, how far it is."""
+
+import logging
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from synjax import evaluators, parallel, trial
+from synjax.training import optim, step_metrics
+from synjax.training.run import Run
+from synjax.workdir.metrics import MetricWriter
+from synjax.workdir.scores import parse_rule
+
+logger = logging.getLogger("synjax")
+
+
+class RunLog:
+  """Follows a restored run: metrics, from the calls that computed them to `metrics.jsonl`.
+
+  Metrics of steps stay on the devices until a row is due: the host waits for them no earlier.
+
+  Attributes:
+    queued: calls in no row yet: their steps, and name -> [trials, steps or more] on the devices.
+  """
+
+  def __init__(self, run: Run):
+    """Opens the files, and queues the steps that were done before a stop and are in no row yet."""
+    self._run, self._started, self._first, self._seen = run, time.monotonic(), run.step, run.step
+    self._warned: set[str] = set()
+    self._writer = MetricWriter(
+      run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
+    )
+    self._bar = tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
+    self.queued: list[tuple[range, Mapping[str, jax.Array]]] = []
+    unlogged = run.checkpointer.unlogged
+    if unlogged:
+      (count,) = {value.shape[1] for value in unlogged.values()}
+      self.queued.append((range(run.step - count, run.step), run.devices.place(unlogged)))
+
+  def __enter__(self) -> "RunLog":
+    return self
+
+  def __exit__(self, *error) -> None:
+    self._bar.close()
+    self._writer.__exit__(*error)
+
+  @property
+  def steps(self) -> int:
+    """Returns how many steps the run has done since this was opened."""
+    return self._run.step - self._first
+
+  @property
+  def seconds(self) -> float:
+    """Returns the wall time since this was opened."""
+    return time.monotonic() - self._started
+
+  def queue(self, metrics: Mapping[str, jax.Array]) -> None:
+    """Takes what `Run.advance` returned for the steps that it did."""
+    self.queued.append((range(self._seen, self._run.step), metrics))
+    self._bar.update(self._run.step - self._seen)
+    self._seen = self._run.step
+
+  def unwritten(self) -> dict[str, np.ndarray]:
+    """Returns the queued metrics, name -> [trials, steps]; nothing where none are queued.
+
+    Raises:
+      FloatingPointError: a loss term is not finite.
+    """
+    if not self.queued:
+      return {}
+    run = self._run
+    steps, metrics = step_metrics.collect(run.devices, self.queued)
+    step_metrics.check_finite(
+      metrics,
+      steps,
+      trial.names(run.trials),
+      run.selection.active,
+      run.checkpointer.folder,
+      evaluators.step_prefixes(run.evaluators),
+      advice=step_metrics.advise(run.config),
+    )
+    return metrics
+
+  def write_steps(self) -> None:
+    """Writes the row of a step: means over all that is queued, once it has been checked."""
+    run, metrics = self._run, self.unwritten()
+    self.queued = []
+    run.clock.stop(run.step)
+    means = step_metrics.average(metrics, evaluators.step_prefixes(run.evaluators))
+    self._writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
+    active = {name: value[run.selection.active] for name, value in means.items()}
+    for remark in run.method.remarks(active, run.step / run.durations.steps_per_epoch):
+      if remark not in self._warned:
+        logger.warning("step %d: %s", run.step, remark)
+        self._warned.add(remark)
+    self._say_progress(sum(np.nanmean(v) for name, v in active.items() if name.endswith("loss")))
+
+  def write_scores(self, scores: Mapping[str, np.ndarray]) -> None:
+    """Writes scores [trials], and says the means of the metric that selects and of macro accuracies."""
+    self._writer.write(self._run.step, scores)
+    selected, _ = parse_rule(self._run.select_metric)
+    shown = [n for n in scores if n == selected or n.endswith("macro_accuracy")]
+    shown.sort(key=lambda name: name != selected)
+    line = ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown)
+    logger.info("step %d: %s", self._run.step, line or "no labels to score")
+
+  def _say_progress(self, loss: float) -> None:
+    run, rate = self._run, self.steps / self.seconds
+    left = (run.durations.total - run.step) / rate
+    logger.info(
+      "step %d of %d (epoch %.1f): loss %.4f, %.2f steps/s with evaluation, %s left",
+      run.step,
+      run.durations.total,
+      run.step / run.durations.steps_per_epoch,
+      loss,
+      rate,
+      f"{left / 60:.1f} min" if left >= 60 else f"{left:.0f} s",
+    )
+
+
+def announce(run: Run, length_before: int | None) -> None:
+  """Says what there is to know of a run that was just restored.
+
+  Args:
+    run: at its newest checkpoint.
+    length_before: its steps in all when it last trained, where it has become longer or shorter.
+  """
+  for name, fact in run.dataset.facts.items():
+    logger.info("%s: %s", name, fact)
+  for remark in (remark for one in run.evaluators for remark in one.remarks()):
+    logger.warning("%s", remark)
+  if length_before is not None:
+    _announce_length(run, length_before)
+
+
+def _announce_length(run: Run, before: int) -> None:
+  """Says what it means that a run has another length than it had."""
+  total = run.durations.total
+  follows = (*optim.follows_length(run.config.optim), *run.method.follows_length)
+  if follows:
+    meaning = (
+      f"{', '.join(follows)} runs over the whole length: the first {run.step} steps followed that of"
+      f" {before}, so this is not what {total} steps from the start give"
+    )
+  elif run.step in run.own_ends():
+    meaning = f"but for the evaluation at its end, step {run.step}, as {total} steps from the start"
+  else:
+    meaning = f"no schedule depends on the length: the same as {total} steps from the start"
+  logger.info("%s: a run of %d steps becomes one of %d; %s", run.workdir, before, total, meaning)
+  if not run.selection.active.any():
+    logger.info("every seed has stopped early (config.early_stop_patience): no step is left to do")
