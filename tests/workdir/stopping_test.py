@@ -81,7 +81,7 @@ STARTS = [
   ("evaluate", 12, signal.SIGINT),  # while validating
   ("advance", 15, signal.SIGTERM),
   ("advance", 20, signal.SIGINT),  # in the last step
-  ("test", 20, signal.SIGTERM),  # while scoring
+  ("final_scores", 20, signal.SIGTERM),  # while scoring
 ]
 
 
