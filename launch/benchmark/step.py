@@ -86,7 +86,7 @@ def calls_rows() -> Iterator[Row]:
     program = jax.jit(functools.partial(make_train_steps(step, steps), axis=None))
     index = np.arange(config.batch_size) + np.zeros((1, steps, 1), np.int32)
     call = functools.partial(
-      program, state, arrays, {}, {}, index, trials, np.ones(1, bool), np.int32(steps)
+      program, state, arrays, {}, {}, index, trials, np.ones(1, bool), np.int32(steps), np.int32(0)
     )
     seconds[steps] = lowest_seconds(call) / steps
   ratio = seconds[16] / seconds[1]

@@ -116,7 +116,8 @@ class Run:
     if restored is not None:
       self.selection, self.step = restored["selection"], int(restored["state"].step.max())
       self.stepper.place(restored["state"])
-      logger.info("continuing at step %d of %d", self.step, self.durations.total)
+      if not read_only and not self.finished():
+        logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
     for evaluator in () if read_only else self.evaluators:
       evaluator.forget_after(self.workdir, self.step)
@@ -164,10 +165,10 @@ class Run:
     index = self.order.take(self.step, self.steps_per_call)
     # Steps whose batches are padded to another length are another program, and another call.
     num_steps = min(stop - self.step, self.stepper.same_shape(index))
-    metrics, compiled = self.stepper.advance(
-      index, self._fed(num_steps), self.selection.active, num_steps
-    )
-    self.step += num_steps
+    steps = range(self.step, self.step + num_steps)
+    fed = self._fed(num_steps)
+    metrics, compiled = self.stepper.advance(index, fed, self.selection.active, steps)
+    self.step = steps.stop
     if compiled:  # compiling and loading are no part of a step's time
       jax.block_until_ready(metrics)
       self.clock.restart(self.step)
@@ -193,7 +194,7 @@ class Run:
     """Scores the current parameters on the validation split and updates the selection."""
     scores = self.score("last", When.EVALUATION)
     newest = {selection.LAST: np.full(len(self.seeds), float(self.step))}
-    value = selection.signed(scores | newest, self.select_metric)
+    value = selection.to_maximize(scores | newest, self.select_metric)
     state = self.devices.fetch(self.state)
     self.selection = selection.update(
       self.selection,
@@ -243,11 +244,18 @@ class Run:
     Returns:
       metric -> [trials].
     """
+    if when is not When.EVALUATION:
+      logger.info("scoring the %s parameters, %s, on the test split ...", which, self._ages(which))
     if not keep:
       return evaluators.run(self.evaluators, self.frozen(which), when)
     epoch = self.step / self.durations.steps_per_epoch
     moment = evaluators.Moment(when, self.step, epoch, self.workdir)
     return evaluators.record(self.evaluators, self.frozen(which), moment)
+
+  def _ages(self, which: str) -> str:
+    """Says in words of which steps parameters are."""
+    first, *others = sorted({*self.steps_of(which).tolist()})
+    return f"of steps {first} to {others[-1]}" if others else f"of step {first}"
 
   def final_scores(self) -> dict[str, dict[str, np.ndarray]]:
     """Scores the "best" parameters, whose files are kept, and the "last" ones, on the test split."""

@@ -156,11 +156,11 @@ def make_train_steps(
 
   Returns:
     steps(state, shared, own, fed, index int32[trials, steps_per_call, batch], trials, active
-    bool[trials], num_steps, axis) -> (state, metrics {name: [trials, steps_per_call]}). `shared` are
-    arrays of the training split, `own` further ones with a leading axis of trials, `fed` batches that
-    were read for these steps, leaves [trials, steps_per_call, batch, ...]. Only the first `num_steps`
-    (traced) are done, so that one compilation serves every distance to the next stop; the state of a
-    trial that is not active stays as it is.
+    bool[trials], num_steps, first, axis) -> (state, metrics {name: [trials, steps_per_call]}).
+    `shared` are arrays of the training split, `own` further ones with a leading axis of trials, `fed`
+    batches that were read for these steps, leaves [trials, steps_per_call, batch, ...]. Only the first
+    `num_steps` (traced) are done, so that one compilation serves every distance to the next stop;
+    `first` steps were done before them. The state of a trial that is not active stays as it is.
   """
 
   def one_trial(state, shared, own, fed, index, trial, active, num_steps, first, axis):
@@ -180,10 +180,4 @@ def make_train_steps(
     record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.fori_loop(0, num_steps, step, (state, record))
 
-  def train_steps(state, *arguments, axis):
-    # Trials that have stopped are behind, and are not moved.
-    first = state.step.max()
-    in_axes = (0, None, 0, 0, 0, 0, 0, None, None)
-    return parallel.over_trials(one_trial, in_axes)(state, *arguments, first, axis=axis)
-
-  return train_steps
+  return parallel.over_trials(one_trial, in_axes=(0, None, 0, 0, 0, 0, 0, None, None))

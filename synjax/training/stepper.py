@@ -96,15 +96,15 @@ class Stepper:
     index: np.ndarray,
     fed: Sequence[Mapping[str, jax.Array]],
     active: np.ndarray,
-    num_steps: int,
+    steps: range,
   ) -> tuple[dict[str, jax.Array], bool]:
-    """Does the first `num_steps` of `steps_per_call` steps, of one shape.
+    """Does `steps`, of one shape: at most `steps_per_call`.
 
     Args:
       index: int32[trials, steps_per_call, batch].
       fed: for each group of trials the batches that were read, see `stream.Feed.take`.
       active: bool[trials]; the state of the others stays as it is.
-      num_steps: see `same_shape`.
+      steps: the run's next ones, see `same_shape`.
 
     Returns:
       Metrics of the steps, still on the devices; and whether a program was compiled for them.
@@ -119,13 +119,14 @@ class Stepper:
         self._devices.split(index[group], batch_axis=2),
         self._trials[i],
         self._devices.place(active[group]),
-        self._devices.place(np.int32(num_steps)),
+        self._devices.place(np.int32(len(steps))),
+        self._devices.place(np.int32(steps.start)),
       )
       if length not in self.programs:
         which = "" if length is None else f" for sequences of {length} steps"
         logger.info("compiling the training step%s ...", which)
-        steps = make_train_steps(self._step, self._steps_per_call, length)
-        program = self._devices.compile(steps, donate=(0,))
+        function = make_train_steps(self._step, self._steps_per_call, length)
+        program = self._devices.compile(function, donate=(0,))
         # What `lower` makes of a pmap would want the arguments of all processes.
         if self._devices.mode != "pmap" or jax.process_count() == 1:
           # Ahead of time, so that the memory it needs is known without compiling twice.

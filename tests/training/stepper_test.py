@@ -15,10 +15,11 @@ LENGTHS = np.array([1, 2, 2, 1, 4, 3, 1, 2, 2, 1, 4, 4])
 STEPS_PER_CALL = 3
 
 
-def add_up(state, arrays, index, trial, axis, length):
+def add_up(state, arrays, index, trial, axis, length, shared_step):
   del trial, axis
   found = arrays["value"][index].sum()
-  return {"total": state["total"] + found}, {"sum": found, "length": jnp.float32(length or 0)}
+  metrics = {"sum": found, "length": jnp.float32(length or 0), "step": shared_step}
+  return {"total": state["total"] + found}, metrics
 
 
 def make(padding, mode="jit", num_trials=2):
@@ -42,12 +43,14 @@ INDEX = np.array([[[0, 3], [1, 2], [4, 5]], [[6, 7], [8, 9], [10, 11]]], np.int3
 @pytest.mark.parametrize("mode", parallel.MODES)
 def test_only_the_asked_steps_are_done_and_a_stopped_trial_stays_as_it_is(mode):
   found, devices = make(pipeline.Padding(), mode)
-  metrics, compiled = found.advance(INDEX, [{}], np.array([True, False]), 2)
+  metrics, compiled = found.advance(INDEX, [{}], np.array([True, False]), range(5, 7))
   assert compiled
   sums = VALUES[INDEX].sum(axis=-1)
-  np.testing.assert_array_equal(devices.fetch(metrics)["sum"][:, :2], sums[:, :2])
+  metrics = devices.fetch(metrics)
+  np.testing.assert_array_equal(metrics["sum"][:, :2], sums[:, :2])
+  np.testing.assert_array_equal(metrics["step"][:, :2], [[5, 6]] * 2)
   np.testing.assert_array_equal(devices.fetch(found.state)["total"], [sums[0, :2].sum(), 0])
-  _, compiled = found.advance(INDEX, [{}], np.array([True, True]), 3)
+  _, compiled = found.advance(INDEX, [{}], np.array([True, True]), range(7, 10))
   assert not compiled  # one program for every number of steps
   expected = [sums[0, :2].sum() + sums[0].sum(), sums[1].sum()]
   np.testing.assert_array_equal(devices.fetch(found.state)["total"], expected)
@@ -57,13 +60,14 @@ def test_only_the_asked_steps_are_done_and_a_stopped_trial_stays_as_it_is(mode):
 def test_each_trial_has_its_own_length_and_a_call_ends_where_one_changes():
   found, devices = make(pipeline.Padding("bucket", (2, 4)))
   assert found.same_shape(INDEX) == 2  # lengths 2, 2, 4 and 2, 2, 4
-  metrics, _ = found.advance(INDEX, [{}, {}], np.array([True, True]), 2)
+  metrics, _ = found.advance(INDEX, [{}, {}], np.array([True, True]), range(2))
   metrics = devices.fetch(metrics)
   np.testing.assert_array_equal(metrics["length"][:, :2], [[2, 2], [2, 2]])
   np.testing.assert_array_equal(metrics["sum"][:, :2], VALUES[INDEX].sum(axis=-1)[:, :2])
   mixed = INDEX[:, [0, 2, 1]].copy()
   mixed[0] = INDEX[0, [0, 1, 2]]
   assert found.same_shape(mixed) == 1  # 2, 2, 4 and 2, 4, 2: the second trial's changes first
-  found.advance(INDEX[:, 2:].repeat(STEPS_PER_CALL, axis=1), [{}, {}], np.array([True, True]), 1)
+  last = INDEX[:, 2:].repeat(STEPS_PER_CALL, axis=1)
+  found.advance(last, [{}, {}], np.array([True, True]), range(2, 3))
   assert set(found.programs) == {2, 4}
   np.testing.assert_array_equal(devices.fetch(found.state)["total"], VALUES[INDEX].sum(axis=(1, 2)))

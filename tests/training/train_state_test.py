@@ -22,7 +22,7 @@ METHOD = types.SimpleNamespace(init=init, phases=PHASES, transform=optax.identit
 def create(seeds):
   trials = trial.Trial(seed=np.array(seeds, np.uint32), hyper={"lr": np.ones(len(seeds))})
   batch = {"x": jnp.zeros((2, 3))}
-  momentum = lambda hyper: optax.sgd(hyper["lr"], momentum=0.9)  # noqa: E731
+  momentum = lambda hyper, step: optax.sgd(hyper["lr"], momentum=0.9)  # noqa: E731
   return create_train_state(METHOD, momentum, trials, batch)
 
 
