@@ -1,5 +1,6 @@
 """Cells of tables: what a score looks like, its spread or interval beside it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,22 +24,28 @@ def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[
   return _format_values(rows, which, names, scale=100, digits=1)
 
 
-def format_error(rows: Sequence[Mapping[str, Any]], which: str, name: str) -> str:
+def format_error(
+  rows: Sequence[Mapping[str, Any]], which: str, name: str, *, scale: float = 1.0
+) -> str:
   """Formats a score of a regression.
 
   Args:
     rows: one a seed.
     which: "best" or "last".
-    name: of the metric; the squared errors, "mse" and "mean_mse", are given in units of 1e-4 with
-      two digits behind the point (none from 1,000 on), all else as it is, with three.
+    name: of the metric. What is no squared error ("mse", "mean_mse") has three digits behind the point.
+    scale: what squared errors are multiplied with, see `units.error_scale`. They have two digits behind
+      the point where that is not 1, else three digits in all; none behind the point from 1,000 on.
 
   Returns:
     As `format_score`.
   """
   if not name.endswith("mse"):
     return _format_values(rows, which, (name,), scale=1, digits=3)
-  largest = max((1e4 * row[which].get(name, 0) for row in rows), default=0)
-  return _format_values(rows, which, (name,), scale=1e4, digits=2 if largest < 1000 else 0)
+  largest = max((scale * row[which].get(name, 0) for row in rows), default=0)
+  digits = 2 if scale != 1 or not 0 < largest < np.inf else 2 - math.floor(math.log10(largest))
+  return _format_values(
+    rows, which, (name,), scale=scale, digits=0 if largest >= 1000 else max(digits, 0)
+  )
 
 
 def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digits: int) -> str:

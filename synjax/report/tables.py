@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from synjax.report import units
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Points, Section, Table, Text
@@ -21,18 +22,18 @@ OTHER_METRICS = {
   "accuracy": "top-1 (chance: the largest class' share)",
   "auroc": "AUROC (chance 50.0)",
 }
-ERROR_METRICS = {
-  "mse": "MSE x 1e4",
+ERROR_METRICS = {  # {mse}: the error with its unit
+  "mse": "{mse}",
   "r2": "R2",
   "pearson": "Pearson",
-  "mean_mse": "MSE x 1e4 of the mean label",
+  "mean_mse": "{mse} of the mean label",
 }
 ABOUT_ACCURACIES = (
   "Macro accuracy on the test split in %: mean ± std (ddof 1) over seeds; of one seed, the"
   " 95 % interval over test examples."
 )
 ABOUT_ERRORS = (
-  "Regressions on the test split, mean over outputs: mean squared error in units of 1e-4 (lower is"
+  "Regressions on the test split, mean over outputs: mean squared error (MSE, lower is"
   " better), R2 and correlation (1 is perfect), and the error of predicting the mean label, the"
   " trivial baseline. Mean ± std (ddof 1) over seeds; of one seed, the 95 % interval over test"
   " examples."
@@ -151,10 +152,19 @@ def _paper_rows(method: str, benchmark, columns, groups: Sequence[Group]) -> lis
 def _error_rows(group: Group) -> list[list[str]]:
   return [
     _start(group, which)
-    + [task, *(format_error(group.rows, which, on_test(task, name)) for name in ERROR_METRICS)]
+    + [task, *(_error(group, which, on_test(task, name)) for name in ERROR_METRICS)]
     for task in group.regressions
     for which in group.checkpoints
   ]
+
+
+def _error(group: Group, which: str, name: str) -> str:
+  return format_error(group.rows, which, name, scale=units.error_scale(group.dataset))
+
+
+def _error_headers(group: Group) -> list[str]:
+  mse = units.error_name(group.dataset)
+  return [header.format(mse=mse) for header in ERROR_METRICS.values()]
 
 
 def _paper_error_rows(method: str, benchmark, groups: Sequence[Group]) -> list[list[str]]:
@@ -265,7 +275,7 @@ def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[Section]
     header = [*start, *(column.header for column in columns)]
     parts += [Text(ABOUT_ACCURACIES), Table(header, accuracies)]
   if errors:
-    header = [*start, "regression", *ERROR_METRICS.values()]
+    header = [*start, "regression", *_error_headers(groups[0])]
     parts += [Text(ABOUT_ERRORS), Table(header, errors)]
   return parts
 
@@ -321,8 +331,8 @@ def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> li
   Returns:
     Accuracies are macro accuracies in %, with chance in the column's header; a row of the selected
     ("best") and of the last parameters for each group of seeds, then the paper's row (one for each choice
-    of modalities). Regressions are in a table of their own, a row a task: mean squared errors in units of
-    1e-4, and that of predicting the mean label beside them.
+    of modalities). Regressions are in a table of their own, a row a task: mean squared errors in the unit
+    of `units.error_scale`, and that of predicting the mean label beside them.
   """
   finished = [group for group in groups if group.rows]
   sections: list[Section] = []
@@ -357,8 +367,8 @@ def other_scores(group: Group) -> list[Section]:
     lead = Text("Test split, %, mean ± std over seeds:")
     parts += [lead, Table(header, _other_rows(group, missing))]
   if group.regressions:
-    header = ["checkpoint", "regression", *ERROR_METRICS.values()]
-    header += [f"MSE x 1e4 {name}" for name in without]
+    header = ["checkpoint", "regression", *_error_headers(group)]
+    header += [f"{units.error_name(group.dataset)} {name}" for name in without]
     lead = Text("Test split, regressions, mean ± std over seeds:")
     parts += [lead, Table(header, _other_error_rows(group, missing))]
   return parts
@@ -369,7 +379,7 @@ def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   for which, task in itertools.product(group.checkpoints, group.regressions):
     names = [on_test(task, metric) for metric in ERROR_METRICS]
     names += [on_test(task, "mse", subset) for subset in missing]
-    cells = [format_error(group.rows, which, name) for name in names]
+    cells = [_error(group, which, name) for name in names]
     rows.append([group.checkpoints[which], task, *cells])
   return rows
 

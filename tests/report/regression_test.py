@@ -171,7 +171,7 @@ def test_the_interval_of_one_seed_is_in_the_same_unit(tmp_path):
 @pytest.mark.parametrize(
   ("scores", "name", "expected"),
   [
-    # MOSI's score in [-3, 3]: 1.51234 is 15,123 x 1e-4; digits behind the point would be noise.
+    # 15,123 x 1e-4: digits behind the point would be noise.
     (error_scores("score", 1.51234, 1.4, 1.6), "mse", "15123 ± n/a (95 % 14000 to 16000)"),
     (error_scores("score", 0.0, 0.0, 1e-9), "mse", "0.00 ± n/a (95 % 0.00 to 0.00)"),
     # One test example has no interval, constant predictions no correlation.
@@ -183,7 +183,23 @@ def test_the_interval_of_one_seed_is_in_the_same_unit(tmp_path):
 )
 def test_error_cells(scores, name, expected):
   rows = [{"best": scores}]
-  assert tables.format_error(rows, "best", f"test/score/{name}") == expected
+  assert tables.format_error(rows, "best", f"test/score/{name}", scale=1e4) == expected
+
+
+@pytest.mark.parametrize(
+  ("mse", "expected"),
+  [
+    # MOSI's score in [-3, 3]; a label in dollars; one in small units. Three digits of each.
+    (0.42, "0.420 ± n/a"),
+    (1.51234, "1.51 ± n/a"),
+    (15123.4, "15123 ± n/a"),
+    (0.000042, "0.0000420 ± n/a"),
+    (0.0, "0.00 ± n/a"),
+  ],
+)
+def test_errors_are_as_they_are_where_no_paper_scales_them(mse, expected):
+  rows = [{"best": error_scores("score", mse, np.nan, np.nan)}]
+  assert tables.format_error(rows, "best", "test/score/mse") == expected
 
 
 def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
@@ -203,11 +219,12 @@ def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
   assert not any("score" in header for header in classes[0])
   numbers = rows_of(text, "regression")
   assert [row["regression"] for row in numbers] == ["score", "score"]  # no paper printed it
-  assert numbers[0]["MSE x 1e4 of the mean label"] == "20000 ± n/a"
+  assert numbers[0]["MSE of the mean label"] == "2.00 ± n/a"
   other = markdown.render(tables.other_scores(group_of(workdir)))
   assert rows_of(other, "task")[0]["macro accuracy"] == "70.0 ± n/a (95 % 68.0 to 72.0)"
   assert [row["task"] for row in rows_of(other, "task")] == ["sentiment"] * 2
-  assert rows_of(other, "regression")[0]["MSE x 1e4 without force"] == "30000 ± n/a"
+  assert rows_of(other, "regression")[0]["MSE without force"] == "3.00 ± n/a"
+  assert "1e4" not in text + other and "1e-4" not in text
 
 
 def test_whole_report_of_regressions_only(tmp_path):
@@ -242,6 +259,17 @@ def test_error_curves_have_epochs_the_selected_step_and_the_trivial_baseline(tmp
   assert axes.get_ylabel() == "mean squared error (1e-4)"
   assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [*lines]
   assert accuracy.draw(group) is None
+
+
+def test_error_curves_of_other_data_are_in_the_unit_of_their_labels(tmp_path):
+  best = [error_scores("ee_yaw_next", 0.001)]
+  fields = {"dataset": "mosi", "modalities": ("text", "vision")}
+  workdir = make_workdir(tmp_path / "a", best, metrics=make_metrics((42,)), **fields)
+  (axes,) = errors.draw(group_of(workdir)).axes
+  lines = {line.get_label(): line for line in axes.get_lines()}
+  np.testing.assert_allclose(lines["ridge probe"].get_xydata(), [[1, 20e-4], [2, 10e-4]])
+  np.testing.assert_allclose(lines["mean label"].get_ydata(), 40e-4)
+  assert axes.get_ylabel() == "mean squared error"
 
 
 def test_no_error_curves_without_regressions(tmp_path):
