@@ -1,0 +1,180 @@
+"""Tables against numbers worked out by hand."""
+
+import json
+
+from configs import published
+from tests.report.workdirs import (
+  cells,
+  make_workdir,
+  mark,
+  table,
+)
+
+
+def test_mean_and_std_over_seeds_of_several_workdirs(tmp_path):
+  a = make_workdir(
+    tmp_path / "a",
+    (42, 43),
+    best=[{"share": 0.90}, {"share": 0.92, "unique1": 0.7, "unique2": 0.7}],
+    last=[{"share": 0.8}, {"share": 0.8}],
+  )
+  b = make_workdir(
+    tmp_path / "b",
+    (44,),
+    best=[{"share": 0.97, "unique1": 0.8, "unique2": 0.9}],
+    last=[{"share": 0.8}],
+  )
+  text = table(a, b)
+  best = cells(text, "1: infmasking", "best")
+  # 90, 92, 97: mean 93, squared deviations 9 + 1 + 16 = 26, over n - 1 = 2: 13, root 3.606.
+  assert best["redundancy: share (chance 10.0)"] == "93.0 ± 3.6"
+  # 60, 70, 80: mean 70, (100 + 0 + 100) / 2 = 100, root 10.
+  assert best["unique1 (chance 10.0)"] == "70.0 ± 10.0"
+  # 80, 70, 90: the same around 80.
+  assert best["unique2 (chance 10.0)"] == "80.0 ± 10.0"
+  # The seeds' own means 70, 70, 85: mean 75, (25 + 25 + 100) / 2 = 75, root 8.660.
+  assert best["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "75.0 ± 8.7"
+  assert best["seeds"] == "3"
+  assert best["data"] == "trifeature, biased, 64 px"
+  last = cells(text, "1: infmasking", "last")
+  assert last["redundancy: share (chance 10.0)"] == "80.0 ± 0.0"
+  assert "2: infmasking" not in text
+
+
+def test_one_seed_has_no_std_but_the_interval(tmp_path):
+  row = cells(table(make_workdir(tmp_path / "a")), "1: infmasking", "best")
+  assert row["synergy (chance 50.0)"] == "70.0 ± n/a (95 % 68.8 to 71.2)"
+  # No interval of an average of two tasks on the same pairs follows from the two intervals.
+  assert row["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "70.0 ± n/a"
+
+
+def test_table_states_how_the_numbers_came_about(tmp_path):
+  a = make_workdir(tmp_path / "a", (42, 43), code="abc123", sources="same")
+  b = make_workdir(tmp_path / "b", (44,), code="def456", sources="same")
+  text = table(a, b)
+  assert text.count("\n| run |") == 2
+  row = cells(text[text.rindex("| run |") :], "1: infmasking")
+  assert row == {
+    "run": "1: infmasking",
+    "protocol": "clean",
+    "seeds": "3 (42, 43, 44)",
+    "data": "trifeature, biased, 64 px, fingerprint f00d",
+    "steps": "100 (10 epochs)",
+    "selection rule": "highest val/mean/macro_accuracy, evaluated every 10 steps; best at step 20",
+    "hardware": "1 x test device",
+    "seconds": "12.5 for 100 steps; 12.5 for 100 steps",
+    "code": "abc123; def456",
+  }
+
+
+def test_paper_row_is_beside_every_run_with_a_note_on_its_size(tmp_path):
+  text = table(make_workdir(tmp_path / "a"))
+  row = cells(text, "paper: infmasking")
+  assert row["redundancy: share (chance 10.0)"] == "99.9 ± 0.1"
+  assert row["unique1 (chance 10.0)"] == "-"
+  assert row["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "90.6 ± 2.3"
+  assert row["synergy (chance 50.0)"] == "77.0 ± 4.2"
+  assert (row["protocol"], row["seeds"]) == ("paper", "5")
+  assert "1: infmasking is NOT of the published size or protocol" in text
+  for difference in (
+    "protocol clean (published paper)",
+    "num_seeds 1 (published 5)",
+    "data.resolution 64 (published 224)",
+    "total_epochs 10 (published 100)",
+  ):
+    assert difference in text
+  assert "the published redundancy, uniqueness come from runs with data.biased = False" in text
+  assert "the published synergy come" not in text
+  assert "arXiv 2509.25270" in text
+
+
+def test_run_of_the_published_size_is_called_so(tmp_path):
+  alexnet = {"encoder": {"name": "alexnet"}}
+  model = {"modalities": {"image_1": alexnet, "image_2": alexnet}, "width": 512, "num_layers": 1}
+  method = {"name": "infmasking", "num_views": 6, "mask_ratio": 0.7, "mask_lambda": 1.0}
+  recipe = {
+    "model": model,
+    "method": method | {"temperature": 0.1, "weights": []},
+    "optim": {"lr": 3e-4, "weight_decay": 1e-4},
+    "early_stop_patience": 10,
+  }
+  workdirs = [
+    make_workdir(
+      tmp_path / str(seed),
+      (seed,),
+      protocol="paper",
+      batch_size=64,
+      data={"name": "trifeature", "biased": False, "resolution": 224},
+      **recipe,
+    )
+    for seed in range(42, 47)
+  ]
+  for workdir in workdirs:
+    results = json.loads((workdir / "results.json").read_text())
+    (workdir / "results.json").write_text(json.dumps(results | {"total_steps": 1000}))
+  text = table(*workdirs)
+  assert "1: infmasking is of the published size and protocol." in text
+  assert "the published synergy come from runs with data.biased = True" in text
+  assert "1: infmasking is NOT" in table(*workdirs[:4])
+  fields = recipe | {"data": {"name": "trifeature", "biased": False, "resolution": 224}}
+  fields |= {"optim": {"lr": 1e-3, "weight_decay": 1e-4}}
+  # Not only sizes make another row.
+  assert "optim.lr 0.001 (published 0.0003)" in table(make_workdir(tmp_path / "lr", **fields))
+
+
+def test_no_published_number_stands_beside_data_that_are_not_the_published(tmp_path):
+  why = "fixture of data_prep.fixtures trifeature"
+  fixture = mark(make_workdir(tmp_path / "a"), data={"stand_in": True, "why": why})
+  text = table(fixture)
+  assert "paper: " not in text and "99.9" not in text and "Paper rows" not in text
+  assert "Fixture, not the published data" in text and f"1: infmasking: {why}" in text
+  assert cells(text, "1: infmasking", "best")["synergy (chance 50.0)"].startswith("70.0")
+  both = table(fixture, make_workdir(tmp_path / "b", batch_size=16))
+  published_data, others = both.split("**Fixture, not the published data**")
+  assert "paper: infmasking" in published_data and "| 1: infmasking |" not in published_data
+  assert "| 1: infmasking |" in others and "paper: infmasking" not in others
+
+
+def test_best_and_last_are_one_row_where_they_are_one_checkpoint(tmp_path):
+  workdir = make_workdir(tmp_path / "a", (42, 43))
+  rows = json.loads((workdir / "results.json").read_text())["rows"]
+  for step, names in ((20, ["best = last"]), (30, ["best", "last"])):
+    made = [row | {"last_step": last} for row, last in zip(rows, (20, step), strict=True)]
+    text = table(mark(workdir, rows=made))
+    found = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| 1: inf")]
+    assert found[:-1] == names  # and the provenance
+
+
+def test_chance_is_of_every_run_in_the_column(tmp_path):
+  a = mark(make_workdir(tmp_path / "a"), chance={"share": 0.1})
+  b = mark(make_workdir(tmp_path / "b", batch_size=16), chance={"share": 0.25})
+  assert "share (chance 10.0 or 25.0)" in table(a, b, rows={})
+
+
+def test_method_and_dataset_without_published_numbers(tmp_path):
+  workdir = make_workdir(tmp_path / "a", method={"name": "new"})
+  text = table(workdir)
+  assert "paper: " not in text
+  assert "new: no published numbers for trifeature" in text
+  assert "share (chance 10.0)" in cells(table(workdir, rows={}), "1: new")
+
+
+def test_other_configs_and_other_data_are_other_rows(tmp_path):
+  a = make_workdir(tmp_path / "a")
+  b = make_workdir(tmp_path / "b", (43,), batch_size=16)
+  c = make_workdir(tmp_path / "c", (44,), data_fingerprint="beef")
+  text = table(a, b, c, a)
+  for number in (1, 2, 3):
+    assert cells(text, f"{number}: infmasking")["seeds"] == "1"
+  assert "4: infmasking" not in text
+  assert "2: infmasking differs from 1: infmasking: batch_size: 8 -> 16." in text
+  assert "3: infmasking differs from 1: infmasking: data only, fingerprint f00d -> beef." in text
+
+
+def test_published_rows_fit_their_columns():
+  for name, benchmark in published.ROWS.items():
+    for method, row in benchmark.rows.items():
+      assert set(row) <= set(benchmark.columns), (name, method)
+      assert all(0 <= mean <= 100 for mean, _ in row.values())
+    for column in benchmark.columns.values():
+      assert column.error != (set(column.tasks) <= set(benchmark.classes)), name
