@@ -151,3 +151,10 @@ def check_png(path):
   colored = np.ptp(pixels.astype(int), axis=1) > 60
   assert len(np.unique(pixels[colored], axis=0)) > 20
   assert colored.sum() > 500
+
+
+def log(workdir, rows):
+  """Adds rows of seed 42 to the metrics of a workdir."""
+  with (workdir / "metrics.jsonl").open("a") as file:
+    file.writelines(json.dumps({"seed": 42} | row) + "\n" for row in rows)
+  return workdir

@@ -1,14 +1,16 @@
-"""The plots of a report, in its order. A new one is a file here and a line below."""
+"""The plots of a report. A new one is a file here, with its `PLOT`, and a line below."""
 
-from synjax.report.plots import accuracy, errors, gaussianity, losses, ntk, projection, sources
+import importlib
+
 from synjax.report.plots.base import Plot
 
-PLOTS: tuple[Plot, ...] = (
-  losses.PLOT,
-  accuracy.PLOT,
-  errors.PLOT,
-  projection.PLOT,
-  sources.PLOT,
-  ntk.PLOT,
-  gaussianity.PLOT,
+_NAMES = (  # in the report's order
+  "losses",
+  "accuracy",
+  "errors",
+  "projection",
+  "sources",
+  "ntk",
+  "gaussianity",
 )
+PLOTS: tuple[Plot, ...] = tuple(importlib.import_module(f"{__name__}.{n}").PLOT for n in _NAMES)
