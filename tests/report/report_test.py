@@ -61,15 +61,18 @@ def test_plotting_leaves_the_backend_alone(tmp_path, monkeypatch):
 
 
 LOADED = """
-import resource, sys
-import synjax.report, launch.report
+import importlib, pkgutil, resource, sys
+import synjax.report, launch.report, synjax.workdir
 used = resource.getrusage(resource.RUSAGE_SELF)
 print(used.ru_utime + used.ru_stime)
+for module in pkgutil.iter_modules(synjax.workdir.__path__, "synjax.workdir."):
+  if module.name != "synjax.workdir.checkpoint":
+    importlib.import_module(module.name)
 print(*(name for name in ("jax", "flax", "orbax", "scipy", "matplotlib") if name in sys.modules))
 """
 
 
-def test_reports_load_neither_jax_nor_what_draws_and_fast():
+def test_reports_and_workdirs_load_neither_jax_nor_what_draws_and_fast():
   done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
   seconds, loaded = done.stdout.splitlines()
   assert loaded == ""

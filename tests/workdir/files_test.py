@@ -1,0 +1,42 @@
+import json
+import math
+import pathlib
+
+import pytest
+
+from synjax.workdir import files
+
+ROOT = pathlib.Path(__file__).parents[2] / "synjax"
+
+
+def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
+  file = tmp_path / "a.json"
+  files.write_atomically(file, "old")
+
+  def full(*_):
+    raise OSError("no space left")
+
+  monkeypatch.setattr(files.os, "replace", full)
+  with pytest.raises(OSError, match="no space left"):
+    files.write_atomically(file, "new")
+  assert file.read_text() == "old"
+
+
+def test_numbers_that_are_not_finite_are_null_at_any_depth_and_come_back_as_nan():
+  text = files.to_json({"a": [math.nan, (1.0, -math.inf)], "b": {"c": math.inf, "d": "NaN"}})
+  assert json.loads(text) == {"a": [None, [1.0, None]], "b": {"c": None, "d": "NaN"}}
+  found = files.numbers({"x": None, "y": 2, "z": "t"})
+  assert math.isnan(found["x"]) and found["y"] == 2 and found["z"] == "t"
+
+
+def test_names_of_a_workdirs_files_are_written_once():
+  names = (files.CONFIG, files.RUN, files.RESULTS, files.EVALUATION, files.METRICS)
+  names += (files.EMBEDDINGS, files.GAUSSIANITY, files.CHECKPOINTS)
+  literals = tuple(f'"{name}"' for name in names if name != files.CHECKPOINTS)
+  found = [
+    f"{module.relative_to(ROOT)}: {line.strip()}"
+    for module in sorted(ROOT.rglob("*.py"))
+    for line in module.read_text().splitlines()
+    if any(name in line for name in literals) or f'/ "{files.CHECKPOINTS}"' in line
+  ]
+  assert [line for line in found if not line.startswith("workdir/files.py")] == []
