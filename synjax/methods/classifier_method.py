@@ -13,7 +13,7 @@ from synjax import models, parallel
 from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Method, Out
-from synjax.models.classifier import Features, Valid, mean_of_tokens
+from synjax.models.backbone import Features, Valid, mean_of_tokens
 from synjax.models.precision import at_least_float32
 
 

@@ -8,15 +8,20 @@ import jax
 import jax.numpy as jnp
 
 from synjax.data import fields
-from synjax.models import multimodal
+from synjax.models.backbone import (
+  Backbone,
+  Features,
+  Valid,
+  build_modules,
+  join_tokens,
+  mean_of_tokens,
+  valid_tokens,
+)
 from synjax.models.layers import Dense
-from synjax.models.multimodal import build_modules, create_fusion
+from synjax.models.multimodal import create_fusion
 from synjax.models.precision import compute_dtype
 from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
 
-Features = Mapping[str, jax.Array]  # modality -> [batch, width], or tokens [batch, length, width]
-# modality -> what of its features is real, bool[batch] or bool[batch, length]; all is where none is given
-Valid = Mapping[str, jax.Array]
 TRUNKS = ("additive", "mlp", "transformer")
 
 
@@ -47,13 +52,13 @@ class ClassHead(nn.Module):
     return jnp.pad(outputs, ((0, 0), (1, 0))) if self.single_logit else outputs
 
 
-class Classifier(nn.Module):
+class Classifier(Backbone):
   """Encoders -> features of each modality -> trunk -> class head; a unimodal head on each feature.
 
   Attributes:
-    encoders: modality -> module, as in `MultimodalModel`.
-    adapters: modality -> module: encoder output -> tokens; used by trunks that read tokens, and to
-      average maps and sequences for those that read vectors.
+    encoders: see `Backbone`.
+    adapters: used by trunks that read tokens, and to average maps and sequences for those that read
+      vectors.
     trunk: one of `synjax.models.trunks`.
     head: class head on the trunk's feature.
     unimodal_heads: modality -> class head on that modality's feature (tokens: on their mean).
@@ -61,8 +66,6 @@ class Classifier(nn.Module):
     normalize: LayerNorm without parameters on every feature, as the released real-data code has.
   """
 
-  encoders: Mapping[str, nn.Module]
-  adapters: Mapping[str, nn.Module]
   trunk: nn.Module
   head: ClassHead
   unimodal_heads: Mapping[str, ClassHead]
@@ -90,13 +93,14 @@ class Classifier(nn.Module):
       it adds nothing to a linear map.
     """
     features, valid = {}, {}
-    for name in [name for name in self.encoders if name in batch]:
-      x, real = multimodal.encode(
-        self.encoders[name], batch, name, train=train, axis=axis, counted=counted
-      )
+    for name in self.present_modalities(batch):
+      found = self.outputs(batch, name, train=train, axis=axis, counted=counted)
+      x, real = found.features, found.valid
+      if not self.trunk.reads_tokens and found.pooled is not None:
+        x = found.pooled
       if self.trunk.reads_tokens or x.ndim > 2:
         x = self.adapters[name](x)
-        real = multimodal.valid_tokens(real, x)
+        real = valid_tokens(real, x)
       if not self.trunk.reads_tokens:
         if x.ndim > 2:
           x = mean_of_tokens(x, real)
@@ -130,12 +134,12 @@ class Classifier(nn.Module):
     Returns:
       (feature of the trunk [batch, width], logits [batch, classes]).
     """
-    names = [name for name in self.encoders if name in features]
+    features = {name: features[name] for name in self.present_modalities(features)}
     joined = {}
     if self.trunk.reads_tokens:
-      joined["valid"] = _join(features, names, valid, True)
-      joined["key_bias"] = _join(features, names, key_bias, 0.0)
-    feature = self.trunk([features[name] for name in names], **joined, train=train)
+      joined["valid"] = join_tokens(features, valid, True)
+      joined["key_bias"] = join_tokens(features, key_bias, 0.0)
+    feature = self.trunk(list(features.values()), **joined, train=train)
     return feature, self.head(feature)
 
   def unimodal(self, name: str, feature: jax.Array, weight: jax.Array | None = None) -> jax.Array:
@@ -164,28 +168,12 @@ class Classifier(nn.Module):
     return logits, unimodal, None if self.log_variance is None else self.log_variances(feature)
 
 
-def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
-  """Averages [batch, length, width] over tokens, each counted `weight` [batch, length] times."""
-  if weight is None:
-    return tokens.mean(axis=1)
-  weight = weight.astype(tokens.dtype)[..., None]
-  return (tokens * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1e-6)
-
-
 def _normalize(x: jax.Array) -> jax.Array:
   """LayerNorm without parameters over the last axis: (x - mean) / sqrt(variance + 1e-5), in float32."""
   centred = x.astype(jnp.float32)
   centred -= centred.mean(axis=-1, keepdims=True)
   variance = jnp.square(centred).mean(axis=-1, keepdims=True)
   return (centred * jax.lax.rsqrt(variance + 1e-5)).astype(x.dtype)
-
-
-def _join(features: Features, names: Sequence[str], values: Mapping[str, jax.Array], default):
-  """Concatenates [batch, length] values over modalities, `default` where absent; None if all are."""
-  if not values:
-    return None
-  parts = [values.get(m, jnp.full(features[m].shape[:2], default)) for m in names]
-  return jnp.concatenate(parts, axis=1)
 
 
 def create_classifier(

@@ -7,7 +7,7 @@ import pytest
 
 from synjax import methods, train, trial
 from synjax.methods.classifier_method import having
-from synjax.models import multimodal
+from synjax.models import backbone
 from tests import tiny
 
 HAS_TABLE = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
@@ -321,12 +321,10 @@ def test_shares_count_what_is_real():
 def test_who_has_what():
   batch = {"valid": jnp.array([True, True, False]), "a": jnp.zeros((3, 1)), "b": jnp.zeros((3, 1))}
   np.testing.assert_array_equal(having("a", batch), batch["valid"])
-  assert multimodal.present_subsets(batch, ("a", "b")) is None
+  assert backbone.present_subsets(batch, ("a", "b")) is None
   batch["b_present"] = jnp.array([True, False, True])
   np.testing.assert_array_equal(having("b", batch), [True, False, False])
   np.testing.assert_array_equal(
-    multimodal.present_subsets(batch, ("a", "b")), [[True] * 3, [True, False, True], [True] * 3]
+    backbone.present_subsets(batch, ("a", "b")), [[True] * 3, [True, False, True], [True] * 3]
   )
-  np.testing.assert_array_equal(
-    multimodal.present_subsets(batch, ("b",)), [[True, False, True]] * 2
-  )
+  np.testing.assert_array_equal(backbone.present_subsets(batch, ("b",)), [[True, False, True]] * 2)

@@ -12,7 +12,7 @@ from synjax.data import fields
 from synjax.data.pipeline import Batch
 from synjax.methods.base import Info, Out
 from synjax.methods.classifier_method import ClassifierMethod, cross_entropy, having
-from synjax.models.classifier import Features, Valid
+from synjax.models.backbone import Features, Valid
 
 
 class Ensemble(ClassifierMethod):

@@ -15,7 +15,7 @@ from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Out
 from synjax.methods.classifier_method import ClassifierMethod, accuracy, cross_entropy, having
-from synjax.models.classifier import Features, Valid
+from synjax.models.backbone import Features, Valid
 
 MASKS = ("random", "oracle", "learned", "full")
 SITES = ("input", "latent", "token")

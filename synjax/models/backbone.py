@@ -1,0 +1,185 @@
+"""What every model stands on: an encoder and an adapter of each modality, from a batch to tokens.
+
+A head of any kind (contrastive, classes, decoders) is a subclass of `Backbone`, so that all read the same
+tokens and their parameters lie at the same paths: `encoders_<modality>`, `adapters_<modality>`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from synjax.data import fields
+from synjax.models.adapters import ADAPTERS
+from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
+
+# modality -> [batch, width], or tokens [batch, length, width]
+Features = Mapping[str, jax.Array]
+# modality -> what of its features is real, bool[batch] or bool[batch, length]; all is where none is given
+Valid = Mapping[str, jax.Array]
+
+
+class Outputs(NamedTuple):
+  """What an encoder says of one modality.
+
+  An encoder returns its features alone; or, where it changes the number of steps or pools by itself, a
+  dict of them and any of the others.
+
+  Attributes:
+    features: [batch, ...]: a vector, a sequence or a map.
+    valid: bool over leading axes of the features, [batch] or [batch, steps], True = real; None: all is.
+    pooled: [batch, width], one vector an example, such as a class token; None: the encoder has none.
+  """
+
+  features: jax.Array
+  valid: jax.Array | None
+  pooled: jax.Array | None = None
+
+
+class Backbone(nn.Module):
+  """Encoders and adapters; which modalities take part is read from the batch.
+
+  Attributes:
+    encoders: modality -> module (x, *, valid, train, axis) -> features, or a dict: see `Outputs`.
+    adapters: modality -> module: features -> tokens [batch, length, width].
+  """
+
+  encoders: Mapping[str, nn.Module]
+  adapters: Mapping[str, nn.Module]
+
+  def present_modalities(self, batch: Mapping[str, jax.Array]) -> list[str]:
+    """Lists the modalities that a batch has, in fusion order."""
+    return [name for name in self.encoders if name in batch]
+
+  def outputs(
+    self,
+    batch: Mapping[str, jax.Array],
+    name: str,
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    counted: jax.Array | None = None,
+  ) -> Outputs:
+    """Encodes one modality of a batch.
+
+    Args:
+      batch: modality -> [batch, ...], with what else `synjax.data.fields` knows of it.
+      name: the modality.
+      train: training mode.
+      axis: device axis of batch statistics, or None.
+      counted: bool[batch], False = filler, for encoders that mix examples; None: no filler.
+
+    Returns:
+      Its features, and what of them is real.
+    """
+    encoder = self.encoders[name]
+    steps, present = fields.valid(batch, name), fields.present(batch, name)
+    read = steps
+    if getattr(encoder, "mixes_examples", False):
+      read = fields.both(fields.both(present, counted), steps)
+    try:
+      found = encoder(batch[name], valid=read, train=train, axis=axis)
+    except ValueError as error:  # of an encoder that does not fit the inputs
+      raise ValueError(f"config.model.modalities.{name}.encoder: {error}") from error
+    if not isinstance(found, Mapping):
+      found = {"features": found}
+    features = found["features"]
+    # Nothing of an encoder that pools is padding: its vector stands for all the steps.
+    steps = found.get("valid", steps) if features.ndim == 3 else None
+    return Outputs(features, fields.both(present, steps), found.get("pooled"))
+
+  def tokens_of(
+    self,
+    batch: Mapping[str, jax.Array],
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    counted: jax.Array | None = None,
+  ) -> tuple[Features, Valid]:
+    """Encodes the modalities present in `batch`, see `outputs`.
+
+    Returns:
+      (modality -> tokens [batch, length, width]; modality -> bool[batch, length], True = real, without
+      those of which everything is).
+    """
+    tokens, valid = {}, {}
+    for name in self.present_modalities(batch):
+      found = self.outputs(batch, name, train=train, axis=axis, counted=counted)
+      tokens[name] = self.adapters[name](found.features)
+      real = valid_tokens(found.valid, tokens[name])
+      if real is not None:
+        valid[name] = real
+    return tokens, valid
+
+
+def valid_tokens(real: jax.Array | None, tokens: jax.Array) -> jax.Array | None:
+  """Returns which tokens [batch, length, width] are real, bool[batch, length], by `encode`'s account."""
+  if real is None:
+    return None
+  return jnp.broadcast_to(real.reshape(len(real), -1), tokens.shape[:2])
+
+
+def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
+  """Averages [batch, length, width] over tokens, each counted `weight` [batch, length] times."""
+  if weight is None:
+    return tokens.mean(axis=1)
+  weight = weight.astype(tokens.dtype)[..., None]
+  return (tokens * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1e-6)
+
+
+def join_tokens(
+  tokens: Features, values: Mapping[str, jax.Array], default: bool | float
+) -> jax.Array | None:
+  """Concatenates [batch, length] values over modalities, `default` where absent; None if all are."""
+  if not values:
+    return None
+  parts = [values.get(m, jnp.full(t.shape[:2], default)) for m, t in tokens.items()]
+  return jnp.concatenate(parts, axis=1)
+
+
+def present_subsets(batch: Mapping[str, jax.Array], modalities: Sequence[str]) -> jax.Array | None:
+  """Returns which examples have each unimodal subset and any modality at all, bool[subsets, batch].
+
+  In the order of the fusion's subset embeddings; None: every example has every modality.
+  """
+  names = [name for name in modalities if name in batch]
+  known = [fields.present(batch, name) for name in names]
+  if all(present is None for present in known):
+    return None
+  everyone = jnp.ones(len(batch[names[0]]), bool)
+  rows = jnp.stack([everyone if present is None else present for present in known])
+  return jnp.concatenate([rows, rows.any(axis=0, keepdims=True)])
+
+
+def build_modules(config, modalities: Sequence[str], dtype, protocol: str) -> tuple[dict, dict]:
+  """Creates (encoders, adapters), modality -> module; ValueError as `create`."""
+  missing = [name for name in modalities if name not in config.modalities]
+  if missing:
+    raise ValueError(f"config.model.modalities: no entry for {missing} of the dataset's modalities")
+  return tuple(
+    {m: _build(known, config, m, part, published, dtype) for m in modalities}
+    for known, part, published in (
+      (ENCODERS, "encoder", PUBLISHED_FIELDS if protocol == "paper" else {}),
+      (ADAPTERS, "adapter", {}),
+    )
+  )
+
+
+def _build(
+  known: Mapping[str, Any], config, modality: str, part: str, published: Mapping, dtype
+) -> nn.Module:
+  """Creates one encoder or adapter from its config entry."""
+  where = f"config.model.modalities.{modality}.{part}"
+  fields = config.modalities[modality][part].to_dict()
+  name = fields.pop("name", None)
+  if name not in known:
+    raise ValueError(f"{where}.name: expected one of {sorted(known)}, found {name!r}")
+  if "width" in known[name].__dataclass_fields__:
+    fields.setdefault("width", config.width)
+  fields = {**published.get(name, {}), **fields}
+  unknown = sorted(set(fields) - set(known[name].__dataclass_fields__))
+  if unknown:
+    raise ValueError(f"{where}: {name} has no field {unknown}")
+  return known[name](**fields, dtype=dtype)
