@@ -168,7 +168,7 @@ def test_every_term_is_that_of_the_examples_that_have_its_subset(name, x64):
   keep = np.random.default_rng(3).random((2, 2, 8, 6 + 5)) < 0.5  # [view, num_views, batch, tokens]
   real = np.concatenate([HAS_TABLE[:, None].repeat(6, 1), HAS_SERIES[:, None].repeat(5, 1)], 1)
   drawn = dict(zip(method.views, keep & real, strict=True))
-  method.keep = lambda view, info: lambda lengths, valid: (jnp.asarray(drawn[view]), None)
+  method.sample_keep = lambda view, *_: (jnp.asarray(drawn[view]), None)
   batch = {v: lacking(x, garbage=9.0) for v, x in zip(method.views, views, strict=True)}
   out = jax.jit(lambda p: method.loss(p, model_state, batch, info))(params)
 
