@@ -174,7 +174,7 @@ def test_a_streamed_run_killed_with_sigkill_ends_as_one_that_was_not(data_dir, t
   program = textwrap.dedent("""
     import sys, time
     from synjax import train
-    from tests import stream_training_test as test
+    from tests.training import stream_training_test as test
     advance = train.Run.advance
     def slow(run):
       time.sleep(0.3)
