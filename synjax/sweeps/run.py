@@ -25,7 +25,7 @@ STACK_FACTS = (
   *("code", "data", "protocol", "chance", "select_metric", "selection", "hardware"),
   *("seconds_per_step", "program_bytes"),
 )
-ROW_FACTS = ("best_step", "best_value", "best", "last")
+ROW_FACTS = ("best_step", "best_value", "last_value", "best", "last")
 # Which rows are trained, by the state they are in.
 ONLY = {
   "all": ("missing", "failed"),

@@ -1,8 +1,9 @@
 """What was measured on a run: the content of results.json, and of evaluation.json."""
 
+import math
 import pathlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,8 +11,9 @@ import numpy as np
 
 from synjax import evaluators, trial
 from synjax.training import selection
-from synjax.workdir import code_version, identity, results
+from synjax.workdir import code_version, files, identity, results
 from synjax.workdir import evaluation as evaluation_file
+from synjax.workdir.metrics import read_metrics
 from synjax.workdir.scores import parse_rule
 
 
@@ -40,6 +42,7 @@ def build(
   device = run.devices.devices[0]
   best, last = run.steps_of("best"), run.steps_of("last")
   metric, sign = parse_rule(run.select_metric)
+  logged = read_metrics(path / files.METRICS) if (path / files.METRICS).exists() else []
   rule = f"{'highest' if sign > 0 else 'lowest'} {metric}"
   if metric == selection.LAST:
     rule = "the last checkpoint"
@@ -75,6 +78,7 @@ def build(
         "best_step": int(best[i]),
         "last_step": int(last[i]),
         "best_value": sign * float(run.selection.value[i]),
+        "last_value": _value_at(logged, metric, int(seed), i, int(last[i])),
         "stopped_early": not bool(run.selection.active[i]),
         **{
           which: {name: float(value[i]) for name, value in metrics.items()}
@@ -84,6 +88,19 @@ def build(
       for i, seed in enumerate(run.seeds)
     ],
   }
+
+
+def _value_at(
+  logged: Sequence[Mapping[str, Any]], metric: str, seed: int, position: int, step: int
+) -> float:
+  """Returns what a trial was scored at a step, by rows of `metrics.jsonl`; NaN: it was not."""
+  own = [
+    row[metric]
+    for row in logged
+    if metric in row
+    and (row["step"], row["seed"], row.get("trial", position)) == (step, seed, position)
+  ]
+  return own[-1] if own else math.nan
 
 
 def evaluation(

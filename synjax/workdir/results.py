@@ -16,7 +16,7 @@ ROW = {
   "seed?": int,
   "trial?": {...: (float, bool, None)},
   **{f"{which}?": json_files.SCORES for which in ("best", "last")},
-  "best_value?": (float, None),
+  **{f"{which}_value?": (float, None) for which in ("best", "last")},
   **{f"{which}_step?": int for which in ("best", "last")},
 }
 _COST = (float, None)
@@ -79,4 +79,5 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 def read_scores(row: dict[str, Any]) -> dict[str, Any]:
   """Returns a row of `results.json` or of a sweep's journal with NaN for scores that are null."""
   scores = {which: numbers(row[which]) for which in ("best", "last") if which in row}
-  return row | scores | ({"best_value": number(row["best_value"])} if "best_value" in row else {})
+  known = [name for name in ("best_value", "last_value") if name in row]
+  return row | scores | {name: number(row[name]) for name in known}

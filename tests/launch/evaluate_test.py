@@ -1,3 +1,4 @@
+import json
 import logging
 import shutil
 import types
@@ -8,6 +9,8 @@ import pytest
 from configs import arrays as arrays_config
 from launch import evaluate
 from synjax import train
+
+METRIC = "val/label/macro_accuracy"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,15 @@ def test_what_takes_long_is_announced(trained):
     "scoring the best parameters, of step 2, on the test split ...",
     "scoring the last parameters, of step 4, on the test split ...",
   ]
+
+
+def test_results_have_the_selection_metric_of_the_last_step(trained):
+  workdir = trained[0]
+  logged = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+  values = {row["step"]: row[METRIC] for row in logged if METRIC in row}
+  (row,) = json.loads((workdir / "results.json").read_text())["rows"]
+  assert set(values) == {2, 4}
+  assert (row["best_value"], row["last_value"]) == (values[2], values[4])
 
 
 def test_it_says_which_parameters_it_scores(trained, monkeypatch, caplog):

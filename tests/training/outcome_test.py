@@ -28,3 +28,15 @@ def test_an_evaluation_says_which_step_of_every_trial_was_scored(tmp_path):
   assert (found["data_fingerprint"], found["unimodal"]) == ("data", {"x1": 1})
   last = outcome.evaluation(run, "last", {}, {}, "cmd")
   assert last["steps"] == {"0": 6, "7": 6} and last["unimodal"] is None
+
+
+def test_values_at_a_step_are_of_the_trial_also_where_trials_share_a_seed():
+  rows = [
+    *({"step": 2, "seed": 7, "trial": i, "val/m": 0.2 + i} for i in range(2)),
+    *({"step": 4, "seed": 7, "trial": i, "val/m": 0.4 + i} for i in range(2)),
+    *({"step": 5, "seed": 7, "trial": i, "train/loss": 0.0} for i in range(2)),
+    {"step": 4, "seed": 8, "val/m": 9.0},
+  ]
+  assert [outcome._value_at(rows, "val/m", 7, i, 4) for i in range(2)] == [0.4, 1.4]
+  assert outcome._value_at(rows, "val/m", 8, 1, 4) == 9.0
+  assert np.isnan(outcome._value_at(rows, "val/m", 7, 0, 5))

@@ -14,7 +14,8 @@ def to_csv(sweep: Sweep) -> str:
   """Returns one line a declared row: overrides, status, and every metric as measured."""
   names = list(dict.fromkeys(name for row in sweep.declared.values() for name in row))
   times = ("seconds", "stack_seconds", "stack", *(cost for cost in COSTS if cost != "seconds"))
-  facts = (*times, "group", "instead_of", "code", "selection", "best_step", "best_value", "error")
+  selected = ("selection", "best_step", "best_value", "last_value")
+  facts = (*times, "group", "instead_of", "code", *selected, "error")
   metrics = [(which, name) for which in CHECKPOINTS for name in sweep.metrics()]
   entries = {entry["id"]: entry for entry in sweep.entries}
   lines = [["id", "status", *names, *facts, *(f"{w}/{name}" for w, name in metrics)]]

@@ -96,8 +96,10 @@ class Sweep:
     """Returns a metric times `scale`, or a cost in the unit of its label; None: not measured."""
     if metric in COSTS:
       value, factor = entry.get(metric), COSTS[metric][1]
-    elif metric == self.selected and metric not in entry[which]:  # known of the selected step alone
-      value = entry.get("best_value") if which == "best" else None
+    elif metric == self.selected and metric not in entry[which]:
+      value = entry.get(
+        f"{which}_value"
+      )  # rows of older versions know that of the selected step alone
       factor = self.factor(metric)
     else:
       value, factor = entry[which].get(metric), self.factor(metric)

@@ -61,6 +61,19 @@ def test_fields_that_the_arm_decides_are_no_columns(tmp_path):
   assert "data.strength" in cells(path)[0]
 
 
+def test_what_selects_is_shown_of_the_last_step_too(tmp_path):
+  folder = write(tmp_path, Hyper.product([[{"optim.lr": 0.1}], [{"seed": 0}]]), lambda o: {})
+  entry = json.loads((folder / "rows.jsonl").read_text())
+  entry |= {"best": {"test/t/mse": 0.1}, "last": {"test/t/mse": 0.2}}
+  entry |= {"best_value": 0.9, "last_value": 0.7, "select_metric": "val/mean/macro_accuracy"}
+  (folder / "rows.jsonl").write_text(json.dumps(entry) + "\n")
+  _, _, best, last = cells(sweeps.write_sweep_report(folder, {}))
+  assert (best[3], last[3]) == ("90.0 ± n/a", "70.0 ± n/a")
+  with (folder / "rows.csv").open() as file:
+    (row,) = csv.DictReader(file)
+  assert (row["best_value"], row["last_value"]) == ("0.9", "0.7")
+
+
 def test_the_default_table_has_what_differs_what_selects_the_test_score_n_and_cost(tmp_path):
   folder = write(tmp_path, Hyper.product([[{"optim.lr": 0.1}], [{"seed": 0}]]), lambda o: {})
   entry = json.loads((folder / "rows.jsonl").read_text())
@@ -83,7 +96,8 @@ def test_the_default_table_has_what_differs_what_selects_the_test_score_n_and_co
     "0.1", "best", "1", "90.0 ± n/a", "n/a", "0.04 ± n/a", "n/a",
     "80.0 ± n/a (95 % 70.0 to 90.0)", "n/a", "2.5",
   ]  # fmt: skip
-  assert last[3:6] == ["n/a", "n/a", "0.04 ± n/a"]  # what selects is not known of the last step
+  # What selects is not known of the last step in rows of older versions, and n/a where it was not scored.
+  assert last[3:6] == ["n/a", "n/a", "0.04 ± n/a"]
   with (folder / "rows.csv").open() as file:
     (row,) = csv.DictReader(file)
   assert (row["best/test/shared/probe_cost"], row["best/test/shared/r2"]) == ("1000.0", "0.5")
