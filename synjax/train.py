@@ -69,11 +69,11 @@ def train_and_evaluate(
         stop = stopping.due()  # asked at every step: all hosts count them
         if stop or run.finished() or run.due("checkpoint"):
           run.save(log.unwritten())
+          log.keep_spent()
         if not log.queued:  # all of it is done: what follows is steps again
           run.clock.restart(run.step)
-    content = outcome.build(
-      run.workdir, run, run.final_scores(), seconds=log.seconds, steps=log.steps
-    )
+    seconds, steps = log.spent  # of training, not of the final scores
+    content = outcome.build(run.workdir, run, run.final_scores(), seconds=seconds, steps=steps)
     if found:  # only scored again: what a step costs was measured before
       content |= {name: found[name] for name in results.COSTS if name in found}
     if parallel.is_first_host():

@@ -88,10 +88,15 @@ def test_a_run_interrupted_anywhere_ends_in_the_same_parameters(
     return advance(run)
 
   monkeypatch.setattr(train.Run, "advance", interrupt)
+  started = time.monotonic()
   with pytest.raises(Interrupted):
     train.train_and_evaluate(tiny.get_config(log_steps=1), str(tmp_path))
   monkeypatch.undo()
+  spent = json.loads((tmp_path / "run.json").read_text())["spent"]
+  assert spent["steps"] == at // 5 * 5  # those of the newest checkpoint
   params, results = final_params(tmp_path, log_steps=1)
+  assert results["steps_timed"] == 20
+  assert 0 < spent["seconds"] < results["seconds"] + 0.1 < time.monotonic() - started
   assert_equal(params, straight[1])
   np.testing.assert_array_equal(losses(tmp_path), losses(straight[0]))
   assert results["rows"] == straight[2]["rows"]

@@ -31,8 +31,8 @@ def build(
     path: workdir.
     run: the finished `train.Run`.
     scores: "best" and "last" -> metric -> [trials], of the test split.
-    seconds: wall time of this process in the loop.
-    steps: steps done by this process in that time.
+    seconds: wall time in the loop, of all processes that trained the run.
+    steps: steps done in that time.
 
   Returns:
     The content: provenance, selection rule, chance levels, what a step costs (of all seeds together,

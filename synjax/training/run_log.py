@@ -11,6 +11,7 @@ from tqdm import tqdm
 from synjax import evaluators, parallel, trial
 from synjax.training import optim, step_metrics
 from synjax.training.run import Run
+from synjax.workdir import identity
 from synjax.workdir.metrics import MetricWriter
 from synjax.workdir.scores import parse_rule
 
@@ -29,6 +30,7 @@ class RunLog:
   def __init__(self, run: Run):
     """Opens the files, and queues the steps that were done before a stop and are in no row yet."""
     self._run, self._started, self._first, self._seen = run, time.monotonic(), run.step, run.step
+    self._before = identity.read_spent(run.workdir)
     self._warned: set[str] = set()
     self._writer = MetricWriter(
       run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
@@ -56,6 +58,17 @@ class RunLog:
   def seconds(self) -> float:
     """Returns the wall time since this was opened."""
     return time.monotonic() - self._started
+
+  @property
+  def spent(self) -> tuple[float, int]:
+    """Returns seconds and steps of this process and of those before it that trained the run."""
+    seconds, steps = self._before
+    return seconds + self.seconds, steps + self.steps
+
+  def keep_spent(self) -> None:
+    """Notes what was spent up to the checkpoint that was just saved."""
+    if parallel.is_first_host():
+      identity.write_spent(self._run.workdir, *self.spent)
 
   def queue(self, metrics: Mapping[str, jax.Array]) -> None:
     """Takes what `Run.advance` returned for the steps that it did."""

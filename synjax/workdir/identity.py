@@ -40,7 +40,12 @@ _WITHOUT_RUN = (
   " for which today's are then taken; or choose another --workdir"
 )
 _DATA = {"name?": json_files.TEXT, "fingerprint": str, "num_examples?": {...: int}}
-_RUN = {"data": _DATA, "ends?": [int], "initialized_from?": (dict, None)}
+_RUN = {
+  "data": _DATA,
+  "ends?": [int],
+  "initialized_from?": (dict, None),
+  "spent?": {"seconds": float, "steps": int},
+}
 _OLD_RESULTS = {
   "dataset?": json_files.TEXT,
   "data_fingerprint?": str,
@@ -221,6 +226,18 @@ def newest_step(path: pathlib.Path) -> int:
 def ends(path: pathlib.Path) -> list[int]:
   """Returns the steps at which a run ended before it was made longer."""
   return read_run(path).get("ends", [])
+
+
+def read_spent(path: pathlib.Path) -> tuple[float, int]:
+  """Returns seconds and steps of training up to the newest checkpoint, of all processes that did it."""
+  spent = read_run(path).get("spent", {"seconds": 0.0, "steps": 0})
+  return spent["seconds"], spent["steps"]
+
+
+def write_spent(path: pathlib.Path, seconds: float, steps: int) -> None:
+  """Notes what `read_spent` returns, for whoever continues the run."""
+  spent = {"seconds": round(seconds, 3), "steps": steps}
+  _write(path, RUN, read_run(path) | {"spent": spent})
 
 
 def read_run(path: pathlib.Path) -> dict[str, Any]:
