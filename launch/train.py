@@ -1,7 +1,7 @@
 """Trains and evaluates one config: python -m launch.train --config=FILE:ARGUMENT --workdir=FOLDER.
 
-Starting it again with the same workdir continues the run. Ends with results.json, embeddings.npz and
-report/ in the workdir.
+Starting it again with the same workdir continues the run. Ends with results.json and report/ in
+the workdir, and with embeddings.npz where representations are scored: a classifier has none.
 """
 
 from absl import flags

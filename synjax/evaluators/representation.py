@@ -67,7 +67,9 @@ class Representation(Evaluator):
     dataset = self.dataset
     if not is_labelled(dataset):
       return set()
-    names = {f"{task}/{metric}" for task in dataset.tasks for metric in linear.METRICS}
+    names = {
+      f"{task}/{m}" for task, size in dataset.tasks.items() for m in linear.metric_names(size)
+    }
     names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge.METRICS}
     names |= {"mean/macro_accuracy"} if dataset.tasks else set()
     return {f"val/{name}" for name in names}

@@ -327,7 +327,14 @@ def read_data(path: pathlib.Path) -> Mapping[str, Any] | None:
 
 
 def _one_line(data: Mapping[str, Any]) -> str:
-  counts = ", ".join(f"{n} {split}" for split, n in data.get("num_examples", {}).items())
+  splits = {
+    "train": "training",
+    "val": "validation",
+    "test": "test",
+  }  # probes are fitted on training
+  counts = ", ".join(
+    f"{n} {splits[split]}" for split, n in data.get("num_examples", {}).items() if split in splits
+  )
   return f"{data['name']} with fingerprint {data['fingerprint']}" + (
     f" ({counts} examples)" if counts else ""
   )

@@ -213,3 +213,9 @@ def test_a_trained_run_without_its_config_says_how_it_comes_back_and_that_works(
   content = json.loads((trained / "results.json").read_text())["config"]
   (trained / "config.json").write_text(json.dumps(content))
   assert claim(trained, old, DATA) is None
+
+
+def test_data_are_described_by_splits_that_their_owner_knows():
+  counts = {"train": 512, "probe": 512, "val": 128, "test": 64}
+  line = identity._one_line({"name": "mine", "fingerprint": "f00d", "num_examples": counts})
+  assert line == "mine with fingerprint f00d (512 training, 128 validation, 64 test examples)"

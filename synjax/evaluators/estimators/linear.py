@@ -26,7 +26,13 @@ METRICS = (  # of `evaluate`
   *("accuracy", "top5_accuracy", "auroc"),
 )
 PENALTIES = {"paper": "norm", "clean": "squared"}
+_TOP = 5
 _COARSE_COSTS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
+
+
+def metric_names(num_classes: int) -> tuple[str, ...]:
+  """Returns the names of what `evaluate` scores that can select a checkpoint."""
+  return tuple(name for name in METRICS if num_classes > _TOP or name != f"top{_TOP}_accuracy")
 
 
 class Split(NamedTuple):
@@ -166,9 +172,10 @@ def evaluate(
 
   Returns:
     `macro_accuracy` (the published "acc1"), its 95 % interval `macro_accuracy_low` and
-    `macro_accuracy_high`, `accuracy`, `top5_accuracy`, `auroc` (NaN if the test split has one class
-    only), fractions; the chosen `cost`; and `converged`, 1 or 0: whether the solver reached its
-    tolerance (under `paper` it may not: the published one stops after 100 iterations).
+    `macro_accuracy_high`, `accuracy`, of more than five classes `top5_accuracy`, `auroc` (NaN if the
+    test split has one class only), fractions; the chosen `cost`; and `converged`, 1 or
+    0: whether the solver reached its tolerance (under `paper` it may not: the published one stops after
+    100 iterations).
 
   Raises:
     ValueError: a split does not fit (it is named), or `protocol` or `search` is unknown.
@@ -312,12 +319,14 @@ def _scores(logits, labels) -> dict[str, float]:
   predictions = logits.argmax(1)
   low, high = metrics.macro_accuracy_interval(predictions, labels)
   one_class = np.all(labels == labels[0])
+  of_more = logits.shape[1] > _TOP  # else it is 1 whatever is predicted
+  top = {f"top{_TOP}_accuracy": metrics.top_k_accuracy(logits, labels, k=_TOP)} if of_more else {}
   return {
     "macro_accuracy": metrics.macro_accuracy(predictions, labels),
     "macro_accuracy_low": low,
     "macro_accuracy_high": high,
     "accuracy": metrics.accuracy(predictions, labels),
-    "top5_accuracy": metrics.top_k_accuracy(logits, labels, k=5),
+    **top,
     "auroc": np.nan if one_class else metrics.auroc(metrics.probabilities(logits), labels),
   }
 
