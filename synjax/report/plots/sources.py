@@ -16,6 +16,12 @@ def _found(group: Group) -> list[Score]:
   return [s for s in found if (s.split, s.task) == ("val", "label") and s.part]
 
 
+def when(group: Group) -> bool:
+  """Says whether there are sources; of a classifier that was not evaluated yet there may be some."""
+  evaluated = any(score and score.split == "val" for score in map(parse, logged(group)))
+  return bool(_found(group)) or not (is_probed(group) or evaluated)
+
+
 def draw(group: Group) -> "Figure | None":
   """Plots validation (and logged training) accuracy of every source over epochs; None without."""
   found = _found(group)
@@ -43,6 +49,6 @@ def draw(group: Group) -> "Figure | None":
 PLOT = Plot(
   "sources",
   "Accuracy of each source of the label over epochs, validation and, where scored, training",
-  lambda group: bool(_found(group)) or not is_probed(group),
+  when,
   draw,
 )
