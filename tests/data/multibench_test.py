@@ -316,6 +316,11 @@ def test_clean_validation_is_whole_files_that_training_and_test_lack(data_dir):
     assert all(labels[np.asarray(row).tobytes()] == label for row, label in found)
 
 
+def test_a_held_out_validation_split_is_called_so(data_dir):
+  fact = vision_touch(data_dir).facts["validation"]
+  assert fact == "examples of their own: none is in the training or the test split"
+
+
 def test_the_held_out_files_are_always_the_same(data_dir):
   found = [row_keys(vision_touch(data_dir, resident_gb=gb).val) for gb in (1.0, 2.0)]
   assert found[0] == found[1]

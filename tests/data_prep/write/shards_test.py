@@ -135,7 +135,10 @@ def test_progress_shows_the_time_left(tmp_path, capsys):
 
 def test_an_existing_data_set_needs_the_flag(tmp_path):
   shards.write(make_plan(seed=1), tmp_path)
-  with pytest.raises(source_files.ConversionError, match="already there. Pass --overwrite"):
+  with pytest.raises(
+    source_files.ConversionError,
+    match="expected a place .* found one that is already there. Pass --over",
+  ):
     shards.write(make_plan(seed=2), tmp_path)
   assert_holds(shards.folder(tmp_path, "tiny", "small"), seed=1)
   shards.write(make_plan(5, seed=2), tmp_path, overwrite=True)
