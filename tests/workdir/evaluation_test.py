@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synjax.workdir import evaluation
+from synjax.workdir import evaluation, files
 
 CONTENT = {
   "which": "best",
@@ -40,8 +40,8 @@ def test_scores_of_other_parameters_are_replaced(tmp_path, change):
 
 def test_a_file_that_does_not_say_what_was_scored_is_named(tmp_path):
   assert evaluation.read(tmp_path) is None
-  (tmp_path / evaluation.FILE).write_text('{"scores": {}}')
+  (tmp_path / files.EVALUATION).write_text('{"scores": {}}')
   with pytest.raises(
-    ValueError, match=r"evaluation.json: expected .*'steps'.* run launch.evaluate"
+    ValueError, match=r"evaluation.json: expected .*no such field.* run launch.evaluate"
   ):
     evaluation.read(tmp_path)
