@@ -7,6 +7,7 @@ from typing import Any
 import flax.struct
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 
 @flax.struct.dataclass
@@ -23,7 +24,9 @@ class Trial:
   hyper: Mapping[str, jax.Array]
 
 
-def stack(config, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | None) -> Trial:
+def stack(
+  config: ConfigDict, traced: Iterable[str], points: Sequence[Mapping[str, Any]] | None
+) -> Trial:
   """Stacks trials for `vmap`.
 
   Args:
@@ -74,6 +77,6 @@ def names(trials: Trial) -> list[str]:
   ]
 
 
-def read_field(config, field: str) -> Any:
+def read_field(config: ConfigDict | Mapping[str, Any], field: str) -> Any:
   """Returns the value of a dotted field of a config."""
   return functools.reduce(lambda section, name: section[name], field.split("."), config)

@@ -36,6 +36,7 @@ ALLOWED = {
     "config", "data", "evaluators", "methods", "parallel", "training", "trial", "workdir",
     "workdir.checkpoint",
   },
+  "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir"},
   "training.run_log": {"evaluators", "parallel", "training", "training.run", "trial", "workdir"},
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",

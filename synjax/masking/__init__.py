@@ -6,7 +6,9 @@ from synjax.masking.corrupt import (
   fill,
   gate,
   init_moments,
+  is_uniform,
   sample_corrupt,
+  share_of,
   update_moments,
 )
 from synjax.masking.keep import num_kept, sample_keep
@@ -18,9 +20,11 @@ __all__ = [
   "fill",
   "gate",
   "init_moments",
+  "is_uniform",
   "learn_corrupt",
   "num_kept",
   "sample_corrupt",
   "sample_keep",
+  "share_of",
   "update_moments",
 ]

@@ -210,6 +210,31 @@ def fill(
   return noise.astype(x.dtype)
 
 
+def share_of(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
+  """Returns the share of an example's real entries that are replaced, float[batch].
+
+  Args:
+    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
+    real: bool over leading axes of it; None: everything is real.
+  """
+  share = corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)
+  if real is None:
+    return share
+  return share / jnp.maximum(real.reshape(len(real), -1).astype(jnp.float32).mean(axis=1), 1e-6)
+
+
+def is_uniform(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
+  """Returns which examples have all or none of their real entries replaced, bool[batch].
+
+  Args:
+    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
+    real: bool over leading axes of it; None: everything is real.
+  """
+  axes = tuple(range(1, corrupt.ndim))
+  real = jnp.ones(corrupt.shape, bool) if real is None else real
+  return ~corrupt.any(axes) | (corrupt | ~trailing(real, corrupt.ndim)).all(axes)
+
+
 def _shuffled(x, key, valid):
   """Permutes the batch axis of x among what is valid, by one random order of the examples."""
   if valid is None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from synjax.data import fields
 from synjax.models.adapters import ADAPTERS
@@ -153,7 +154,9 @@ def present_subsets(batch: Mapping[str, jax.Array], modalities: Sequence[str]) -
   return jnp.concatenate([rows, rows.any(axis=0, keepdims=True)])
 
 
-def build_modules(config, modalities: Sequence[str], dtype, protocol: str) -> tuple[dict, dict]:
+def build_modules(
+  config: ConfigDict, modalities: Sequence[str], dtype: Any, protocol: str
+) -> tuple[dict, dict]:
   """Creates (encoders, adapters), modality -> module; ValueError as `create`."""
   missing = [name for name in modalities if name not in config.modalities]
   if missing:
@@ -168,7 +171,12 @@ def build_modules(config, modalities: Sequence[str], dtype, protocol: str) -> tu
 
 
 def _build(
-  known: Mapping[str, Any], config, modality: str, part: str, published: Mapping, dtype
+  known: Mapping[str, Any],
+  config: ConfigDict,
+  modality: str,
+  part: str,
+  published: Mapping,
+  dtype: Any,
 ) -> nn.Module:
   """Creates one encoder or adapter from its config entry."""
   where = f"config.model.modalities.{modality}.{part}"

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from synjax.data import fields
 from synjax.models.backbone import (
@@ -177,7 +178,7 @@ def _normalize(x: jax.Array) -> jax.Array:
 
 
 def create_classifier(
-  config,
+  config: ConfigDict,
   modalities: Sequence[str],
   num_classes: int,
   *,
@@ -220,7 +221,7 @@ def create_classifier(
   )
 
 
-def _create_trunk(config, compute) -> nn.Module:
+def _create_trunk(config: ConfigDict, compute: Any) -> nn.Module:
   name = config.trunk.name
   if name in TRUNKS and name != "mlp" and config.trunk.dropout:
     raise ValueError(

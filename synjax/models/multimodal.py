@@ -1,10 +1,12 @@
 """The multimodal model: encoders and adapters per modality, one fusion, one projection head."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax.models.backbone import Backbone, build_modules, join_tokens
 from synjax.models.fusion import FusionTransformer
@@ -122,7 +124,7 @@ class MultimodalModel(Backbone):
 
 
 def create(
-  config, modalities: Sequence[str], *, dtype: str = "float32", protocol: str = "clean"
+  config: ConfigDict, modalities: Sequence[str], *, dtype: str = "float32", protocol: str = "clean"
 ) -> MultimodalModel:
   """Creates the model of `config.model`.
 
@@ -155,7 +157,7 @@ def create(
   )
 
 
-def create_fusion(config, dtype) -> FusionTransformer:
+def create_fusion(config: ConfigDict, dtype: Any) -> FusionTransformer:
   """Creates the fusion transformer of `config.model`."""
   return FusionTransformer(
     width=config.width,

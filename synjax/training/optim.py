@@ -30,7 +30,7 @@ class Durations:
   checkpoint: int
 
   @classmethod
-  def from_config(cls, config, steps_per_epoch: int) -> "Durations":
+  def from_config(cls, config: ConfigDict, steps_per_epoch: int) -> "Durations":
     """Converts every `<name>_epochs` and `<name>_steps` of the config, once."""
     steps = {
       name: durations.duration_steps(config, name, steps_per_epoch) for name in durations.NAMES
@@ -64,7 +64,7 @@ def decays(path: jax.tree_util.KeyPath, parameter: jax.Array) -> bool:
 
 
 def create_schedule(
-  config, lr: jax.Array, steps_per_epoch: int, total_steps: int
+  config: ConfigDict, lr: jax.Array, steps_per_epoch: int, total_steps: int
 ) -> optax.Schedule:
   """Creates the learning rate as a function of the step.
 
@@ -97,7 +97,7 @@ def create_schedule(
   return schedule
 
 
-def follows_length(config) -> tuple[str, ...]:
+def follows_length(config: ConfigDict) -> tuple[str, ...]:
   """Returns what of `config.optim` depends on the length of a run, for messages."""
   return () if config.schedule == "constant" else (f"optim.schedule={config.schedule}",)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from synjax import evaluators, trial
 from synjax.training import selection
+from synjax.training.run import Run
 from synjax.workdir import code_version, files, identity, results
 from synjax.workdir import evaluation as evaluation_file
 from synjax.workdir.metrics import read_metrics
@@ -19,7 +20,7 @@ from synjax.workdir.scores import parse_rule
 
 def build(
   path: pathlib.Path,
-  run,
+  run: Run,
   scores: Mapping[str, evaluators.Scores],
   *,
   seconds: float,
@@ -104,7 +105,7 @@ def _value_at(
 
 
 def evaluation(
-  run,
+  run: Run,
   which: str,
   scores: evaluators.Scores,
   compared: Mapping[str, Mapping[str, Any]],

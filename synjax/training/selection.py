@@ -6,7 +6,9 @@ from typing import Any
 import flax.struct
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
+from synjax.data.pipeline import Dataset
 from synjax.workdir.scores import Score, parse, parse_rule
 
 LAST = "last"  # a metric of its own, the step: the newer, the better
@@ -87,7 +89,7 @@ def choose(which: np.ndarray, new: Any, old: Any) -> Any:
   )
 
 
-def choose_metric(config, dataset) -> str:
+def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
   """Returns the selection metric: `config.select_metric`, or where that is "", one that fits the labels.
 
   Macro accuracy of the classes (mean over several tasks), the squared error of the first regression, and

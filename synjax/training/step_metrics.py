@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax.parallel import Devices
 
@@ -82,7 +83,7 @@ def check_finite(
   raise NotFinite(say(found), {i: say({i: terms}) for i, terms in found.items()})
 
 
-def advise(config) -> str:
+def advise(config: ConfigDict) -> str:
   """Returns what of a config may be changed so that a loss stays finite."""
   changes = ["a lower config.optim.lr"]
   if "temperature" in config.method:

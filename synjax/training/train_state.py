@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from synjax import parallel
+from synjax.data.pipeline import Batch
 from synjax.methods.base import Info, Method, Phase, path_name
 from synjax.trial import Trial
 
@@ -36,7 +37,12 @@ class TrainState:
     return self.opt_state.get("initial", {})
 
 
-def create_train_state(method, create_optimizer, trials: Trial, batch) -> TrainState:
+def create_train_state(
+  method: Method,
+  create_optimizer: Callable[..., optax.GradientTransformation],
+  trials: Trial,
+  batch: Batch,
+) -> TrainState:
   """Initialises one state a trial, as one compiled program.
 
   Args:

@@ -8,8 +8,10 @@ from typing import Any
 
 import flax.traverse_util
 import numpy as np
+from ml_collections import ConfigDict
 
 from synjax import trial
+from synjax.data.pipeline import Dataset
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
 from synjax.workdir import checkpoint, identity, results
@@ -27,7 +29,9 @@ _TRUNK = "trunk"
 Leaves = Mapping[tuple[str, ...], np.ndarray]  # path within a part -> array [trials, ...]
 
 
-def initialize(state: TrainState, config, trials: Trial, dataset) -> tuple[TrainState, dict]:
+def initialize(
+  state: TrainState, config: ConfigDict, trials: Trial, dataset: Dataset
+) -> tuple[TrainState, dict]:
   """Replaces the parts of a model that another run, `config.initialize_from`, has too.
 
   These are each modality's encoder, adapter and unimodal head, and the fusion (or another trunk). What

@@ -213,3 +213,15 @@ def test_bad_arguments_are_refused():
     masking.update_moments(masking.init_moments((4,)), x)
   with pytest.raises(ValueError, match="valid"):
     masking.update_moments(masking.init_moments((5,)), x, valid=np.ones(5, bool))
+
+
+def test_the_guard_counts_examples_by_hand():
+  corrupt = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1]], bool)
+  real = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]], bool)
+  expected = [
+    all(c for c, r in zip(row, own, strict=True) if r) or not row.any()
+    for row, own in zip(corrupt, real, strict=True)
+  ]
+  found = masking.is_uniform(jnp.asarray(corrupt), jnp.asarray(real))
+  np.testing.assert_array_equal(found, expected)
+  assert list(expected) == [True, True, False, True]

@@ -10,7 +10,6 @@ import pytest
 
 from configs import defaults, xor
 from synjax import methods, train, trial
-from synjax.methods.supervised import synib
 from tests import tiny
 
 BATCH = 48
@@ -113,18 +112,6 @@ def test_random_masks_stand_in_for_masks_without_meaning(weight, epoch, expected
   else:  # 192 fair coins
     assert 0.35 < np.asarray(corrupt).mean() < 0.65
     assert 0.25 < np.asarray(corrupt)[:, 0].mean() < 0.75
-
-
-def test_the_guard_counts_examples_by_hand():
-  corrupt = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1]], bool)
-  real = np.array([[1, 1, 0], [1, 1, 1], [1, 1, 0], [1, 1, 1]], bool)
-  expected = [
-    all(c for c, r in zip(row, own, strict=True) if r) or not row.any()
-    for row, own in zip(corrupt, real, strict=True)
-  ]
-  found = synib.is_uniform(jnp.asarray(corrupt), jnp.asarray(real))
-  np.testing.assert_array_equal(found, expected)
-  assert list(expected) == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

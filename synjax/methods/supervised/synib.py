@@ -270,7 +270,7 @@ class SynIB(ClassifierMethod):
       `collapsed_share` of the examples, both before anything is replaced).
     """
     method = self.config.method
-    collapsed = is_uniform(corrupt, real).astype(jnp.float32)
+    collapsed = masking.is_uniform(corrupt, real).astype(jnp.float32)
     share = parallel.valid_mean(collapsed, having(name, batch), info.axis)
     metrics = {"flagged_share": flagged, "collapsed_share": share}
     if method.mask_warmup_epochs == 0 and method.mask_collapse_share == 1:
@@ -330,7 +330,9 @@ class SynIB(ClassifierMethod):
     metrics = {"accuracy": accuracy(intact, batch, info), "divergence": penalty}
     _, real = self.corruptible(batch, features, valid)
     for name, c in corrupt.items():
-      metrics[f"corrupt_share/{name}"] = mean(share_of(c, real.get(name)), having(name, batch))
+      metrics[f"corrupt_share/{name}"] = mean(
+        masking.share_of(c, real.get(name)), having(name, batch)
+      )
     return Out(terms, model_state, metrics=metrics | found)
 
   def having_chosen(self, modality: int | jax.Array, batch: Batch) -> jax.Array:
@@ -442,29 +444,3 @@ class SynIB(ClassifierMethod):
         model_state["moments"][name], x, valid=counted, axis=info.axis
       )
     return {**model_state, "moments": moments}
-
-
-def share_of(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
-  """Returns the share of an example's real entries that are replaced, float[batch].
-
-  Args:
-    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
-    real: bool over leading axes of it; None: everything is real.
-  """
-  share = corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)
-  if real is None:
-    return share
-  return share / jnp.maximum(real.reshape(len(real), -1).astype(jnp.float32).mean(axis=1), 1e-6)
-
-
-def is_uniform(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
-  """Returns which examples have all or none of their real entries replaced, bool[batch].
-
-  Args:
-    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
-    real: bool over leading axes of it; None: everything is real.
-  """
-  axes = tuple(range(1, corrupt.ndim))
-  real = jnp.ones(corrupt.shape, bool) if real is None else real
-  real = real.reshape(real.shape + (1,) * (corrupt.ndim - real.ndim))
-  return ~corrupt.any(axes) | (corrupt | ~real).all(axes)
