@@ -1,18 +1,32 @@
 """Losses: pure functions on arrays. Nothing else from synjax is imported here."""
 
 from synjax.losses.confidence import bernoulli_kl, categorical_kl, dirichlet_kl, gaussian_kl
-from synjax.losses.contrastive import comm_terms, normalize, nt_xent, retrieval_accuracy
+from synjax.losses.contrastive import (
+  clip_loss,
+  comm_terms,
+  normalize,
+  nt_xent,
+  retrieval_accuracy,
+  sup_con,
+)
+from synjax.losses.critic import club_upper, info_nce_lower
 from synjax.losses.masked_view import infmasking_terms, masked_view_bound
+from synjax.losses.reconstruction import masked_mse
 
 __all__ = [
   "bernoulli_kl",
   "categorical_kl",
+  "clip_loss",
+  "club_upper",
   "comm_terms",
   "dirichlet_kl",
   "gaussian_kl",
   "infmasking_terms",
+  "info_nce_lower",
+  "masked_mse",
   "masked_view_bound",
   "normalize",
   "nt_xent",
   "retrieval_accuracy",
+  "sup_con",
 ]

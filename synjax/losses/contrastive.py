@@ -1,4 +1,4 @@
-"""Contrastive losses between two views: symmetric NT-Xent and CoMM's terms."""
+"""Contrastive losses: symmetric NT-Xent, CLIP and CoMM's terms of two views, SupCon of labels."""
 
 import functools
 
@@ -87,6 +87,86 @@ def nt_xent(
   from_b = jax.nn.logsumexp(jnp.concatenate([part(ab.T), part(bb)], axis=1), axis=1)
   loss = 0.5 * (from_a + from_b) - positive
   return loss if valid is None else jnp.where(valid, loss, 0)
+
+
+def clip_loss(
+  a: jax.Array, b: jax.Array, *, logit_scale: jax.Array | float, valid: jax.Array | None = None
+) -> jax.Array:
+  r"""Computes the per-example CLIP loss of two modalities.
+
+  With unit vectors a, b and logits l_ij = e^s <a_i, b_j>,
+
+      loss_i = 1/2 [log sum_j e^{l_ij} - l_ii] + 1/2 [log sum_j e^{l_ji} - l_ii].
+
+  Unlike `nt_xent` it has no negatives within a modality. Its mean is CLIP(a, b; s) of
+  docs/spec/baselines.md 1 (CLIP, arXiv 2103.00020); symmetric in a and b.
+
+  Args:
+    a: [batch, dim], not normalised.
+    b: [batch, dim], not normalised; row i is the positive of row i of `a`.
+    logit_scale: s, the log of the factor of the cosines; differentiable.
+    valid: bool[batch], False = neither anchor nor candidate; None: all take part.
+
+  Returns:
+    [batch], nats: for valid examples the loss of the batch of valid ones, for others 0.
+
+  Raises:
+    ValueError: the modalities differ in shape or are not [batch, dim].
+  """
+  if a.ndim != 2 or a.shape != b.shape:
+    raise ValueError(
+      f"clip_loss needs two modalities [batch, dim] of equal shape, found {a.shape}, {b.shape}"
+    )
+  logits = jnp.exp(logit_scale) * (normalize(a) @ normalize(b).T)
+  from_a = jax.nn.logsumexp(candidates(logits, valid), axis=1)
+  from_b = jax.nn.logsumexp(candidates(logits.T, valid), axis=1)
+  loss = 0.5 * (from_a + from_b) - jnp.diagonal(logits)
+  return loss if valid is None else jnp.where(valid, loss, 0)
+
+
+def sup_con(
+  embeddings: jax.Array,
+  labels: jax.Array,
+  *,
+  temperature: float,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  r"""Computes the per-anchor supervised contrastive loss.
+
+  With unit vectors z, P(i) = {p != i: y_p = y_i} and logits l_ij = <z_i, z_j> / t,
+
+      loss_i = -1/|P(i)| sum_{p in P(i)} [l_ip - log sum_{a != i} e^{l_ia}],
+
+  L_out of SupCon (arXiv 2004.11362). Several views of an example are rows of their own with its label.
+  Difference from the published FactorCL code: embeddings are normalised, as in the paper.
+
+  Args:
+    embeddings: [batch, dim], not normalised.
+    labels: int[batch].
+    temperature: t > 0.
+    valid: bool[batch], False = neither anchor nor candidate; None: all take part.
+
+  Returns:
+    [batch], nats; 0 for an anchor that is the only one of its class, or not valid.
+
+  Raises:
+    ValueError: there is not one label for each embedding [batch, dim].
+  """
+  if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+    raise ValueError(
+      "sup_con needs embeddings [batch, dim] and labels [batch], found"
+      f" {embeddings.shape}, {labels.shape}"
+    )
+  z = normalize(embeddings)
+  logits = z @ z.T / temperature
+  others = ~jnp.eye(len(labels), dtype=bool)
+  if valid is not None:
+    others &= valid[:, None] & valid
+  # An anchor without others has nothing to be normalised by; its loss is 0 whatever stands here.
+  denominators = jnp.where(others.any(axis=1, keepdims=True) & ~others, -jnp.inf, logits)
+  log_probs = logits - jax.nn.logsumexp(denominators, axis=1, keepdims=True)
+  positive = others & (labels[:, None] == labels)
+  return -jnp.where(positive, log_probs, 0).sum(axis=1) / jnp.maximum(positive.sum(axis=1), 1)
 
 
 def retrieval_accuracy(a: jax.Array, b: jax.Array, valid: jax.Array | None = None) -> jax.Array:
