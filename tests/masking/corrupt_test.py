@@ -225,3 +225,33 @@ def test_the_guard_counts_examples_by_hand():
   found = masking.is_uniform(jnp.asarray(corrupt), jnp.asarray(real))
   np.testing.assert_array_equal(found, expected)
   assert list(expected) == [True, True, False, True]
+
+
+def test_a_shuffle_is_a_permutation_of_what_is_valid_and_every_one_is_as_likely():
+  valid = jnp.array([True, False, True, True, False])
+  x = jnp.arange(5.0)[:, None]
+  draw = jax.jit(
+    jax.vmap(lambda key: masking.fill("shuffle", None, x, order_key=key, valid=valid)[:, 0])
+  )
+  found = np.asarray(draw(jax.random.split(jax.random.key(0), 1200))).astype(int)
+  kept = found[:, np.asarray(valid)]
+  assert (np.sort(kept, axis=1) == [0, 2, 3]).all()
+  assert (np.sort(found[:, [1, 4]], axis=1) == [1, 4]).all()
+  orders, counts = np.unique(kept, axis=0, return_counts=True)
+  assert len(orders) == 6
+  assert (np.abs(counts - 200) < 4.5 * np.sqrt(200 * 5 / 6)).all()
+
+
+def test_tokens_are_filled_from_real_tokens_of_their_place():
+  lengths = np.array([3, 1, 2, 0, 3])
+  valid = np.arange(3) < lengths[:, None]
+  x = jnp.arange(15.0).reshape(5, 3)[..., None] * jnp.ones(2)
+  for seed in range(5):
+    key = jax.random.key(seed)
+    found = masking.fill("shuffle", None, x, order_key=key, valid=jnp.asarray(valid))
+    for place in range(3):
+      rows = valid[:, place]
+      np.testing.assert_array_equal(
+        np.sort(found[rows, place, 0]), np.sort(np.asarray(x)[rows, place, 0])
+      )
+    np.testing.assert_array_equal(found[..., 0], found[..., 1])  # tokens stay whole

@@ -197,3 +197,24 @@ def test_bad_arguments_are_refused():
     learn(steps=2, schedule="linear")
   with pytest.raises(ValueError, match="valid"):
     learn(steps=2, valid=np.ones(5, bool))
+
+
+def test_the_learned_mask_prices_and_counts_what_is_valid():
+  valid = np.arange(4) < np.array([4, 2, 0])[:, None]
+
+  def run(valid, shape):
+    return masking.learn_corrupt(
+      lambda flagged, key: jnp.sum(flagged[:, 0]) / 3,
+      shape,
+      jax.random.key(0),
+      steps=40,
+      learning_rate=0.1,
+      sparsity=0.5,
+      valid=valid,
+    )
+
+  corrupt, share = run(jnp.asarray(valid), (3, 4))
+  np.testing.assert_array_equal(corrupt, valid & (np.arange(4) > 0))
+  np.testing.assert_allclose(share, 2 / 6, rtol=1e-6)
+  corrupt, share = run(jnp.zeros((3, 4), bool), (3, 4))
+  assert not corrupt.any() and share == 0

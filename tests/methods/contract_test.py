@@ -150,10 +150,3 @@ def test_resume_is_exact(prepared, tmp_path):
   resumed = advance(tmp_path / "stopped", 4)
   assert (resumed.step == 4).all()
   jax.tree.map(np.testing.assert_array_equal, resumed, straight)
-
-
-def test_an_unknown_method_lists_the_known_ones():
-  config = tiny.get_config()
-  config.method.name = "unknown"
-  with pytest.raises(ValueError, match="comm.*infmasking.*synib"):
-    methods.create(config, tiny.load_dataset(config))

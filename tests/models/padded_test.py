@@ -158,14 +158,3 @@ def test_absent_images_are_in_no_statistic_of_the_encoder(monkeypatch):
   expected, alone = encode(images[valid])
   np.testing.assert_allclose(found[valid], expected, rtol=1e-3, atol=1e-3)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state, alone)
-
-
-@pytest.mark.parametrize("trunk", ["transformer", "additive"])
-def test_dropout_that_a_trunk_does_not_have_is_refused(trunk):
-  config = base_config().model
-  config.modalities = ConfigDict(
-    {"a": {"encoder": {"name": "mlp"}, "adapter": {"name": "feature"}}}
-  )
-  config.trunk.update({"name": trunk, "dropout": 0.1})
-  with pytest.raises(ValueError, match=rf"config.model.trunk.dropout: the {trunk} trunk has none"):
-    models.create_classifier(config, ("a",), 2)

@@ -111,11 +111,6 @@ def test_phases_go_by_the_epoch_a_whole_number():
   np.testing.assert_allclose(found, -2 * LR * np.clip(np.arange(9) - 2, 0, 3), rtol=1e-6)
 
 
-def test_a_phase_cannot_take_a_name_of_the_state():
-  with pytest.raises(ValueError, match="found 'transform'"):
-    Phase("transform")
-
-
 class Heavy(Method):
   """Two phases by turns: a product of matrices each, of very different size."""
 

@@ -1,4 +1,6 @@
-"""Filler examples (index -1, `valid` False) and padding leak into nothing that `loss` returns."""
+"""What methods on the classifier share: labels, filler examples, who has which modality."""
+
+import types
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +8,34 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from synjax import masking, methods, train, trial
-from synjax.models import encoders
+from synjax import methods, train, trial
+from synjax.methods.classifier_method import having
+from synjax.models import backbone, encoders
 from synjax.models.layers import BatchNorm, Dense
 from tests import tiny
 
 VALID = np.arange(8) < 6
+
+
+def test_a_classifier_needs_labels():
+  config = tiny.get_config("supervised")
+  dataset = types.SimpleNamespace(
+    num_classes=0, regressions={}, name="stand-in", modalities=("table",)
+  )
+  with pytest.raises(ValueError, match="learns from labels: .* stand-in, found no labels"):
+    methods.create(config, dataset)
+
+
+def test_who_has_what():
+  batch = {"valid": jnp.array([True, True, False]), "a": jnp.zeros((3, 1)), "b": jnp.zeros((3, 1))}
+  np.testing.assert_array_equal(having("a", batch), batch["valid"])
+  assert backbone.present_subsets(batch, ("a", "b")) is None
+  batch["b_present"] = jnp.array([True, False, True])
+  np.testing.assert_array_equal(having("b", batch), [True, False, False])
+  np.testing.assert_array_equal(
+    backbone.present_subsets(batch, ("a", "b")), [[True] * 3, [True, False, True], [True] * 3]
+  )
+  np.testing.assert_array_equal(backbone.present_subsets(batch, ("b",)), [[True, False, True]] * 2)
 
 
 class Normalised(nn.Module):
@@ -90,57 +114,3 @@ def test_what_filler_holds_changes_no_loss_gradient_metric_or_statistic(name, fi
       jax.tree.map(close, found[0], alone)
     else:
       jax.tree.map(close, found[0][0][1].model_state, alone[0][1].model_state)
-
-
-# The shuffled fill.
-
-
-def test_a_shuffle_is_a_permutation_of_what_is_valid_and_every_one_is_as_likely():
-  valid = jnp.array([True, False, True, True, False])
-  x = jnp.arange(5.0)[:, None]
-  draw = jax.jit(
-    jax.vmap(lambda key: masking.fill("shuffle", None, x, order_key=key, valid=valid)[:, 0])
-  )
-  found = np.asarray(draw(jax.random.split(jax.random.key(0), 1200))).astype(int)
-  kept = found[:, np.asarray(valid)]
-  assert (np.sort(kept, axis=1) == [0, 2, 3]).all()
-  assert (np.sort(found[:, [1, 4]], axis=1) == [1, 4]).all()
-  orders, counts = np.unique(kept, axis=0, return_counts=True)
-  assert len(orders) == 6
-  assert (np.abs(counts - 200) < 4.5 * np.sqrt(200 * 5 / 6)).all()
-
-
-def test_tokens_are_filled_from_real_tokens_of_their_place():
-  lengths = np.array([3, 1, 2, 0, 3])
-  valid = np.arange(3) < lengths[:, None]
-  x = jnp.arange(15.0).reshape(5, 3)[..., None] * jnp.ones(2)
-  for seed in range(5):
-    key = jax.random.key(seed)
-    found = masking.fill("shuffle", None, x, order_key=key, valid=jnp.asarray(valid))
-    for place in range(3):
-      rows = valid[:, place]
-      np.testing.assert_array_equal(
-        np.sort(found[rows, place, 0]), np.sort(np.asarray(x)[rows, place, 0])
-      )
-    np.testing.assert_array_equal(found[..., 0], found[..., 1])  # tokens stay whole
-
-
-def test_the_learned_mask_prices_and_counts_what_is_valid():
-  valid = np.arange(4) < np.array([4, 2, 0])[:, None]
-
-  def run(valid, shape):
-    return masking.learn_corrupt(
-      lambda flagged, key: jnp.sum(flagged[:, 0]) / 3,
-      shape,
-      jax.random.key(0),
-      steps=40,
-      learning_rate=0.1,
-      sparsity=0.5,
-      valid=valid,
-    )
-
-  corrupt, share = run(jnp.asarray(valid), (3, 4))
-  np.testing.assert_array_equal(corrupt, valid & (np.arange(4) > 0))
-  np.testing.assert_allclose(share, 2 / 6, rtol=1e-6)
-  corrupt, share = run(jnp.zeros((3, 4), bool), (3, 4))
-  assert not corrupt.any() and share == 0

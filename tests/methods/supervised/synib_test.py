@@ -1,44 +1,16 @@
 """SynIB and its controls: what is corrupted, what is penalised, and where gradients flow."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synjax import losses, methods, train, trial
+from synjax import losses, methods
 from tests import tiny
-
-
-def prepare(name="synib", batch=6, **fields):
-  """Returns (method, params, model_state, batch, info) on the tiny dataset with an MLP trunk."""
-  config = tiny.get_config(name, **{"model.trunk.name": "mlp", "model.trunk.hidden": (8,)})
-  config.model.modalities.series.encoder.features = 6
-  config.method.update(fields)
-  dataset = tiny.load_dataset(config)
-  method = methods.create(config, dataset)
-  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(batch))
-  raw |= {"index": jnp.arange(batch), "valid": jnp.ones(batch, bool)}
-  params, model_state = method.init(jax.random.key(0), raw)
-  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
-  info = methods.Info(
-    step=jnp.int32(0),
-    progress=jnp.float32(0.5),
-    key=jax.random.key(1),
-    index=jnp.arange(batch),
-    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
-  )
-  return method, params, model_state, raw, info
-
-
-def gradient(prepared, term):
-  method, params, model_state, raw, info = prepared
-  return jax.grad(lambda p: method.loss(p, model_state, {"clean": raw}, info).losses[term])(params)
-
-
-def is_zero(tree):
-  return all(not np.any(leaf) for leaf in jax.tree.leaves(tree))
+from tests.methods import presence
+from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking
+from tests.methods.supervised.closed_forms import cross_entropy, dense, log_softmax, trunk
+from tests.methods.supervised.prepared import gradient, is_zero, prepare
 
 
 @pytest.mark.parametrize("fill", ["noise", "ema", "zeros", "shuffle"])
@@ -148,15 +120,6 @@ def test_a_sampled_subset_of_modalities_is_rescaled_to_the_sum_in_the_mean():
   np.testing.assert_allclose(np.mean(list(values)), expected, rtol=1e-4)
 
 
-def test_an_empty_mask_is_the_confidence_penalty():
-  method, params, model_state, raw, info = prepare(mask="random", site="input", fill="noise")
-  hyper = info.hyper | {"method.corrupt_probability": 0.0}
-  empty = method.loss(params, model_state, {"clean": raw}, info.replace(hyper=hyper))
-  control = prepare("confidence_penalty")[0]
-  penalised = control.loss(params, model_state, {"clean": raw}, info)
-  np.testing.assert_allclose(empty.losses["penalty"], penalised.losses["penalty"], rtol=1e-5)
-
-
 @pytest.mark.parametrize("family", ["gaussian_logits", "dirichlet"])
 def test_the_released_forms_of_the_penalty_follow_their_formulas(family):
   prepared = prepare(family=family, mask="full", fill="zeros", site="latent")
@@ -236,24 +199,41 @@ def test_bad_fields_are_named(fields, message):
     prepare(**fields)
 
 
-def test_a_classifier_needs_labels():
-  config = tiny.get_config("supervised")
-  dataset = types.SimpleNamespace(
-    num_classes=0, regressions={}, name="stand-in", modalities=("table",)
-  )
-  with pytest.raises(ValueError, match="learns from labels: .* stand-in, found no labels"):
-    methods.create(config, dataset)
+def test_the_terms_of_synib_are_over_the_examples_that_have_the_modality():
+  options = {"site": "latent", "mask": "full", "fill": "zeros", "reference": "unimodal"}
+  method, params, model_state, raw, info = presence.prepare("synib", unimodal_weight=1.0, **options)
+  out = method.loss(params, model_state, {"clean": lacking(raw, garbage=30.0)}, info)
+  features, valid = method.encode_frozen(params, model_state, raw)
+  assert not valid
+  has = {"table": HAS_TABLE, "series": HAS_SERIES}
+  z = {m: np.where(has[m][:, None], np.asarray(features[m], np.float64), 0) for m in has}
+  label = np.asarray(raw["label"])
+  scores = {m: dense(params[f"unimodal_heads_{m}"]["scores"], x) for m, x in z.items()}
+  for m in has:
+    expected = cross_entropy(scores[m][has[m]], label[has[m]])
+    np.testing.assert_allclose(out.losses[f"unimodal_{m}"], expected, rtol=1e-5)
+  fused = dense(params["head"]["scores"], trunk(params, list(z.values())))
+  np.testing.assert_allclose(out.losses["fused"], cross_entropy(fused, label), rtol=1e-5)
+  penalty = 0.0
+  for m, other in (("table", "series"), ("series", "table")):
+    corrupted = {**z, m: 0 * z[m]}
+    log_q = log_softmax(dense(params["head"]["scores"], trunk(params, list(corrupted.values()))))
+    log_r = np.where(has[other][:, None], log_softmax(scores[other]), -np.log(2))
+    divergence = (np.exp(log_q) * (log_q - log_r)).sum(1)
+    penalty += divergence[has[m]].mean()
+  np.testing.assert_allclose(out.losses["penalty"], penalty, rtol=1e-5)
 
 
-def test_the_ensemble_averages_probabilities_and_its_members_share_nothing():
-  method, params, model_state, raw, info = prepare("ensemble")
-  single = jax.nn.softmax(method.unimodal_logits(params, model_state, raw))
-  found = jax.nn.softmax(method.logits(params, model_state, raw))
-  np.testing.assert_allclose(found, single.mean(axis=1), rtol=1e-5)
-  grads = gradient((method, params, model_state, raw, info), "unimodal_table")
-  assert is_zero(grads["encoders_series"])
-  assert not is_zero(grads["encoders_table"])
-  alone = prepare("unimodal", modality="series")
-  assert set(alone[1]) == {"encoders_series", "unimodal_heads_series", "adapters_series"} & set(
-    alone[1]
+def test_shares_count_what_is_real():
+  method, params, model_state, raw, info = presence.prepare(
+    "synib", trunk="transformer", padded=True, site="token", mask="full", fill="zeros"
   )
+  out = method.loss(params, model_state, {"clean": lacking(raw)}, info)
+  for name in ("table", "series"):  # of the real tokens all are replaced
+    np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 1, rtol=1e-6)
+  method.config.method.update({"mask": "learned", "mask_sparsity": -10.0, "mask_steps": 25})
+  method.config.method.update({"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0})
+  out = method.loss(params, model_state, {"clean": lacking(raw)}, info)
+  for name in ("table", "series"):  # flagging pays: everything real is flagged, nothing is replaced
+    np.testing.assert_allclose(out.metrics[f"flagged_share/{name}"], 1)
+    np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 0)

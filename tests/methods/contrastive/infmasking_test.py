@@ -1,4 +1,4 @@
-"""Scores of masked views against single masked views."""
+"""InfMasking against the published implementation, and its masked views one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,12 @@ import pytest
 from synjax import methods
 from synjax.methods import Info
 from tests import tiny
+from tests.methods import presence
+from tests.methods.contrastive import golden_steps
+
+
+def test_training_steps_equal_the_published_ones(x64):
+  golden_steps.follow("infmasking", "train_step_2mod")
 
 
 def masked_scores(method, params, model_state, batch, *, num_masks, key):
@@ -102,3 +108,18 @@ def test_a_number_of_masks_below_one_is_refused(prepared):
   batch = batch_of(dataset, np.arange(2))
   with pytest.raises(ValueError, match="num_masks"):
     masked_scores(method, params, model_state, batch, num_masks=0, key=jax.random.key(0))
+
+
+def test_masked_views_keep_nothing_of_an_absent_modality():
+  method, params, model_state, raw, info = presence.prepare("infmasking")
+  batch = presence.lacking(raw)
+  tokens, valid = method.model.apply({"params": params, **model_state}, batch, method="tokens")
+  keep, bound_on_kept = method.sample_keep("aug1", info, [t.shape[1] for t in tokens], valid)
+  table, series = np.split(np.asarray(keep), [6], axis=-1)
+  np.testing.assert_array_equal(
+    table.sum(-1), np.where(presence.HAS_TABLE, 3, 0)[None].repeat(2, 0)
+  )
+  np.testing.assert_array_equal(
+    series.sum(-1), np.where(presence.HAS_SERIES, 2, 0)[None].repeat(2, 0)
+  )
+  assert keep.sum(-1).max() <= bound_on_kept
