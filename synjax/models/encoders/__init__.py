@@ -14,9 +14,11 @@ An encoder whose training outputs depend on the rest of the batch (BatchNorm) sa
 attribute `mixes_examples = True`: it is then called once for every view.
 
 The output is a map [batch, rows, columns, width], a sequence [batch, length, width] with the steps of
-the input, or a vector [batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. It is
-finite, and so are its gradients, for an example without a single valid step. `dtype` is the
-computation type as in linen; parameters are float32.
+the input, or a vector [batch, width]; an adapter (`synjax.models.adapters`) turns it into tokens. An
+encoder that leaves another number of steps, or pools by itself, returns a dict instead: `features`, and
+`valid`, `pooled` or both, see `models.backbone.Outputs`. The output is finite, and so are its
+gradients, for an example without a single valid step. `dtype` is the computation type as in linen;
+parameters are float32.
 """
 
 from synjax.models.encoders.alexnet import AlexNet
