@@ -1,13 +1,32 @@
-"""What holds of every method: absent modalities; and the names that its phases may have."""
+"""Phases, draws, and what holds of every method where examples lack a modality."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from synjax import parallel
-from synjax.methods.base import Phase
+from synjax.methods.base import Info, Phase
 from tests.methods.presence import PRESENT, lacking, prepare
+
+
+def test_info_gives_each_stream_its_own_draws():
+  info = Info(step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(3))
+  draws = [jax.random.normal(info.device_key(name)) for name in ("a", "b")]
+  assert draws[0] != draws[1]
+  assert draws[0] == jax.random.normal(info.device_key("a"))
+
+
+def test_a_phase_moves_its_own_parameters_alone_and_has_no_state_of_the_others():
+  params = {"encoders_a": {"kernel": jnp.ones(3)}, "head": {"kernel": jnp.ones(2)}}
+  phase = Phase("heads", trains=lambda path: path == "head/kernel")
+  optimizer = phase.restrict(optax.sgd(0.1, momentum=0.9))
+  state = optimizer.init(params)
+  assert sum(leaf.size for leaf in jax.tree.leaves(state)) == 2
+  update, _ = optimizer.update(jax.tree.map(lambda x: 3 * x, params), state, params)
+  np.testing.assert_array_equal(update["encoders_a"]["kernel"], 0)
+  np.testing.assert_allclose(update["head"]["kernel"], -0.3, rtol=1e-6)
 
 
 def test_a_phase_cannot_take_a_name_of_the_state():

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from synjax import train, trial
 from synjax.data import pipeline
-from synjax.methods.base import Info, Method, Out, Phase
+from synjax.methods.base import Method, Out, Phase
 from synjax.training import optim
 from synjax.training.step import make_train_step
 from synjax.training.train_state import create_train_state
@@ -129,15 +128,3 @@ def test_filler_completes_the_last_batch_of_an_epoch():
   epoch = order.take(0, 3)[0]
   assert sorted(epoch.ravel()) == [-1, -1, *range(7)]
   assert (epoch[-1] == -1).sum() == 2
-
-
-def test_info_gives_each_stream_its_own_draws():
-  info = Info(step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(3))
-  draws = [jax.random.normal(info.device_key(name)) for name in ("a", "b")]
-  assert draws[0] != draws[1]
-  assert draws[0] == jax.random.normal(info.device_key("a"))
-
-
-def test_a_method_that_compares_examples_takes_no_filler(tmp_path):
-  with tiny.registered(), pytest.raises(ValueError, match=r"keep_partial_batch: comm compares"):
-    train.Run(tiny.get_config("comm", keep_partial_batch=True), tmp_path)

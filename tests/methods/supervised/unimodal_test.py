@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.methods.presence import lacking, prepare
 
@@ -17,3 +18,9 @@ def test_one_modality_alone_ignores_the_fields_of_the_others():
     info,
   )
   np.testing.assert_array_equal(out.losses["unimodal_table"], only.losses["unimodal_table"])
+
+
+def test_the_modality_is_one_of_the_datasets_and_its_first_where_none_is_named():
+  assert prepare("unimodal")[0].members() == ("table",)
+  with pytest.raises(ValueError, match=r"config\.method\.modality: .*'table'.* found 'sound'"):
+    prepare("unimodal", modality="sound")
