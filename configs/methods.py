@@ -149,7 +149,8 @@ def set_published(
 
 
 def learns_from_labels(name: str) -> bool:
-  """Says whether a method is a classifier, to be scored as one."""
+  """Says whether a method is a classifier, to be scored as one; ValueError for an unknown one."""
+  require("method", name, METHODS)
   return METHODS[name].learns_from_labels
 
 

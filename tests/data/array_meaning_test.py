@@ -10,6 +10,7 @@ import pytest
 from configs import arrays as arrays_config
 from synjax import data, methods, report, train
 from synjax.data import array_labels, npz, transforms
+from synjax.report.plots import projection
 from synjax.training import selection
 
 COUNTS = {"train": 40, "validation": 16, "test": 16}
@@ -675,7 +676,7 @@ def test_reports_call_classes_by_their_names(runs):
   assert results["modalities"] == ["sensor", "table"]
   assert results["selection"].startswith("highest val/label/macro_accuracy")
   group = report.group_runs([report.read_run(workdir)])[0]
-  figure = report.plot_projection(group)
+  figure = projection.draw(group)
   assert {text.get_text() for text in figure.legends[0].get_texts()} == {"run", "sit"}
   assert "sensor + table" in group.data
 

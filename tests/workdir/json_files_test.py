@@ -12,7 +12,7 @@ from synjax import report
 from synjax.report import sweeps
 from synjax.sweeps import journal
 from synjax.workdir import checkpoint, evaluation, identity, json_files, metrics
-from tests.report import report_test
+from tests.report import workdirs
 
 DATA = {"name": "d", "fingerprint": "aaaa", "num_examples": {"train": 8, "test": 2}}
 VALUES = (None, -1, "x", [], {}, [1], [None], {"x": "y"}, True)
@@ -65,14 +65,14 @@ def try_all(path, texts, use):
 @pytest.fixture
 def workdir(tmp_path):
   """A finished run on disk, with everything but its checkpoint's arrays."""
-  path = report_test.make_workdir(tmp_path / "run")
+  path = workdirs.make_workdir(tmp_path / "run")
   (path / "run.json").write_text(json.dumps({"data": DATA, "ends": []}))
   (path / "checkpoints" / "5").mkdir(parents=True)
   return path
 
 
 def claim(path):
-  config = report_test.make_config((42,))
+  config = workdirs.make_config((42,))
   try:
     identity.claim(path, config, DATA, steps_per_epoch=10, eval_steps=10)
   except ValueError as error:
@@ -224,7 +224,7 @@ def test_a_damaged_line_of_metrics_costs_that_line_only(tmp_path, caplog):
 
 @pytest.mark.parametrize("name", ["gaussianity.npz", "embeddings.npz"])
 def test_a_report_names_cut_arrays(workdir, name):
-  report_test.make_embeddings(workdir)
+  workdirs.make_embeddings(workdir)
   whole = (workdir / "embeddings.npz").read_bytes()
   texts = [whole[: len(whole) * k // 5] for k in range(5)] + [b"PK\x03\x04", DEEP.encode()]
   use = lambda: report.write_report([workdir], workdir / "out", {})  # noqa: E731
