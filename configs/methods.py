@@ -47,6 +47,8 @@ _INFMASKING = _COMM | {
   "mask_lambda": Field(1.0, "final rho >= 0, which scales the bound's variance and not the loss"),
   "ramp": Field("linear", "of rho: linear (published), or constant: mask_lambda throughout"),
 }
+_NT_XENT = {"temperature": _COMM["temperature"]}
+_ONE_MODALITY = {"modality": Field("", "the one that is trained; empty: the first")}
 _SUPERVISED = {
   # 1: published on real data (docs/spec/synib.md 1.1), also for the baseline without a penalty
   # (docs/spec/synib_release.md 1.18).
@@ -97,8 +99,14 @@ _SYNIB = (
 METHODS: Mapping[str, Settings] = {
   "comm": Settings(False, _COMM),
   "infmasking": Settings(False, _INFMASKING),
+  "cross": Settings(False),
+  "cross_self": Settings(
+    False, _NT_XENT | {"self_weight": Field(1.0, "w >= 0 of the terms within modalities")}
+  ),
+  "cmc": Settings(False, _NT_XENT),
+  "simclr": Settings(False, _NT_XENT | _ONE_MODALITY),
   "supervised": Settings(True, _SUPERVISED),
-  "unimodal": Settings(True, {"modality": Field("", "the one that is trained; empty: the first")}),
+  "unimodal": Settings(True, _ONE_MODALITY),
   "ensemble": Settings(True),
   "synib": Settings(True, _SYNIB),
   "full_corruption": Settings(True, _SYNIB | {"mask": Field("full", "full, and nothing else")}),

@@ -64,7 +64,8 @@ def _encoders(config) -> set[str]:
 
 def _reads_width(config) -> bool:
   """Says whether tokens, or vectors that are made of maps and sequences, have `model.width`."""
-  reads_tokens = not _learns_from_labels(config) or config.model.trunk.name == "transformer"
+  tokens = config.model.trunk.name == "transformer"
+  reads_tokens = tokens if _learns_from_labels(config) else _fuses(config)
   return reads_tokens or bool(_encoders(config) & {*IMAGE_ENCODERS, "sequence_transformer"})
 
 
@@ -127,6 +128,11 @@ RULES = (
     "only methods that learn without labels have a projection head",
   ),
   Rule(
+    ("model.head_hidden",),
+    lambda config: getattr(methods.find(config), "head", "") != "linear",
+    "the projection heads are linear",
+  ),
+  Rule(
     ("model.num_heads", "model.num_layers", "model.pool", "model.implementation"),
     _fuses_tokens,
     "there is no fusion transformer",
@@ -159,7 +165,7 @@ RULES = (
   Rule(
     ("model.width",),
     _reads_width,
-    "the trunk reads vectors, whose widths the encoders give themselves",
+    "vectors are read, whose widths the encoders give themselves",
   ),
   Rule(
     ("data.padding", "data.buckets"),

@@ -168,6 +168,7 @@ FIELDS: Mapping[str, Values] = {
   "method.weights": Several(
     NOT_NEGATIVE, lambda weights: not weights or sum(weights) > 0, "weights that are not all 0"
   ),
+  "method.self_weight": NOT_NEGATIVE,
   "method.num_views": SIZE,
   "method.mask_ratio": RATE,
   "method.mask_lambda": NOT_NEGATIVE,

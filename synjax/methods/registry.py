@@ -47,8 +47,9 @@ def _check_statistics(config: ConfigDict, method: Method) -> None:
     return
   encoders = [config.model.modalities[m].encoder.name for m in method.dataset.modalities]
   mixing = [name for name in encoders if getattr(ENCODERS[name], "mixes_examples", False)]
-  head = getattr(getattr(method, "model", None), "head", None)
-  mixing += ["the projection head"] * isinstance(head, ProjectionHead)
+  model = getattr(method, "model", None)
+  heads = [getattr(model, "head", None), *getattr(model, "heads", {}).values()]
+  mixing += ["the projection head"] * any(isinstance(head, ProjectionHead) for head in heads)
   if mixing:
     raise ValueError(
       f"config.batch_size: {mixing[0]} normalises by the batch: expected at least 2, found"

@@ -4,7 +4,7 @@ A head of any kind (contrastive, classes, decoders) is a subclass of `Backbone`,
 tokens and their parameters lie at the same paths: `encoders_<modality>`, `adapters_<modality>`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -90,6 +90,35 @@ class Backbone(nn.Module):
     # Nothing of an encoder that pools is padding: its vector stands for all the steps.
     steps = found.get("valid", steps) if features.ndim == 3 else None
     return Outputs(features, fields.both(present, steps), found.get("pooled"))
+
+  def vector(self, name: str, found: Outputs) -> jax.Array:
+    """Returns one vector an example of what a modality's encoder said, [batch, width].
+
+    What the encoder pools by itself, else its features where they are vectors, else the mean of the
+    adapter's real tokens.
+    """
+    x = found.features if found.pooled is None else found.pooled
+    if x.ndim == 2:
+      return x
+    tokens = self.adapters[name](x)
+    return mean_of_tokens(tokens, valid_tokens(found.valid, tokens))
+
+  def encode_views(self, encode: Callable[[Any], Any], views: Sequence[Any]) -> Any:
+    """Encodes training views, one after the other along the batch.
+
+    Args:
+      encode: from a batch to a tree of arrays [batch, ...].
+      views: batches.
+
+    Returns:
+      The tree, leaves [views * batch, ...].
+    """
+    join = lambda *parts: jnp.concatenate(parts)  # noqa: E731
+    if any(getattr(encoder, "mixes_examples", False) for encoder in self.encoders.values()):
+      # Statistics are those of one view, as in the published code.
+      return jax.tree.map(join, *[encode(view) for view in views])
+    # No encoder mixes examples, so all views are one batch: one program, larger products.
+    return encode(jax.tree.map(join, *views))
 
   def tokens_of(
     self,

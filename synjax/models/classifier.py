@@ -96,16 +96,11 @@ class Classifier(Backbone):
     features, valid = {}, {}
     for name in self.present_modalities(batch):
       found = self.outputs(batch, name, train=train, axis=axis, counted=counted)
-      x, real = found.features, found.valid
-      if not self.trunk.reads_tokens and found.pooled is not None:
-        x = found.pooled
-      if self.trunk.reads_tokens or x.ndim > 2:
-        x = self.adapters[name](x)
-        real = valid_tokens(real, x)
-      if not self.trunk.reads_tokens:
-        if x.ndim > 2:
-          x = mean_of_tokens(x, real)
-        real = fields.present(batch, name)
+      if self.trunk.reads_tokens:
+        x = self.adapters[name](found.features)
+        real = valid_tokens(found.valid, x)
+      else:
+        x, real = self.vector(name, found), fields.present(batch, name)
       if self.normalize:
         x = _normalize(x)
       if real is not None and x.ndim == 2:

@@ -56,3 +56,31 @@ class ProjectionHead(nn.Module):
       x = BatchNorm(dtype=self.dtype, name=f"bn{layer}")(x, train=train, axis=axis, valid=valid)
       x = nn.relu(x)
     return Dense(self.features, dtype=self.dtype, name="layer3")(x)
+
+
+class LinearHead(nn.Module):
+  """One linear map without bias, N(0, 1 / width) at the start, as CLIP projects (arXiv 2103.00020).
+
+  Attributes:
+    features: output width.
+    dtype: computation type.
+  """
+
+  features: int = 256
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    valid: jax.Array | None = None,
+  ) -> jax.Array:
+    """Projects [..., width] to [..., features]; others are arguments of `ProjectionHead`."""
+    del train, axis, valid
+    init = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+    return nn.Dense(
+      self.features, use_bias=False, kernel_init=init, dtype=self.dtype, name="layer"
+    )(x)

@@ -109,13 +109,7 @@ class MultimodalModel(Backbone):
     self, views: Sequence[Mapping[str, jax.Array]], *, axis: str | None = None
   ) -> tuple[list[jax.Array], jax.Array | None]:
     """Encodes training views, one after the other along the batch; returns as `tokens`."""
-    join = lambda *parts: jnp.concatenate(parts)  # noqa: E731
-    if any(getattr(encoder, "mixes_examples", False) for encoder in self.encoders.values()):
-      # Statistics are those of one view, as in the published code.
-      parts = [self.tokens(view, train=True, axis=axis) for view in views]
-      return jax.tree.map(join, *parts)
-    # No encoder mixes examples, so all views are one batch: one program, larger products.
-    return self.tokens(jax.tree.map(join, *views), train=True, axis=axis)
+    return self.encode_views(lambda view: self.tokens(view, train=True, axis=axis), views)
 
   def initialize(self, batch: Mapping[str, jax.Array]) -> jax.Array:
     """Touches every parameter once, for `init`."""

@@ -39,6 +39,10 @@ def test_a_phase_cannot_take_a_name_of_the_state():
 CASES = {
   "comm": ("comm", {}),
   "infmasking": ("infmasking", {"padded": True}),
+  "cross": ("cross", {"padded": True}),
+  "cross+self": ("cross_self", {"padded": True}),
+  "cmc": ("cmc", {}),
+  "simclr": ("simclr", {"modality": "series", "padded": True}),
   "supervised, tokens": ("supervised", {"trunk": "transformer", "padded": True}),
   "ensemble": ("ensemble", {}),
   "confidence penalty": ("confidence_penalty", {"trunk": "additive"}),
@@ -90,7 +94,8 @@ def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(c
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)), present
   everyone = run(params, lacking(raw, {"table_present": ones, "series_present": ones}))
   if options.get("fill") != "shuffle":  # among all, but by another draw
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)  # noqa: E731
+    # Biases before a BatchNorm have a gradient of 0 up to rounding.
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=5e-5)  # noqa: E731
     jax.tree.map(close, everyone, run(params, raw))
   if name not in ("comm", "infmasking"):
     embed = jax.jit(method.embed)
@@ -103,6 +108,8 @@ def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(c
   ("name", "options"),
   [
     ("infmasking", {}),
+    ("cross", {}),
+    ("cross_self", {}),
     ("synib", {"site": "latent", "fill": "ema", "unimodal_weight": 1.0, "reference": "unimodal"}),
   ],
 )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs.methods import learns_from_labels
 from synjax import methods, train, trial
 from tests import tiny
 
@@ -15,7 +16,7 @@ LENGTHS = np.array([5, 2, 0, 1, 4, 5, 0, 3])
 
 def prepare(name, *, trunk="mlp", padded=False, batch=8, **fields):
   """Returns (method, params, model_state, batch without a word on presence, info)."""
-  overrides = {} if name in ("comm", "infmasking") else {"model.trunk.name": trunk}
+  overrides = {"model.trunk.name": trunk} if learns_from_labels(name) else {}
   config = tiny.get_config(name, **overrides)
   if overrides and trunk == "mlp":
     config.model.modalities.series.encoder.features = 6
