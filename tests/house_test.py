@@ -25,3 +25,16 @@ def test_a_step_is_read_in_few_files(trace):
 
 def test_few_modules_lie_directly_in_the_package():
   assert house.shape()["modules_in_synjax"] <= house.LIMITS["modules_in_synjax"]
+
+
+def test_functions_and_files_are_short_and_public_arguments_say_their_types():
+  for what, value in house.shape().items():
+    if what in house.LIMITS:
+      assert value <= house.LIMITS[what], f"{what}: {value}"
+    else:
+      assert value >= house.AT_LEAST[what], f"{what}: {value}"
+
+
+def test_reports_load_neither_jax_nor_what_draws():
+  _, modules = house.imported_by_reports()
+  assert not {"jax", "flax", "orbax", "scipy", "matplotlib"} & modules
