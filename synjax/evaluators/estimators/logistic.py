@@ -1,8 +1,8 @@
 """Multinomial logistic regression on frozen embeddings, prepared once for all costs.
 
-The solver under `linear`. The squared penalty ends in float64, with Newton's method; large problems
-and the published penalty go through one L-BFGS, whose cost is a traced scalar and whose fit on some of
-the examples is the fit on all of them with the others not `valid`: a whole search compiles once.
+The solver under `linear`. The squared penalty is Newton's method in float64 where a Hessian is cheap;
+larger problems and the published penalty take one L-BFGS, whose cost is a traced scalar and whose fit on
+some of the examples is the fit on all of them with the others not `valid`: a search compiles once.
 """
 
 import functools
@@ -15,8 +15,7 @@ import scipy.linalg
 
 from synjax.evaluators.estimators import lbfgs, newton
 
-_MAX_ITERATIONS = 100
-_LARGE = 1e7  # examples * dim * classes from which a float32 start saves more than its compilation
+_MAX_ITERATIONS = {"norm": 100, "squared": 1000}
 
 
 class LinearClassifier(NamedTuple):
@@ -27,8 +26,8 @@ class LinearClassifier(NamedTuple):
     bias: b, `[classes]`, likewise.
     loss: value of the objective, penalty included, nats.
     num_iterations: L-BFGS iterations and Newton steps made.
-    converged: whether the solver's tolerance was reached, and not its limit of iterations; with the
-      squared penalty that of the float64 gradient, see `newton.minimize`.
+    converged: whether the solver's tolerance was reached, and not its limit of iterations; of Newton's
+      method that of the float64 gradient, see `newton.minimize`.
     predictions: predicted classes of all examples of the problem, valid or not, `[examples]`.
   """
 
@@ -64,9 +63,12 @@ def fit(
   * `norm`: `mean CE + |W| / (2 C)`, the Frobenius norm NOT squared, as published. Its gradient at
     W = 0 is taken as 0; with a small C the line search then finds no descent and stays at 0.
 
-  `squared` has one minimum, found in float64 by `newton.minimize` whatever the start: the features are
-  centred and rotated to their principal axes, which changes neither the objective nor its minimum.
-  Features are NOT standardised: the penalty is on weights of features as they are.
+  `squared` has one minimum: the features are centred and rotated to their principal axes, which changes
+  neither the objective nor its minimum, and `newton.minimize` finds it in float64, whatever the start,
+  where `examples * parameters^2` is at most `newton.WORK`. Larger problems take L-BFGS in float32 from a
+  diagonal bound of the Hessian; it ends when neither the expected nor, three times in a row, the actual
+  decrease is more than 2 roundings of the objective. Features are NOT standardised: the penalty is on
+  weights of features as they are.
   `norm` follows the published solver step by step, since that stops before the minimum: memory of
   100, unit trial step, strong Wolfe line search with c1 = 1e-4 and c2 = 0.9, tolerance 1e-7 on the
   gradient and 1e-9 on changes.
@@ -79,8 +81,8 @@ def fit(
     num_classes: number of classes, at least 2.
     penalty: `squared` or `norm`.
     valid: bool `[examples]`, True = fit on this example; None = all.
-    max_iterations: limit of L-BFGS iterations and of Newton steps; None: 100, as published for
-      `norm`.
+    max_iterations: limit of L-BFGS iterations and of Newton steps; None: 100 for `norm`, as published,
+      and 1,000 for `squared`.
 
   Returns:
     The classifier, as NumPy arrays.
@@ -126,7 +128,9 @@ class Problem:
     # The bias is the weight of a constant feature.
     self._rows = np.concatenate([features, np.ones((examples, 1), features.dtype)], axis=1)
     self._selected = None, None
-    if penalty == "norm" or examples * dim * num_classes >= _LARGE:
+    self._penalty = penalty
+    self._exactly = penalty == "squared" and examples * self._zero.size**2 <= newton.WORK
+    if not self._exactly:
       self._features = jax.device_put(self._rows.astype(self._dtype))
       self._curvature = jax.device_put(curvature.astype(self._dtype))
 
@@ -147,10 +151,10 @@ class Problem:
         penalty.
       max_iterations: as for the function `fit`.
     """
-    max_iterations = max_iterations or _MAX_ITERATIONS
+    max_iterations = max_iterations or _MAX_ITERATIONS[self._penalty]
     valid = self._checked(cost, valid)
     start = self._last if warm else self._zero
-    solve = self._quick if self._axes is None else self._exact
+    solve = self._exact if self._exactly else self._quick
     theta, loss, iterations, converged = solve(cost, valid, start, max_iterations)
     if converged:
       self._last = theta
@@ -186,27 +190,22 @@ class Problem:
       np.asarray(cost, self._dtype),
       start.astype(self._dtype),
       num_classes=self._num_classes,
-      penalty="norm" if self._axes is None else "squared",
+      penalty=self._penalty,
       max_iterations=max_iterations,
     )
     return newton.Solution(np.asarray(theta), float(value), int(iterations), bool(converged))
 
   def _exact(self, cost, valid, start, max_iterations) -> newton.Solution:
-    """Newton's method in float64, for large problems from where L-BFGS ends."""
-    starts, before = [start], 0
-    if self._features is not None:
-      quick = self._quick(cost, valid, start, max_iterations)
-      starts, before = [start, quick.theta.astype(np.float64)], quick.iterations
+    """Newton's method in float64."""
     if self._selected[0] is None or not np.array_equal(self._selected[0], valid):
       self._selected = valid, self._rows if valid.all() else self._rows[valid]
-    solution = newton.minimize(
+    return newton.minimize(
       self._selected[1],
       self._labels[valid],
-      starts,
+      start,
       strength=(2 if self._num_classes == 2 else 1) / (float(cost) * valid.sum()),
       max_iterations=max_iterations,
     )
-    return solution._replace(iterations=before + solution.iterations)
 
 
 def _principal_axes(features) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:

@@ -4,7 +4,6 @@ The float32 solver cannot tell the minimum from a flat direction; this one ends 
 gradient is small, measured so that units of the features do not matter.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +11,7 @@ import scipy.linalg
 
 _TOLERANCE = 1e-4  # of relative errors of weights and logits
 _ROUNDING = 64 * np.finfo(np.float64).eps
-_FORCING = 0.03  # share of the gradient that a step by conjugate gradients may leave
-_DIRECT_WORK = 1e9  # examples * parameters^2 up to which a Hessian costs less than products with it
-_DIRECT_SIZE = 4000  # parameters up to which a Hessian is factorised where products do not suffice
+WORK = 1e9  # examples * parameters^2, of one Hessian, up to which this takes a fraction of a second
 
 
 class Solution(NamedTuple):
@@ -46,15 +43,15 @@ class _Point(NamedTuple):
 def minimize(
   features: np.ndarray,
   labels: np.ndarray,
-  starts: Sequence[np.ndarray],
+  start: np.ndarray,
   *,
   strength: float,
   max_iterations: int,
 ) -> Solution:
   """Minimises `mean CE + strength |W|^2 / 2` over theta = [W, b].
 
-  Steps are H^-1 g by Cholesky where that is cheap, else by conjugate gradients, shortened until the
-  objective falls. Converged means, with g the gradient and v the mean variance of a label:
+  Steps are H^-1 g by Cholesky, shortened until the objective falls. Converged means, with g the gradient
+  and v the mean variance of a label:
 
   * `|g_W| <= 1e-4 strength |W|`. The objective being strongly convex in W, then W is within 1e-4 |W|
     of the minimum. (Or g_W is all rounding: effectively no penalty.)
@@ -64,32 +61,19 @@ def minimize(
   Args:
     features: float64 `[examples, dim + 1]`, the last one 1, the others near their principal axes.
     labels: classes `[examples]`.
-    starts: thetas `[classes, dim + 1]`, to begin at the lowest; the first one is finite.
+    start: theta `[classes, dim + 1]` to begin at.
     strength: factor of |W|^2 / 2, positive.
     max_iterations: limit of Newton steps.
 
-  Source: J. Nocedal and S. Wright, Numerical Optimization, 2nd ed., algorithms 3.2 and 7.1.
+  Source: J. Nocedal and S. Wright, Numerical Optimization, 2nd ed., algorithm 3.2.
   """
-  problem = _Problem(features, labels, len(starts[0]), strength)
-  theta = problem.lowest(starts)
-  direct = len(features) * theta.size**2 <= _DIRECT_WORK
-  solution = _descend(problem, theta, direct, max_iterations)
-  if not (solution.converged or direct) and theta.size <= _DIRECT_SIZE:
-    left = max_iterations - solution.iterations
-    finish = _descend(problem, solution.theta, True, left)
-    solution = finish._replace(iterations=solution.iterations + finish.iterations)
-  return solution
-
-
-def _descend(problem, theta, direct, max_iterations) -> Solution:
-  """Newton steps until converged, out of iterations, or without descent."""
-  point = problem.at(theta)
+  problem = _Problem(features, labels, len(start), strength)
+  point = problem.at(start)
   for iteration in range(max_iterations + 1):
     converged = problem.converged(point)
     if converged or iteration == max_iterations:
       break
-    step = problem.newton_step(point) if direct else problem.conjugate_step(point)
-    lower = problem.search(point, step)
+    lower = problem.search(point, problem.newton_step(point))
     if lower is None:
       break
     point = lower
@@ -123,11 +107,6 @@ class _Problem:
     value = np.mean(highest + np.log1p(excess)) + (self._strength * theta**2).sum() / 2
     gradient = error.T @ self._features / len(error) + self._strength * theta
     return _Point(theta, value, gradient, probabilities, error)
-
-  def lowest(self, thetas) -> np.ndarray:
-    """The theta with the lowest objective among those that are finite."""
-    finite = [theta for theta in thetas if np.isfinite(theta).all()]
-    return min(finite, key=lambda theta: self.at(theta).value)
 
   def converged(self, point) -> bool:
     """Whether the gradient is small, see `minimize`."""
@@ -188,30 +167,3 @@ class _Problem:
         continue
       return (scale * scipy.linalg.cho_solve(factor, right)).reshape(classes, width)
     return -point.gradient / self._diagonal(point)
-
-  def conjugate_step(self, point, *, max_products=300) -> np.ndarray:
-    """About -H^-1 g by conjugate gradients, the nearer the smaller g is."""
-    inverse = 1 / self._diagonal(point)
-    step, residual = np.zeros_like(point.theta), -point.gradient
-    direction = scaled = inverse * residual
-    power = first = (residual * scaled).sum()
-    enough = _FORCING**2 * first
-    for _ in range(max_products):
-      image = self._hessian_times(point.probabilities, direction)
-      curvature = (direction * image).sum()
-      if curvature <= 0:
-        break
-      t = power / curvature
-      step, residual = step + t * direction, residual - t * image
-      scaled = inverse * residual
-      power, before = (residual * scaled).sum(), power
-      if power <= enough:
-        break
-      direction = scaled + power / before * direction
-    return step
-
-  def _hessian_times(self, probabilities, direction) -> np.ndarray:
-    shares = self._features @ direction.T
-    shares -= np.einsum("nc,nc->n", probabilities, shares)[:, None]
-    shares *= probabilities
-    return shares.T @ self._features / len(shares) + self._strength * direction
