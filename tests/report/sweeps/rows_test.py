@@ -1,6 +1,11 @@
 import csv
 
+import pytest
+
 from synjax.report import sweeps
+from synjax.sweeps import journal as sweep_journal
+from synjax.sweeps import plan
+from synjax.sweeps import run as sweep_run
 from tests.report.sweeps.folders import (
   ACCURACY,
   DESCRIPTION,
@@ -8,6 +13,7 @@ from tests.report.sweeps.folders import (
   value,
   write,
 )
+from tests.sweeps.pretend import Trainer, expand, strengths
 
 
 def test_rows_csv_has_every_row_with_its_numbers(tmp_path):
@@ -34,3 +40,17 @@ def test_no_cell_of_rows_csv_is_a_formula_and_numbers_stay_numbers(tmp_path):
   assert [float(row["seed"]) for row in found] == [-i for i in range(len(texts))]
   assert {row["'=field"] for row in found} == {"-0.5"}
   assert {row["best/=metric"] for row in found} == {"-0.25"}
+
+
+@pytest.mark.parametrize("field", ["sources", "data"])
+def test_a_table_never_averages_two_code_versions_or_two_states_of_the_data(tmp_path, field):
+  journal = sweep_journal.Journal(tmp_path)
+  rows = expand(strengths())
+  sweep_run.run(plan.group(rows), journal, Trainer())
+  journal.declare(rows)
+  sweeps.write_sweep_report(tmp_path, {})
+  entry = dict(journal.read()[rows[0].id], time=4e9)
+  entry |= {"sources": "old"} if field == "sources" else {"reads": {"data": "old"}}
+  journal.append([entry])
+  with pytest.raises(ValueError, match="one code version" if field == "sources" else "same data"):
+    sweeps.write_sweep_report(tmp_path, {})

@@ -7,8 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from configs.sweeps import pid_point, pid_simplex, spurious_xor
+from configs.sweeps import num_views, pid_point, pid_simplex, spurious_xor
 from synjax.report import sweeps
+from synjax.sweeps import journal as sweep_journal
+from synjax.sweeps import plan
+from synjax.sweeps import run as sweep_run
 from synjax.sweeps.file import Hyper
 from tests.report.sweeps.folders import (
   DESCRIPTION,
@@ -17,6 +20,8 @@ from tests.report.sweeps.folders import (
   value,
   write,
 )
+from tests.report.sweeps.plots.journals import write_journal
+from tests.sweeps.pretend import Trainer, expand, strengths
 
 
 def test_the_table_averages_seeds_and_shows_reference_values(tmp_path):
@@ -141,3 +146,52 @@ def test_the_reports_of_the_repositorys_sweeps_can_be_drawn(tmp_path, module):
     assert (tmp_path / f"{plot['name']}.png").read_bytes().startswith(b"\x89PNG")
     assert f"({plot['name']}.png)" in text
   assert "Reference: " in text
+
+
+def test_a_default_table_shows_what_selects_and_the_tests_and_only_fractions_in_percent(tmp_path):
+  rows = expand(strengths())
+  found = {"val/label/accuracy": 0.5, "test/label/accuracy": 0.25, "test/label/cost": 0.04}
+  found |= {"test/label/cross_entropy": 0.7, "test/without_a/label/accuracy": 0.3}
+
+  def train(*args):
+    result = Trainer()(*args)
+    return result | {"rows": [row | {"best": found, "last": found} for row in result["rows"]]}
+
+  journal = sweep_journal.Journal(tmp_path)
+  journal.declare(rows)
+  sweep_run.run(plan.group(rows), journal, train)
+  text = sweeps.write_sweep_report(tmp_path, {}).read_text()
+  assert "test/label/accuracy" in text and "25.0" in text
+  assert "cost" not in text and "without_a" not in text
+  assert "without_a" in (tmp_path / "rows.csv").read_text().splitlines()[0]
+  costs = {"metrics": {"test/label/cost": "cost"}}
+  assert "0.04" in sweeps.write_sweep_report(tmp_path, costs).read_text()
+
+
+def test_the_report_has_every_task_and_cost_in_its_table(tmp_path):
+  rows = Hyper.sweep("method.num_views", (1, 2))
+  path = sweeps.write_sweep_report(
+    write_journal(tmp_path, rows, lambda row: 0.5), num_views.get_report()
+  )
+  lines = [line for line in path.read_text().splitlines() if line.startswith("| ")]
+  cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+  assert cells[0] == [
+    "method.num_views", "checkpoint", "n", "shape (%), mean ± std", "s.e.",
+    "synergy (%), mean ± std", "s.e.", "time a step (ms)", "temporary memory of a step (MiB)",
+  ]  # fmt: skip
+  assert cells[4][:4] == ["2", "best", "1", "50.0 ± n/a (95 % 40.0 to 55.0)"]
+  assert cells[4][-2:] == ["4", "2"]
+  assert all((tmp_path / f"{name}.png").exists() for name in ("num_views", "num_views_last"))
+  assert "(1 in one program)" in path.read_text()
+
+
+def test_a_report_before_the_first_row_and_of_rows_without_costs(tmp_path):
+  write_journal(tmp_path, [{"method.num_views": 1}], lambda row: 0.5)
+  entry = json.loads((tmp_path / "rows.jsonl").read_text())
+  entry["seconds_per_step"] = entry["program_bytes"] = None
+  (tmp_path / "rows.jsonl").write_text(json.dumps(entry) + "\n")
+  text = sweeps.write_sweep_report(tmp_path, num_views.get_report()).read_text()
+  assert "| n/a | n/a |" in text
+  (tmp_path / "rows.jsonl").unlink()
+  text = sweeps.write_sweep_report(tmp_path, num_views.get_report()).read_text()
+  assert "No values (yet) for the plot num_views." in text

@@ -1,0 +1,161 @@
+"""What labels of a user mean: classes or numbers, which classes, and what is asked about."""
+
+import numpy as np
+import pytest
+
+from synjax import data, methods, train
+from synjax.data import array_labels
+from synjax.training import selection
+from tests.data.archives import add, load, make_config, make_split, write
+
+
+def test_features_that_follow_few_examples_by_chance_are_no_copies():
+  rng = np.random.default_rng(0)
+  label = (np.arange(200) < 2).astype(int)  # two examples of one class
+  words = (rng.random((200, 4000)) < 0.01).astype(np.float32)
+  words[:, 7] = label
+  assert not len(array_labels.copies(words, label))
+  label = rng.integers(0, 3, 5000)
+  features = rng.integers(0, 2, (5000, 5)).astype(np.float32)
+  features[:, 3] = label == 1
+  np.testing.assert_array_equal(array_labels.copies(features, label), [3])
+  features[4999, 3] = 1 - features[4999, 3]  # beyond the examples that are looked at first
+  assert not len(array_labels.copies(features, label))
+
+
+RENAMED = [
+  (1, 2),
+  (3, 7),
+  (7, 3),
+  (0.0, 1.0),
+  (-4, 10**12),
+  ("no", "yes"),
+  ("yes", "no"),
+  (True, False),
+]
+
+
+@pytest.mark.parametrize("names", RENAMED)
+def test_what_classes_are_called_changes_nothing_that_is_computed(tmp_path, names):
+  plain = load(write(tmp_path / "plain"))
+  renamed = load(
+    write(tmp_path / "renamed", add(label=lambda f: np.array(names)[f["label"]])),
+    label_kind="classes" if isinstance(names[0], float) else None,
+  )
+  assert renamed.class_names == {"label": names}
+  assert renamed.tasks == plain.tasks == {"label": 2}
+  for split in ("train", "val", "test"):
+    ours, theirs = getattr(plain, split), getattr(renamed, split)
+    for name in ours.arrays:
+      np.testing.assert_array_equal(ours.arrays[name], theirs.arrays[name])
+      assert ours.arrays[name].dtype == theirs.arrays[name].dtype
+    np.testing.assert_array_equal(ours.labels["label"], theirs.labels["label"])
+  assert renamed.fingerprint != plain.fingerprint  # reports hold the names
+
+
+def test_a_class_that_training_lacks_is_left_out_counted_and_traceable(tmp_path):
+  def change(split, found):
+    if split == "test":
+      found["label"][[2, 5, 9]] = 8
+
+  dataset = load(write(tmp_path, change))
+  assert dataset.tasks == {"label": 2} and dataset.test.num_examples == 13
+  assert dataset.facts["left out, of classes that training lacks"] == {"test": "3 examples: 8 3"}
+  assert dataset.facts["examples_per_class"]["train"] == {"0": 20, "1": 20}
+  kept = np.setdiff1d(np.arange(16), [2, 5, 9])
+  np.testing.assert_array_equal(dataset.test.origin.index, kept)
+  np.testing.assert_array_equal(
+    dataset.test.arrays["table"], make_split(16)["table"].astype(np.float32)[kept]
+  )
+
+
+LABELS = {
+  "ids": (lambda f: np.arange(len(f["label"])), "40 classes among 40 training examples"),
+  "nearly ids": (lambda f: np.arange(len(f["label"])) // 1.5, "which may be either"),
+  "names of examples": (
+    lambda f: np.array([f"clip {i // 1.5:.0f}" for i in range(len(f["label"]))]),
+    "classes among 40 training examples; names of examples belong into an array ids",
+  ),
+  "whole floats": (
+    lambda f: f["label"].astype(float),
+    "label_kind=classes or .*label_kind=regression",
+  ),
+  "one-hot": (lambda f: np.eye(2, dtype=int)[f["label"]], r"label.argmax\(axis=1\)"),
+  "several labels": (lambda f: np.c_[f["label"], f["label"], 1 - f["label"]], r"label\[:, k\]"),
+  "several float labels": (lambda f: np.c_[f["label"], f["label"]] * 1.0, r"label\[:, k\]"),
+  "counts": (lambda f: np.c_[f["label"], f["label"] + 4], "label_kind=regression"),
+  "-1 for none": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1),
+    "found -1 for 14 of 40",
+  ),
+  "-100 for none": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -100),
+    "found -100 for 14 of 40",
+  ),
+  "255 for none": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], 255),
+    "found 255 for 14 of 40.*label_kind=classes",
+  ),
+  "-1 as uint8": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1).astype(np.uint8),
+    "found 255 for 14 of 40",
+  ),
+  "the lowest integer": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], np.iinfo(np.int32).min),
+    "found -2147483648 for 14",
+  ),
+  "no text": (lambda f: np.where(f["label"] == 1, "dog", ""), "found  for 20 of 40"),
+  "the text nan": (lambda f: np.where(f["label"] == 1, "dog", "nan"), "found nan for 20 of 40"),
+  "one class": (lambda f: 0 * f["label"], "at least 2 classes.*label_kind=none"),
+  "a column of texts too many": (lambda f: np.full((len(f["label"]), 2), "a"), "write one column"),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_that_may_be_several_things_are_asked_about(tmp_path, case):
+  make, message = LABELS[case]
+  with pytest.raises(ValueError, match=rf"train.npz: label: expected .*{message}"):
+    load(write(tmp_path, add(label=make)))
+
+
+def test_the_answers_are_taken(tmp_path):
+  floats = write(tmp_path / "floats", add(label=lambda f: f["label"].astype(np.float32)))
+  assert load(floats, label_kind="classes").class_names == {"label": (0, 1)}
+  assert load(floats, label_kind="regression").regressions == {"label": 1}
+  signs = write(tmp_path / "signs", add(label=lambda f: 2 * f["label"] - 1))
+  assert load(signs, label_kind="classes").class_names == {"label": (-1, 1)}
+  column = write(tmp_path / "column", add(label=lambda f: f["label"][:, None]))
+  assert load(column).tasks == {"label": 2}
+  several = write(tmp_path / "several", add(label=lambda f: np.eye(2)[f["label"]]))
+  assert load(several, label_kind="regression").regressions == {"label": 2}
+  for kind, message in (
+    ("multilabel", "comes later; use one column"),
+    ("klass", "expected one of"),
+  ):
+    with pytest.raises(ValueError, match=f"config.data.label_kind: .*{message}"):
+      load(floats, label_kind=kind)
+  texts = write(tmp_path / "texts", add(label=lambda f: np.array(["a", "b"])[f["label"]]))
+  with pytest.raises(ValueError, match="label: expected numbers, for label_kind is regression"):
+    load(texts, label_kind="regression")
+  halves = write(tmp_path / "halves", add(label=lambda f: f["label"] / 2))
+  with pytest.raises(ValueError, match="label: expected whole numbers.*found fractions"):
+    load(halves, label_kind="classes")
+
+
+def test_methods_of_classes_say_what_labels_hold_instead(tmp_path):
+  folder = write(tmp_path, add(label=lambda f: f["table"][:, 0] + f["sensor"][:, 0, 0]))
+  config = make_config(folder, "supervised")
+  with pytest.raises(ValueError, match="expected classes in arrays, found a regression: label"):
+    methods.create(config, data.load(config))
+  config.data.label_kind = "none"
+  with pytest.raises(ValueError, match="expected classes in arrays, found no labels"):
+    methods.create(config, data.load(config))
+
+
+def test_without_labels_nothing_is_scored_and_the_last_step_is_selected(tmp_path):
+  folder = write(tmp_path, add(label=None))
+  config = make_config(folder)
+  assert selection.choose_metric(config, data.load(config)) == selection.LAST
+  config.select_metric = "val/label/macro_accuracy"
+  with pytest.raises(ValueError, match="config.select_metric: expected 'last'.*no labels"):
+    train.check_config(config)

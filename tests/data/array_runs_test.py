@@ -1,0 +1,75 @@
+"""Runs on a user's arrays, with labels that are texts and without labels: what they leave."""
+
+import numpy as np
+import pytest
+
+from synjax import data, report, train
+from synjax.report.plots import projection
+from tests.data.archives import add, make_config, write
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+  """(folder, workdir, results) of a run with text labels and one without labels, both tiny."""
+  made = []
+  for name in ("texts", "unlabelled"):
+    folder = tmp_path_factory.mktemp(name)
+    change = add(
+      ids=lambda f: 1000 + np.arange(len(f["label"])),
+      sensor=lambda f: f["sensor"][:, 0],  # quick to compile
+      label=(lambda f: np.array(["sit", "run"])[f["label"]]) if name == "texts" else None,
+    )
+    write(folder, change, {"train": 40, "test": 16})
+    config = make_config(folder)
+    config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 1.0
+    config.num_devices = 1
+    config.batch_size = config.eval_batch_size = 12
+    config.model.width, config.model.num_heads = 16, 2
+    config.model.head_hidden = config.model.head_features = 8
+    workdir = tmp_path_factory.mktemp(f"{name}_run")
+    made.append((folder, workdir, train.train_and_evaluate(config, str(workdir))))
+  return made
+
+
+def test_embeddings_say_which_rows_of_the_users_files_they_are_of(runs):
+  folder, workdir, _ = runs[0]
+  config = make_config(folder)
+  with np.load(folder / "train.npz") as file:
+    stored = {name: file[name] for name in file}
+  with np.load(workdir / "embeddings.npz") as file:
+    assert file["test/file"] == "test.npz"
+    np.testing.assert_array_equal(file["test/index"], np.arange(16))
+    np.testing.assert_array_equal(file["test/ids"], 1000 + np.arange(16))
+    np.testing.assert_array_equal(file["test/label"], np.array(["sit", "run"])[np.arange(16) % 2])
+  dataset = data.load(config)
+  rows = [dataset.train.origin, dataset.val.origin]
+  assert {origin.file for origin in rows} == {"train.npz"}
+  np.testing.assert_array_equal(np.sort(np.concatenate([o.index for o in rows])), np.arange(40))
+  for split in (dataset.train, dataset.val):
+    np.testing.assert_array_equal(split.origin.ids, stored["ids"][split.origin.index])
+    np.testing.assert_array_equal(
+      split.arrays["table"], stored["table"][split.origin.index].astype(np.float32)
+    )
+
+
+def test_reports_call_classes_by_their_names(runs):
+  _, workdir, results = runs[0]
+  assert sorted(results["classes"]["label"]) == ["run", "sit"]
+  assert results["modalities"] == ["sensor", "table"]
+  assert results["selection"].startswith("highest val/label/macro_accuracy")
+  group = report.group_runs([report.read_run(workdir)])[0]
+  figure = projection.draw(group)
+  assert {text.get_text() for text in figure.legends[0].get_texts()} == {"run", "sit"}
+  assert "sensor + table" in group.data
+
+
+def test_a_run_without_labels_ends_with_embeddings_and_a_report(runs):
+  _, workdir, results = runs[1]
+  (row,) = results["rows"]
+  assert (row["best"], row["last"], results["chance"]) == ({}, {}, {})
+  assert row["best_step"] == results["total_steps"]
+  assert results["selection"].startswith("the last checkpoint")
+  with np.load(workdir / "embeddings.npz") as file:
+    assert file["test/embeddings"].shape == (1, 16, 16) and "test/label" not in file
+  text = report.write_report([workdir], None, {}).read_text()
+  assert "none: pre-training" in text and "projection.png" in text and "No values" not in text
