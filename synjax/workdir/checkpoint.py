@@ -16,7 +16,7 @@ import pathlib
 import shutil
 import sys
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -272,11 +272,10 @@ class Checkpointer:
         raise OSError(errno.ENOMEM, "out of memory") from error
       if not (self.folder / str(step)).is_dir():
         raise FileNotFoundError(errno.ENOENT, "a run in progress has removed it")
-      for file in (self.folder / str(step)).rglob("*"):
-        if not file.is_dir():
-          with file.open("rb") as opened:
-            while opened.read(1 << 24):
-              pass
+      for file in _files(self.folder / str(step)):
+        with file.open("rb") as opened:
+          while opened.read(1 << 24):
+            pass
     except OSError as found:
       raise OSError(
         f"{self.folder / str(step)}: the checkpoint could not be read ({_first_line(found)}). That says"
@@ -344,6 +343,16 @@ def _check_fits(tree: Any, target: Any) -> None:
         f"{jax.tree_util.keystr(path)}: expected {np.asarray(expected).dtype}{list(np.shape(expected))},"
         f" found {found.dtype}{list(found.shape)}"
       )
+
+
+def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields every file below a folder; links that lead nowhere too, which `rglob` of Python 3.11 skips."""
+
+  def fail(error: OSError) -> None:
+    raise error
+
+  for parent, _, names in os.walk(folder, onerror=fail):
+    yield from (pathlib.Path(parent, name) for name in names)
 
 
 def _first_line(error: Exception) -> str:
