@@ -264,7 +264,7 @@ def main() -> None:
   options = parser.parse_args()
   # Here and not in every process that is forked. Importing touches no device.
   import launch.app  # noqa: F401
-  import synjax.evaluators.export
+  import synjax.evaluators.embeddings
   import synjax.report
   import synjax.train  # noqa: F401
 

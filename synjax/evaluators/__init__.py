@@ -18,7 +18,7 @@ EVALUATORS = {
   "gaussianity": "gaussianity.Gaussianity",
   "ntk": "ntk.NTK",
   "pid": "pid.PIDOfFeatures",
-  "embeddings": "export.Embeddings",
+  "embeddings": "embeddings.Embeddings",
   "subsets": "subsets.Subsets",
   "synergy_subset": "synergy_subset.SynergySubset",
 }

@@ -129,6 +129,16 @@ def path_name(path: jax.tree_util.KeyPath) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def named_modality(config: ConfigDict, dataset: Dataset) -> str:
+  """Returns `config.method.modality`, where it is "" the first one; ValueError for an unknown one."""
+  name = config.method.modality or dataset.modalities[0]
+  if name not in dataset.modalities:
+    raise ValueError(
+      f"config.method.modality: expected one of {dataset.modalities}, found {name!r}"
+    )
+  return name
+
+
 class Method:
   """A published objective: `loss` is its own, everything else has a default.
 

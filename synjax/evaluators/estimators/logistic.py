@@ -100,7 +100,7 @@ def fit(
 
 
 class Problem:
-  """Examples prepared once (on the device, rotated for `squared`) to be fitted at many costs.
+  """Examples prepared once (rotated for `squared`; on the device for L-BFGS) to be fitted at many costs.
 
   Args:
     features: `[examples, dim]`.

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from synjax import losses
 from synjax.data.pipeline import Batch, Dataset
-from synjax.methods.base import Info, Out
+from synjax.methods.base import Info, Out, named_modality
 from synjax.methods.separate_method import SeparateMethod
 
 
@@ -25,12 +25,7 @@ class SimCLR(SeparateMethod):
   min_modalities = 1
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
-    name = config.method.modality or dataset.modalities[0]
-    if name not in dataset.modalities:
-      raise ValueError(
-        f"config.method.modality: expected one of {dataset.modalities}, found {name!r}"
-      )
-    self._member = name
+    self._member = named_modality(config, dataset)
     super().__init__(config, dataset)
 
   @override

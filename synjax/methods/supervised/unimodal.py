@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 from typing_extensions import override
 
 from synjax.data.pipeline import Dataset
+from synjax.methods.base import named_modality
 from synjax.methods.supervised.ensemble import Ensemble
 
 
@@ -11,12 +12,7 @@ class Unimodal(Ensemble):
   """One modality alone, an independent encoder and head: L = CE(y, q_um(x_m))."""
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
-    name = config.method.modality or dataset.modalities[0]
-    if name not in dataset.modalities:
-      raise ValueError(
-        f"config.method.modality: expected one of {dataset.modalities}, found {name!r}"
-      )
-    self._member = name
+    self._member = named_modality(config, dataset)
     super().__init__(config, dataset)
 
   @override

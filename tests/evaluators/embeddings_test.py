@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synjax import train
-from synjax.evaluators import Moment, When, export
+from synjax.evaluators import Moment, When, embeddings
 from synjax.methods.contrastive.infmasking import InfMasking
 from tests import families
 
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 def write(config, workdir):
   run = train.Run(config, workdir, SEEDS).restore()
-  evaluator = export.Embeddings(config, run.dataset, run.method)
+  evaluator = embeddings.Embeddings(config, run.dataset, run.method)
   moment = Moment(When.END, run.step, 0.0, workdir)
   assert evaluator.record(run.frozen("last"), moment) == {}
   with np.load(workdir / evaluator.file) as found:
@@ -55,7 +55,7 @@ def test_masked_views_that_mask_nothing_are_the_embeddings(
     return np.array([1.0, 2.0])[:, None, None] * embeddings
 
   monkeypatch.setattr(InfMasking, "embed_masked", unmasked)
-  monkeypatch.setattr(export, "MASKED_EXAMPLES", 5)  # ends within a batch
+  monkeypatch.setattr(embeddings, "MASKED_EXAMPLES", 5)  # ends within a batch
   found = write(family(folder, **fields), tmp_path)
   shown = found["test/masked_index"]
   np.testing.assert_array_equal(shown, range(5))
