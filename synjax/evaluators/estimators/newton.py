@@ -133,7 +133,8 @@ class _Problem:
       return None
     for halvings in range(30):
       t = 0.5**halvings
-      new = self.at(point.theta + t * step)
+      with np.errstate(over="ignore", invalid="ignore"):  # too long a step is refused below
+        new = self.at(point.theta + t * step)
       if new.value <= point.value * (1 + _ROUNDING) + 1e-4 * t * slope:
         return new
     return None
