@@ -13,7 +13,7 @@ from synjax import methods, train
 from synjax.models.backbone import Backbone, Outputs
 from synjax.models.separate import SeparateModel
 from tests import families, tiny
-from tests.losses.baselines_test import loop_clip
+from tests.losses.contrastive_test import loop_clip
 from tests.methods.contrastive_method_test import head, nt_xent
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
 
