@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from synjax import data, evaluators, methods, train
-from synjax.models.encoders import ENCODERS
 from synjax.workdir import checkpoint
 from synjax.workdir.metrics import read_metrics
 from tests import tiny
@@ -327,28 +326,6 @@ def test_signals_of_a_fused_prediction_are_refused_where_nothing_is_fused(tmp_pa
   with pytest.raises(ValueError, match=message):
     train.train_and_evaluate(config, str(tmp_path / "run"))
   assert not (tmp_path / "run").exists()
-
-
-def test_a_batch_of_one_is_refused_where_an_encoder_normalises_by_the_batch(monkeypatch):
-  config = tiny.get_config("supervised", batch_size=1)
-  train.check_config(config)
-  monkeypatch.setattr(ENCODERS["gru"], "mixes_examples", True, raising=False)
-  with pytest.raises(ValueError, match="batch_size: gru normalises"):
-    train.check_config(config)
-
-
-def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
-  for fields, message in (
-    ({"batch_size": 97}, "1 to 96"),
-    ({"batch_size": 1}, "batch_size: the projection head normalises.* at least 2, found 1"),
-    ({"eval_steps": 0}, "eval_steps"),
-    ({"optim.name": "sgd"}, "optim.name"),
-    ({"evaluators": ("classification",)}, "learns no labels"),
-    ({"select_metric": "val/nothing"}, "select_metric"),
-  ):
-    with pytest.raises(ValueError, match=message):
-      train.check_config(tiny.get_config(**fields))
-  train.check_config(tiny.get_config())
 
 
 def test_names_that_select_are_those_that_the_validation_scores_have(straight):

@@ -12,7 +12,7 @@ from ml_collections import FieldReference
 
 from configs import xor
 from synjax import train
-from synjax.config import durations, values
+from synjax.config import values
 from synjax.config.flat_fields import flat
 from synjax.models import multimodal
 from synjax.sweeps import file as sweep_file
@@ -228,10 +228,3 @@ def test_an_encoder_that_does_not_fit_its_inputs_names_the_fields_to_change(fold
     ValueError, match=r"^config\.model\.modalities\.photo\.encoder: .*config\.data\.resolution"
   ):
     jax.eval_shape(lambda: model.init(jax.random.key(0), batch, method="initialize"))
-
-
-@pytest.mark.parametrize("epochs", [INF, 1e9])
-def test_a_duration_beyond_what_steps_are_counted_in_is_refused(epochs):
-  config = tiny.get_config("comm", total_steps=None, total_epochs=epochs)
-  with pytest.raises(ValueError, match=r"config\.total_epochs: expected .*2\^31 steps"):
-    durations.duration_steps(config, "total", 6)

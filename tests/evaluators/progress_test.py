@@ -4,7 +4,6 @@ import types
 import numpy as np
 import pytest
 
-from synjax.config.durations import in_words
 from synjax.evaluators import When
 from synjax.evaluators import progress as progress_module
 from synjax.evaluators.progress import Progress
@@ -23,11 +22,6 @@ def test_it_says_how_much_is_left_and_not_more_often_than_anybody_reads(caplog):
     "probes: 2 of 5 done, about 18 s left",  # 12 s for 2, 6 each
     "probes: 4 of 5 done, about 30 s left",  # 120 s for 4
   ]
-
-
-@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (90, "1.5 min")])
-def test_a_time_in_words(seconds, words):
-  assert in_words(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from synjax.config import durations
 from synjax.training import optim
 
 
@@ -14,22 +13,6 @@ def config(**fields):
     {"name": "adamw", "eps": 1e-8, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
     | fields
   )
-
-
-def test_durations_convert_epochs_and_steps():
-  fields = ConfigDict(
-    {"total_epochs": 2.5, "total_steps": None, "log_epochs": None, "log_steps": 7}
-  )
-  assert durations.duration_steps(fields, "total", 10) == 25
-  assert durations.duration_steps(fields, "log", 10) == 7
-
-
-@pytest.mark.parametrize(
-  "fields", [{"eval_steps": 3, "eval_epochs": 1.0}, {}, {"eval_steps": 0}, {"eval_epochs": -1.0}]
-)
-def test_a_duration_given_twice_never_or_not_positive_is_refused(fields):
-  with pytest.raises(ValueError, match="eval_"):
-    durations.duration_steps(ConfigDict(fields), "eval", 10)
 
 
 def test_adamw_follows_its_equations_and_decays_only_matrices_without_bias_in_the_name():
