@@ -5,19 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.methods.contrastive.closed_forms import head, nt_xent
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
-
-
-def nt_xent(a, b, temperature):
-  a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-  terms = []
-  for x, y in ((a, b), (b, a)):
-    for i in range(len(a)):
-      logits = [x[i] @ y[j] for j in range(len(a))]
-      logits += [x[i] @ x[j] for j in range(len(a)) if j != i]
-      logits = np.array(logits) / temperature
-      terms.append(np.log(np.exp(logits).sum()) - x[i] @ y[i] / temperature)
-  return np.mean(terms)
 
 
 def bound(q, z, temperature, rho):
@@ -35,15 +24,6 @@ def bound(q, z, temperature, rho):
     ]
     found.append(np.log(np.exp(logits).sum()) - own.mean() / temperature)
   return np.mean(found)
-
-
-def head(params, x):
-  """The projection head on one call of these examples alone."""
-  for layer in (1, 2):
-    x = x @ params[f"layer{layer}"]["kernel"] + params[f"layer{layer}"]["bias"]
-    x = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5)
-    x = np.maximum(x * params[f"bn{layer}"]["scale"] + params[f"bn{layer}"]["bias"], 0)
-  return x @ params["layer3"]["kernel"] + params["layer3"]["bias"]
 
 
 @pytest.mark.parametrize("name", ["comm", "infmasking"])

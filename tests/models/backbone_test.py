@@ -122,6 +122,19 @@ def test_a_mean_counts_real_tokens_and_is_finite_without_any():
   np.testing.assert_allclose(found[2], backbone.mean_of_tokens(tokens, None)[2], rtol=1e-5)
 
 
+def test_a_vector_is_what_an_encoder_pools_else_the_mean_of_its_real_tokens():
+  module = backbone.Backbone(encoders={}, adapters={"x": nn.Dense(2)})
+  features = jax.random.normal(jax.random.key(0), (3, 4, 5))
+  valid = jnp.arange(4) < jnp.array([1, 4, 2])[:, None]
+  variables = module.init(jax.random.key(1), "x", backbone.Outputs(features, None), method="vector")
+  vector = lambda *found: module.apply(variables, "x", backbone.Outputs(*found), method="vector")  # noqa: E731
+  kernel, bias = (np.asarray(variables["params"]["adapters_x"][k]) for k in ("kernel", "bias"))
+  expected = [np.asarray(features[i, :n]).mean(0) @ kernel + bias for i, n in enumerate((1, 4, 2))]
+  np.testing.assert_allclose(vector(features, valid), expected, rtol=1e-4, atol=1e-6)
+  np.testing.assert_array_equal(vector(features, valid, features[:, 0]), features[:, 0])
+  np.testing.assert_array_equal(vector(features[:, 0], None), features[:, 0])
+
+
 def test_what_is_real_is_joined_in_the_order_of_the_tokens():
   tokens = {"a": jnp.zeros((2, 2, 1)), "b": jnp.zeros((2, 3, 1))}
   assert backbone.join_tokens(tokens, {}, True) is None

@@ -1,0 +1,34 @@
+"""Methods without fusion on more modalities than two."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synjax import methods
+from tests import tiny
+from tests.methods.presence import prepare
+
+
+def prepare_several(name, count):
+  """Returns (method, params, model_state, batch, info) of `count` tables, part0, part1, ..."""
+  config = tiny.get_config(name)
+  names = tuple(f"part{i}" for i in range(count))
+  for modality in names:
+    config.model.modalities[modality] = tiny.MODALITIES["table"]
+  dataset = dataclasses.replace(tiny.load_dataset(config), modalities=names)
+  method = methods.create(config, dataset)
+  raw = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(names)}
+  raw |= {"valid": jnp.ones(6, bool)}
+  params, model_state = method.init(jax.random.key(0), raw)
+  info = prepare(name)[-1].replace(index=jnp.arange(6))
+  return method, params, model_state, raw, info
+
+
+def lacking_one(raw, name):
+  """The batch in which the first and the last example lack a modality; (batch, who has it)."""
+  has = ~np.isin(np.arange(6), (0, 5))
+  garbage = 9 * jax.random.normal(jax.random.key(8), raw[name].shape)
+  values = jnp.where(jnp.asarray(has)[:, None], raw[name], garbage)
+  return {**raw, name: values, f"{name}_present": jnp.asarray(has)}, has
