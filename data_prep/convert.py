@@ -19,13 +19,13 @@ from synjax.workdir.files import resolve
 def convert(
   dataset: str, source: str, data_dir: str, *, overwrite: bool = False, **options
 ) -> list[pathlib.Path]:
-  """Converts a data set and says on stdout what it writes, on stderr what looks wrong.
+  """Converts a dataset and says on stdout what it writes, on stderr what looks wrong.
 
   Args:
     dataset: one of `registry.DATASETS`.
     source: a file, or the folder that holds the published one.
-    data_dir: root of the TFDS data sets.
-    overwrite: replace data sets that are there.
+    data_dir: root of the TFDS datasets.
+    overwrite: replace datasets that are there.
     **options: of the converter, by flag name; those left out take their default.
 
   Returns:
@@ -98,13 +98,13 @@ def _make_parser() -> argparse.ArgumentParser:
   parser.add_argument(
     "--source", type=resolve, required=True, help="the file, or the folder that holds it"
   )
-  parser.add_argument("--data_dir", type=resolve, required=True, help="root of the TFDS data sets")
+  parser.add_argument("--data_dir", type=resolve, required=True, help="root of the TFDS datasets")
   parser.add_argument("--overwrite", action="store_true", help="replace what is already there")
   return parser
 
 
 def _find_dataset(arguments: Sequence[str]) -> str | None:
-  """The data set a command line names, before its options are known."""
+  """The dataset a command line names, before its options are known."""
   parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   parser.add_argument("--source")
   parser.add_argument("--data_dir")
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     if dataset is not None:
       entry = registry.DATASETS[dataset]
-      note = None if entry.trained else f"No training data set reads the shards of {dataset} yet."
+      note = None if entry.trained else f"No training dataset reads the shards of {dataset} yet."
       group = parser.add_argument_group(f"options of {dataset}", note)
       _add_options(group, entry.load("convert"))
     options = vars(parser.parse_args(arguments))

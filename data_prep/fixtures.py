@@ -35,7 +35,7 @@ def make_fixture(
   python2: bool = False,
   signed_labels: bool = False,
 ) -> dict:
-  """Writes the source file of a data set, and `FILE.manifest.json` beside it.
+  """Writes the source file of a dataset, and `FILE.manifest.json` beside it.
 
   Same arguments, same bytes (for one version of NumPy). Modality 1 is vision (MIMIC: tabular), modality
   2 text (MIMIC: timeseries); audio carries the redundant bit only. Labels: MOSI and MOSEI scores whose

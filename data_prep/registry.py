@@ -1,6 +1,6 @@
-"""Which data sets there are and where each lives: one line a data set, for the converter and the fixture.
+"""Which datasets there are and where each lives: one line a dataset, for the converter and the fixture.
 
-A new data set is a folder in `datasets/` with `convert.py`, `fixture.py` where there is one, and a line
+A new dataset is a folder in `datasets/` with `convert.py`, `fixture.py` where there is one, and a line
 here.
 """
 
@@ -12,15 +12,15 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """What the commands know of a data set before they import anything of it.
+  """What the commands know of a dataset before they import anything of it.
 
   Attributes:
     family: its folder in `data_prep/datasets`. `convert.py` there has `OPTIONS`, flag -> keyword
       arguments of argparse, and `plan(dataset, source, **options)`, which yields a `shards.Plan` for
-      each TFDS data set to write.
+      each TFDS dataset to write.
     fixture: what `fixture.py` there makes: "pickle", one file (see `pickle_fixture.Family`), or
       "folder", by its `make`; None: there is none.
-    trained: whether a data set of `synjax.data` reads the shards.
+    trained: whether a dataset of `synjax.data` reads the shards.
   """
 
   family: str
@@ -50,11 +50,11 @@ DATASETS = {
 
 
 def with_fixture(*kinds: str) -> tuple[str, ...]:
-  """Returns the data sets whose fixture is of one of these kinds, in order."""
+  """Returns the datasets whose fixture is of one of these kinds, in order."""
   return tuple(name for name, entry in DATASETS.items() if entry.fixture in kinds)
 
 
 def untrained_note() -> str:
-  """Says which shards no training data set reads; "" if all are read."""
+  """Says which shards no training dataset reads; "" if all are read."""
   names = [name for name, entry in DATASETS.items() if not entry.trained]
-  return f"No training data set reads the shards of these yet: {', '.join(names)}." if names else ""
+  return f"No training dataset reads the shards of these yet: {', '.join(names)}." if names else ""

@@ -38,3 +38,7 @@ def test_functions_and_files_are_short_and_public_arguments_say_their_types():
 def test_reports_load_neither_jax_nor_what_draws():
   _, modules = house.imported_by_reports()
   assert not {"jax", "flax", "orbax", "scipy", "matplotlib"} & modules
+
+
+def test_every_module_has_a_test_file_at_the_place_that_mirrors_its_own():
+  assert house.modules_without_tests() == []

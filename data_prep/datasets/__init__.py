@@ -1,1 +1,1 @@
-"""One folder per family of data sets: its converter, its fixture, its checks."""
+"""One folder per family of datasets: its converter, its fixture, its checks."""

@@ -22,7 +22,7 @@ from PIL import Image
 from data_prep.read import source_files
 
 PROBLEMS = ("missing", "empty", "lfs_pointer", "html", "truncated", "too_large", "undecodable")
-# Of Pillow's formats, those that pictures of data sets come in; others start programs (EPS).
+# Of Pillow's formats, those that pictures of datasets come in; others start programs (EPS).
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 _KEPT_FORMATS = ("JPEG", "MPO", "PNG")  # MPO: what Pillow calls a JPEG with further views
 _PILLOW_PIXELS = 89_478_485  # Pillow warns above, and refuses above twice that

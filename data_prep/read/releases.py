@@ -1,4 +1,4 @@
-"""The published files of each data set: names, sizes, dimensions, counts; and which of them a tree is.
+"""The published files of each dataset: names, sizes, dimensions, counts; and which of them a tree is.
 
 docs/spec/data.md tells what is measured from what is inferred; nobody opened a real file while
 writing it. Converters therefore compare and report ("expected against found"), and stop only on
@@ -23,7 +23,7 @@ class Release:
 
   Attributes:
     name: of this variant, as `data_prep.fixtures` takes it.
-    dataset: the data set it belongs to, as `data_prep.convert` takes it.
+    dataset: the dataset it belongs to, as `data_prep.convert` takes it.
     files: names it is found under.
     widths: modality (or MIMIC key) -> last dimension.
     length: time steps.

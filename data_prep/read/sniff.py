@@ -39,7 +39,7 @@ _ADVICE = {
   "then download again.",
   "lfs_pointer": "Run `git lfs install && git lfs pull` in that repository.",
   "pickle": "Use `python -m data_prep.inspect` to see what it holds.",
-  "json": "It is text: nothing needs unpickling, but it is not the data set itself.",
+  "json": "It is text: nothing needs unpickling, but it is not the dataset itself.",
   "zip": "Unpack it and pass the file inside (a PyTorch checkpoint is also a zip, and is not data).",
   "gzip": "Unpack it (gunzip, tar xzf) and pass the file inside.",
   "bzip2": "Unpack it (bunzip2, tar xjf) and pass the file inside.",
@@ -49,7 +49,7 @@ _ADVICE = {
   "tar": "Unpack it (tar xf) and pass the file inside.",
   "pickle_crlf": "Copy it again in binary mode: line endings were changed on the way.",
 }
-_OTHER_ADVICE = "Check the path, and README for the file this data set needs."
+_OTHER_ADVICE = "Check the path, and README for the file this dataset needs."
 
 
 class WrongFileError(ValueError):

@@ -1,4 +1,4 @@
-"""Writes data sets as TFDS ArrayRecord shards: whole or not at all, in source order, without TensorFlow.
+"""Writes datasets as TFDS ArrayRecord shards: whole or not at all, in source order, without TensorFlow.
 
 TFDS' own writer collects up to 1 GB of examples in memory before it writes; this one streams through
 TFDS' features, serializer and file names, so that `tfds.builder_from_directory` opens the result.
@@ -33,7 +33,7 @@ _FULL = ("no space left on device", "disk quota exceeded")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """One data set to write.
+  """One dataset to write.
 
   Attributes:
     name: of the builder: "affect".
@@ -106,7 +106,7 @@ def describe(
   warnings: list[str],
   **more: object,
 ) -> dict:
-  """Returns the metadata that every data set carries.
+  """Returns the metadata that every dataset carries.
 
   Args:
     dataset: as the command names it.
@@ -116,7 +116,7 @@ def describe(
     expected_counts: split -> examples of the published file; None where unknown.
     labels: split -> histogram.
     warnings: sentences that begin with an id: "count: train: expected 1,284 rows, found 1,200".
-    **more: what the data set has beyond that.
+    **more: what the dataset has beyond that.
 
   Returns:
     A JSON-ready dict.
@@ -138,27 +138,27 @@ def describe(
 
 
 def folder(data_dir: str | os.PathLike, name: str, config: str) -> pathlib.Path:
-  """Returns where a data set lies: DATA_DIR/name/config/1.0.0."""
+  """Returns where a dataset lies: DATA_DIR/name/config/1.0.0."""
   return pathlib.Path(data_dir) / name / config / VERSION
 
 
 def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -> pathlib.Path:
-  """Writes a data set, whole or not at all.
+  """Writes a dataset, whole or not at all.
 
   Shards go to a hidden folder beside the final one, which takes its name when everything is written,
-  counted and flushed to disk. What a killed run left is removed by the next; a data set under
+  counted and flushed to disk. What a killed run left is removed by the next; a dataset under
   replacement is there, old or new, also after a kill.
 
   Args:
     plan: what to write.
-    data_dir: root of the TFDS data sets.
-    overwrite: replace a data set that is there, once the new one is whole.
+    data_dir: root of the TFDS datasets.
+    overwrite: replace a dataset that is there, once the new one is whole.
 
   Returns:
     The folder, for `tfds.builder_from_directory`.
 
   Raises:
-    ConversionError: a data set is there already; another process is writing it; too little space, found
+    ConversionError: a dataset is there already; another process is writing it; too little space, found
       before or while writing; an iterator yields another number of examples than planned.
 
   Source: docs/spec/data.md 11, docs/spec/ecosystem.md 2.
@@ -194,7 +194,7 @@ def write(plan: Plan, data_dir: str | os.PathLike, *, overwrite: bool = False) -
 def _refuse_existing(final: pathlib.Path, overwrite: bool) -> None:
   if final.exists() and not overwrite:
     raise source_files.ConversionError(
-      f"{final}: expected a place for a new data set, found one that is already there. Pass --overwrite"
+      f"{final}: expected a place for a new dataset, found one that is already there. Pass --overwrite"
       " to replace it, or another --data_dir."
     )
 
@@ -238,7 +238,7 @@ def _explained(final: pathlib.Path, nbytes: int):
 
 @contextlib.contextmanager
 def _locked(final: pathlib.Path):
-  """Holds the lock of a data set; yields False where the file system has none.
+  """Holds the lock of a dataset; yields False where the file system has none.
 
   The system releases it when a process dies: whatever lies about while it is held belongs to the dead.
   """
@@ -247,12 +247,12 @@ def _locked(final: pathlib.Path):
       yield alone
   except lock.InUse as error:
     raise source_files.ConversionError(
-      f"{final}: another process is writing this data set. ({error}.)"
+      f"{final}: another process is writing this dataset. ({error}.)"
     ) from None
 
 
 def _remove_leftovers(final: pathlib.Path) -> None:
-  """Removes what killed runs left; brings back a data set they had moved away but not replaced."""
+  """Removes what killed runs left; brings back a dataset they had moved away but not replaced."""
   for path in sorted(final.parent.glob(f".{VERSION}.old-*")):
     if final.exists():
       shutil.rmtree(path)

@@ -1,6 +1,6 @@
 """The 2,600 Trifeature stimuli: shape x texture x colour, rendered from one published random state.
 
-First stage of the Trifeature data set: `synjax.data.trifeature` caches these images and pairs them.
+First stage of the Trifeature dataset: `synjax.data.trifeature` caches these images and pairs them.
 Source: the CoMM and InfMasking papers after Hermann & Lampinen (2020); docs/spec/infmasking.md 8.1.
 """
 

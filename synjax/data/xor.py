@@ -1,4 +1,4 @@
-"""XOR data sets made on the device: labels that no modality carries alone, beside easier sources.
+"""XOR datasets made on the device: labels that no modality carries alone, beside easier sources.
 
 Three loaders return a `Dataset` whose splits are functions of a `Trial`: runs that are trained together
 each have data of their own seed and their own shortcut strength or mixture of sources. Every example is
@@ -309,7 +309,7 @@ def _read_sizes(data, fields: tuple[str, ...]) -> dict[str, int]:
 
 
 def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
-  """Makes the data set of a layout; the mixture is checked already."""
+  """Makes the dataset of a layout; the mixture is checked already."""
   sizes = _read_sizes(data, ("num_pool", "num_val", "num_test"))
   if sizes["num_val"] >= sizes["num_pool"]:
     raise ValueError(
@@ -418,7 +418,7 @@ def _make_dataset(
   facts: Mapping[str, object],
   decides: tuple = (),
 ) -> pipeline.Dataset:
-  """Puts a data set together. `decides`: what decides the data and is neither a size nor traced."""
+  """Puts a dataset together. `decides`: what decides the data and is neither a size nor traced."""
   num_examples = {split: splits[split].num_examples for split in ("train", "val", "test")}
   recipe = json.dumps([name, _VERSION, num_examples, decides])
   return pipeline.Dataset(

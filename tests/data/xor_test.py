@@ -1,4 +1,4 @@
-"""XOR data sets: formulas, labels and sources by NumPy statistics; equal data under vmap and alone."""
+"""XOR datasets: formulas, labels and sources by NumPy statistics; equal data under vmap and alone."""
 
 import functools
 
@@ -52,7 +52,7 @@ def trial(seed, hyper):
 
 @functools.cache
 def programs(name):
-  """The data set and a compiled function of a trial: split -> all its examples."""
+  """The dataset and a compiled function of a trial: split -> all its examples."""
   dataset = LOADERS[name]()
 
   @jax.jit

@@ -204,7 +204,7 @@ def _warn_labels(
 
 
 def _warn_proportions(release: releases.Release, before: Mapping[str, Mapping]) -> list[str]:
-  """Compares the labels of all rows with the numbers quoted for the data set."""
+  """Compares the labels of all rows with the numbers quoted for the dataset."""
   if release.dataset == "mustard":
     found = sum(labels["positive"] for labels in before.values())
     if found != _MUSTARD_POSITIVE:

@@ -73,7 +73,7 @@ def plan(
     One `shards.Plan`; its iterators release each split after use.
 
   Raises:
-    ConversionError: the file cannot be read or is another data set's; a key is missing; an array
+    ConversionError: the file cannot be read or is another dataset's; a key is missing; an array
       has the wrong kind or width; labels have several columns; no row has text.
 
   Source: docs/spec/data.md 1, 2.3, 3.2 to 3.6, 3.8.
@@ -179,7 +179,7 @@ def _names(tree: Mapping) -> str:
 
 
 def _check_release(path, release: releases.Release, report, tree, keys: Mapping[str, str]) -> None:
-  """Refuses the file of another data set, and names that one."""
+  """Refuses the file of another dataset, and names that one."""
   parts = {split: tree[key] for split, key in keys.items()}
   found, looks = report["release"]["name"], ""
   widths = {

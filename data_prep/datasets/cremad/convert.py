@@ -1,4 +1,4 @@
-"""Converts CREMA-D, in the folders of OGM-GE and SynIB, to TFDS data sets `cremad/<config>`.
+"""Converts CREMA-D, in the folders of OGM-GE and SynIB, to TFDS datasets `cremad/<config>`.
 
 Configs: `ogm` (train.csv, test.csv of OGM-GE), `fold1` to `fold5` (data_splits_val.pkl of SynIB, which is
 JSON); with --audio=logspec the same names with `_logspec`. A clip needs its WAV file and its folder of
@@ -63,7 +63,7 @@ _CITATION = (
 def plan(
   dataset: str, source: pathlib.Path, *, split: str = "all", audio: str = "wave"
 ) -> Iterator[shards.Plan]:
-  """Plans one data set per config.
+  """Plans one dataset per config.
 
   All clips of a config are read before its plan is made, so that what is wrong with the source is said
   before anything is written.

@@ -63,7 +63,7 @@ class Row:
 
 
 def plan(dataset: str, source: pathlib.Path) -> Iterator[shards.Plan]:
-  """Plans the data set `hateful_memes/default`, with the splits whose list exists.
+  """Plans the dataset `hateful_memes/default`, with the splits whose list exists.
 
   Every picture is decoded here, one at a time; writing reads them again.
 

@@ -19,7 +19,7 @@ OPTIONS = {
     "choices": ("both", "all", "train", "none"),
     "default": "both",
     "help": "rows whose mean and std standardise the features: all (published, which lets the test rows "
-    "in: config.protocol=paper), train (clean), both: a data set of each, or none (raw values)",
+    "in: config.protocol=paper), train (clean), both: a dataset of each, or none (raw values)",
   },
   "--zero_var": {
     "choices": ("error", "ones"),
@@ -50,7 +50,7 @@ _CITATION = (
 def plan(
   dataset: str, source: pathlib.Path, *, statistics: str = "both", zero_var: str = "error"
 ) -> Iterator[shards.Plan]:
-  """Plans the data sets `mimic3_multibench/{zscore_all, zscore_train, raw}`.
+  """Plans the datasets `mimic3_multibench/{zscore_all, zscore_train, raw}`.
 
   Values that are not finite become 0; then x = (x - mean) / std with the population std, per column of
   the tabular features and per variable (over rows and hours) of the series, in float64; then float32.
@@ -83,7 +83,7 @@ def plan(
 
 
 def _plan_one(path, tree, arrays, statistics: str, zero_var: str, warnings) -> shards.Plan:
-  """Plans the data set of one of the statistics; warnings are those about the arrays."""
+  """Plans the dataset of one of the statistics; warnings are those about the arrays."""
   num_rows = len(arrays["ep_tdata"])
   rows = split_rows(num_rows)
   nonfinite = {key: _count_nonfinite(arrays[key]) for key in _FEATURES.values()}

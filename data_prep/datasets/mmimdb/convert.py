@@ -75,7 +75,7 @@ class _Statistics:
 def plan(
   dataset: str, source: pathlib.Path, *, variant: str = "default", max_bad_images: float = 0.005
 ) -> Iterator[shards.Plan]:
-  """Plans the data set `mmimdb/default` or `mmimdb/224`, splits train, validation and test.
+  """Plans the dataset `mmimdb/default` or `mmimdb/224`, splits train, validation and test.
 
   Every JSON file is parsed and every poster decoded here, one at a time; writing reads them again.
 

@@ -1,4 +1,4 @@
-"""Converts the Trifeature stimuli and their pairs to the TFDS data sets `trifeature/<config>`.
+"""Converts the Trifeature stimuli and their pairs to the TFDS datasets `trifeature/<config>`.
 
 Configs: `images`, `pairs_unbiased`, `pairs_biased`. The images are a folder of PNGs, as published code
 renders them, or (with --render) synjax's own; which pairs there are is the same for both.
@@ -90,7 +90,7 @@ def plan(
   resolution: int = trifeature_render.PUBLISHED_RESOLUTION,
   embed_images: bool = False,
 ) -> Iterator[shards.Plan]:
-  """Plans the three data sets.
+  """Plans the three datasets.
 
   Pairs are drawn by `synjax.data.trifeature.draw_pairs`: `default_rng(42)` anew for each pair set, the
   map of textures to colours first, as published code does where images exist. They count the images of

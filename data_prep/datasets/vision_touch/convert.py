@@ -64,7 +64,7 @@ def plan(
   split: str = "by_segment",
   with_depth_flow: bool = False,
 ) -> Iterator[shards.Plan]:
-  """Plans the one data set `vision_touch/CONFIG`, of splits train and test.
+  """Plans the one dataset `vision_touch/CONFIG`, of splits train and test.
 
   Example t has image, force and proprioception (first 8 entries) of step t, and of step t + 1 the
   targets: the first four entries of proprioception (`ee_yaw_next`, as published code calls them),
@@ -175,7 +175,7 @@ def _scan_file(recording: hdf5.Recording, scan: _Scan, items: int, with_depth_fl
     if scan.size not in (None, size):
       raise source_files.ConversionError(
         f"{path}: image: expected the height and width of the other files, {scan.size}, found {size}. "
-        "All images of a data set have one size."
+        "All images of a dataset have one size."
       )
     scan.size = size
     scan.source[name] = {"size": path.stat().st_size, "sha256": source_files.sha256(path)}

@@ -17,7 +17,7 @@ _NAME = re.compile(r"(.+)_(\d{1,2})_1000\.h5")
 REQUIRED = ("image", "proprio", "ee_forces_continuous", "contact", "action")
 DEPTH_FLOW = ("depth_data", "optical_flow")
 _LINKS = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "a link to another file"}
-_MAX_DECLARED = 2**32  # bytes of one data set; 50 images of 5,000 x 5,000 pixels
+_MAX_DECLARED = 2**32  # bytes of one dataset; 50 images of 5,000 x 5,000 pixels
 _MAX_RATIO = 1100  # of deflate at its best, 1032
 _ADVICE = "Take the file from triangle_real_data.zip again, or remove it from the folder."
 
@@ -82,7 +82,7 @@ def opened(path: pathlib.Path):
 def _require_own_data(path: pathlib.Path, file: h5py.File) -> None:
   """Refuses a file whose data lie elsewhere, or that promises more than it holds.
 
-  HDF5 follows links to other files, and reads parts of data sets from any file of the machine, without a
+  HDF5 follows links to other files, and reads parts of datasets from any file of the machine, without a
   word: what a stranger names would stand in the shards.
   """
 
@@ -99,7 +99,7 @@ def _require_own_data(path: pathlib.Path, file: h5py.File) -> None:
     if not isinstance(data, h5py.Dataset):
       continue
     if data.is_virtual:
-      refuse(name, "a virtual data set, made of parts of other files")
+      refuse(name, "a virtual dataset, made of parts of other files")
     if data.external:
       refuse(name, f"external storage in {data.external[0][0]!r}")
     size, stored = math.prod(data.shape or (0,)) * data.dtype.itemsize, data.id.get_storage_size()

@@ -3,7 +3,7 @@
 Host side, float64, no JAX: `broja` is the ground truth of a known discrete distribution, `gaussian_mmi`
 that of a Gaussian one, `pid_of_samples` the plug-in estimate with its null.
 
-A PID is not a share of the data. A data set in which each example's label sits in one of four visible
+A PID is not a share of the data. A dataset in which each example's label sits in one of four visible
 sources, with shares u1, u2, r, s, has the BROJA PID (u1 - m, u2 - m, r + m, s + m) with
 m = min(u1, u2) (docs/spec/verification.md 3.2), so say which of the two a number is.
 """

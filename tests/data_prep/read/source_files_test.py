@@ -9,7 +9,7 @@ import pytest
 from data_prep import convert, fixtures
 from data_prep.read import source_files
 
-# Data set -> a file of its fixture that the converter reads.
+# Dataset -> a file of its fixture that the converter reads.
 READ = {
   "mosi": "mosi_data.pkl",
   "mimic": "im.pk",
@@ -22,7 +22,7 @@ READ = {
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-  """Data set -> folder of its fixture, small."""
+  """Dataset -> folder of its fixture, small."""
   root = tmp_path_factory.mktemp("sources")
   sizes = {
     "vision_touch": 5,
