@@ -32,7 +32,7 @@ def test_the_library_reads_the_version_that_is_written():
   assert library.VERSION == shards.VERSION
 
 
-def test_help_names_the_data_sets_that_no_training_reads(capsys):
+def test_help_names_the_datasets_that_no_training_reads(capsys):
   def help_of(*arguments):
     with pytest.raises(SystemExit):
       convert.main([*arguments, "--help"])
