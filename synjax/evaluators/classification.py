@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import metrics
+from synjax.workdir.scores import Score
 
 TASK = "label"
 METRICS = ("accuracy", "macro_accuracy", "cross_entropy", "calibration_error")  # of `score`
@@ -39,7 +40,7 @@ class Classification(Evaluator):
     """Returns the names of what an evaluation scores."""
     splits = ("val", "train_split") if self.config.evaluate_train else ("val",)
     metrics = (*METRICS, *(f"{source}/accuracy" for source in self.dataset.sources))
-    return {f"{split}/{TASK}/{metric}" for split in splits for metric in metrics}
+    return {str(Score(split, TASK, metric)) for split in splits for metric in metrics}
 
   def chance(self) -> Mapping[str, float]:
     """Returns the chance level of the label."""
@@ -143,5 +144,5 @@ def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray
   return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 
-def _named(prefix: str, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  return {f"{prefix}/{TASK}/{name}": value for name, value in scores.items()}
+def _named(split: str, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  return {str(Score(split, TASK, metric)): value for metric, value in scores.items()}

@@ -23,6 +23,7 @@ from synjax.evaluators.estimators import normality
 from synjax.methods.base import Info, Method
 from synjax.workdir import arrays as array_files
 from synjax.workdir import files
+from synjax.workdir.scores import Score
 
 EXAMPLES = 64  # of the validation split: enough for a median, small on disk
 
@@ -185,7 +186,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _medians(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   return {
-    f"val/gaussianity/{name}": np.array([_median(own) for own in values])
+    str(Score("val", "gaussianity", name)): np.array([_median(own) for own in values])
     for name, values in row.items()
   }
 

@@ -18,6 +18,7 @@ from synjax.evaluators.estimators.broja import (
   gaussian_mmi,
   pid_of_samples,
 )
+from synjax.workdir.scores import Score
 
 # Of each modality. Few, for what is reported where there is nothing grows with their product.
 NUM_CLUSTERS = 8
@@ -79,7 +80,7 @@ class PIDOfFeatures(Evaluator):
           ("_null_std", "null_std"),
         ):
           values = [getattr(getattr(one, attribute), part) for one in found]
-          scores[f"test/{task}/pid/{part}{name}"] = np.array(values)
+          scores[str(Score("test", task, f"pid/{part}{name}"))] = np.array(values)
     return scores
 
   def _labels(self, frozen) -> Iterator[tuple[str, np.ndarray]]:

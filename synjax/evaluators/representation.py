@@ -4,7 +4,7 @@ Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours,
 (`Dataset.regressions`) a ridge probe.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import knn, linear, ridge
 from synjax.evaluators.progress import Progress
+from synjax.workdir.scores import WITHOUT, Score, full_name
 
 # (split, modalities) -> representations [trials, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
@@ -67,12 +68,10 @@ class Representation(Evaluator):
     dataset = self.dataset
     if not is_labelled(dataset):
       return set()
-    names = {
-      f"{task}/{m}" for task, size in dataset.tasks.items() for m in linear.metric_names(size)
-    }
-    names |= {f"{task}/{metric}" for task in dataset.regressions for metric in ridge.METRICS}
-    names |= {"mean/macro_accuracy"} if dataset.tasks else set()
-    return {f"val/{name}" for name in names}
+    metrics = {task: linear.metric_names(size) for task, size in dataset.tasks.items()}
+    metrics |= dict.fromkeys(dataset.regressions, ridge.METRICS)
+    names = {str(Score("val", task, metric)) for task in metrics for metric in metrics[task]}
+    return names | ({str(Score("val", "mean", "macro_accuracy"))} if dataset.tasks else set())
 
   def chance(self) -> Mapping[str, float]:
     """Returns the chance level of the tasks with classes."""
@@ -94,7 +93,7 @@ class Representation(Evaluator):
     said = _progress(dataset, len(probe.features), "validation")
     scores = _classes(config, dataset, (probe, val, choose_on), search, said)
     scores |= _regressions(config, dataset, (probe, val, choose_on), said)
-    return _named("val", scores, dataset.tasks)
+    return _named(scores, dataset.tasks, "val")
 
   def _test(self, frozen) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
@@ -102,11 +101,12 @@ class Representation(Evaluator):
     all_and_without = 1 + len(dataset.modalities) * (len(dataset.modalities) > 1)
     said = _progress(dataset, len(splits["probe"].features), "test", all_and_without)
     probed = _probe(config, dataset, splits, config.probe.test_search, said)
-    scores = _named("test", probed, dataset.tasks)
-    scores |= _named("test", _neighbors(config, dataset, splits), ())
+    scores = _named(probed, dataset.tasks, "test")
+    scores |= _named(_neighbors(config, dataset, splits), (), "test")
     for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
       left = tuple(name for name in dataset.modalities if name != missing)
-      scores |= score_subset(config, dataset, frozen, left, f"test/without_{missing}", said)
+      seen = f"{WITHOUT}{missing}"
+      scores |= score_subset(config, dataset, frozen, left, "test", seen, said)
     return scores
 
 
@@ -115,13 +115,27 @@ def score_subset(
   dataset: Dataset,
   frozen: Any,
   subset: tuple[str, ...],
-  prefix: str,
+  split: str,
+  seen: str,
   said: Progress | None = None,
 ) -> dict[str, np.ndarray]:
-  """Probes a subset of the modalities: one search of costs, so that it has one number everywhere."""
+  """Probes a subset of the modalities: one search of costs, so that it has one number everywhere.
+
+  Args:
+    config: of the run.
+    dataset: whose test split is scored.
+    frozen: the trained parameters.
+    subset: the modalities that are left.
+    split: "test" or "subset", of the scores' names.
+    seen: what a score's name says of the modalities, `Score.modalities`.
+    said: counts the probes.
+
+  Returns:
+    Score's name -> [trials].
+  """
   splits = _splits(dataset, frozen.embed, subset)
   probed = _probe(config, dataset, splits, config.probe.test_search, said)
-  return _named(prefix, probed, dataset.tasks)
+  return _named(probed, dataset.tasks, split, seen)
 
 
 def _progress(dataset: Dataset, trials: int, split: str, parts: int = 1) -> Progress:
@@ -217,11 +231,13 @@ def _neighbors(config, dataset, splits) -> dict[str, np.ndarray]:
   return {name: np.array(values) for name, values in scores.items()}
 
 
-def _named(prefix: str, scores: Mapping[str, np.ndarray], tasks) -> dict[str, np.ndarray]:
-  """Puts the prefix before every name and adds the mean macro accuracy over tasks."""
-  named = {f"{prefix}/{name}": value for name, value in scores.items()}
+def _named(
+  scores: Mapping[str, np.ndarray], tasks: Iterable[str], split: str, seen: str = ""
+) -> dict[str, np.ndarray]:
+  """Names "<task>/<metric>" of a split in full and adds the mean macro accuracy over tasks."""
+  named = {full_name(name, split, seen): value for name, value in scores.items()}
   if tasks:
-    named[f"{prefix}/mean/macro_accuracy"] = np.mean(
+    named[str(Score(split, "mean", "macro_accuracy", seen))] = np.mean(
       [scores[f"{task}/macro_accuracy"] for task in tasks], axis=0
     )
   return named

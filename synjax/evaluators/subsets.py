@@ -53,8 +53,8 @@ class Subsets(Evaluator):
     scores, chosen = {}, subsets(self.dataset.modalities)
     said = Progress("subsets of the modalities", len(chosen))
     for subset in chosen:
-      prefix = f"subset/{'+'.join(subset)}"
-      scores |= score_subset(self.config, self.dataset, frozen, subset, prefix)
+      seen = "+".join(subset)
+      scores |= score_subset(self.config, self.dataset, frozen, subset, "subset", seen)
       said()
     return scores
 

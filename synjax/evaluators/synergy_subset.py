@@ -9,6 +9,7 @@ from synjax import trial
 from synjax.evaluators.base import Comparison, Scores, When, provides
 from synjax.evaluators.estimators import metrics
 from synjax.workdir import identity, results
+from synjax.workdir.scores import Score
 
 FLAG = "--unimodal"
 PERMUTATIONS = 1000
@@ -66,7 +67,10 @@ class SynergySubset(Comparison):
     unimodal = np.concatenate(unimodal, axis=2)
     trials = zip(frozen.logits(split), unimodal, label, run.seeds, strict=True)
     parts = [score(*one[:3], seed=int(one[3])) for one in trials]
-    scores = {f"test/label/{name}": np.array([part[name] for part in parts]) for name in parts[0]}
+    scores = {
+      str(Score("test", "label", name)): np.array([part[name] for part in parts])
+      for name in parts[0]
+    }
     chosen = dict(zip(map(id, others), rows, strict=True))
     return scores, {
       name: _describe_member(run, other, chosen[id(other)], which) for name, other in owners

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 SPLITS = ("train_split", "val", "test", "subset")
-_WITHOUT = "without_"
+WITHOUT = "without_"
 
 
 class Score(NamedTuple):
@@ -40,11 +40,17 @@ def parse(name: str) -> Score | None:
   split, *rest = name.split("/")
   if split not in SPLITS or len(rest) < 2:
     return None
-  seen = split == "subset" or (rest[0].startswith(_WITHOUT) and len(rest) > 2)
+  seen = split == "subset" or (rest[0].startswith(WITHOUT) and len(rest) > 2)
   if seen and len(rest) < 3:
     return None
   modalities = rest.pop(0) if seen else ""
   return Score(split, rest[0], "/".join(rest[1:]), modalities)
+
+
+def full_name(name: str, split: str, modalities: str = "") -> str:
+  """Returns the name of a score of a split, given "<task>/<metric>" as estimators name it."""
+  task, _, metric = name.partition("/")
+  return str(Score(split, task, metric, modalities))
 
 
 def split_of(name: str) -> str:

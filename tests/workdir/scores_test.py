@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from synjax.workdir.scores import Score, kind_of, parse, parse_rule, split_of
+from synjax.workdir.scores import Score, full_name, kind_of, parse, parse_rule, split_of
 
 NAMES = {
   "val/mean/macro_accuracy": Score("val", "mean", "macro_accuracy"),
@@ -22,6 +22,8 @@ def test_names_come_apart_and_together(name):
   assert str(NAMES[name]) == name
   assert split_of(name) == name.split("/")[0]
   assert kind_of(name) == NAMES[name].kind
+  score = NAMES[name]
+  assert full_name(f"{score.task}/{score.metric}", score.split, score.modalities) == name
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,15 @@ def test_no_other_module_takes_names_of_scores_apart():
     if apart.search(line) and not any(word in line for word in OTHER_NAMES)
   ]
   assert [line for line in found if not line.startswith("workdir/scores.py")] == []
+
+
+def test_no_evaluator_puts_names_of_scores_together_but_by_their_type():
+  root = pathlib.Path(__file__).parents[2] / "synjax" / "evaluators"
+  together = re.compile(r'f"(val|test|train_split|subset|\{(split|prefix)\})/')
+  found = [
+    f"{file.name}: {line.strip()}"
+    for file in sorted(root.rglob("*.py"))
+    for line in file.read_text().splitlines()
+    if together.search(line) and "array" not in line
+  ]
+  assert found == []
