@@ -105,6 +105,18 @@ METHODS: Mapping[str, Settings] = {
   ),
   "cmc": Settings(False, _NT_XENT),
   "simclr": Settings(False, _NT_XENT | _ONE_MODALITY),
+  "supcon": Settings(False, {"temperature": Field(0.5, _COMM["temperature"].meaning)}),
+  "clip": Settings(False),
+  "slip": Settings(
+    False,
+    _NT_XENT
+    | {
+      "self_weight": Field(1.0, "w >= 0 of the term within a modality"),
+      "self_modality": Field("", "the one whose views are compared; empty: the first"),
+    },
+  ),
+  "factorcl": Settings(False),
+  "factorcl_sup": Settings(False),
   "supervised": Settings(True, _SUPERVISED),
   "unimodal": Settings(True, _ONE_MODALITY),
   "ensemble": Settings(True),

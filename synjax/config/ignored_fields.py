@@ -65,7 +65,8 @@ def _encoders(config) -> set[str]:
 def _reads_width(config) -> bool:
   """Says whether tokens, or vectors that are made of maps and sequences, have `model.width`."""
   tokens = config.model.trunk.name == "transformer"
-  reads_tokens = tokens if _learns_from_labels(config) else _fuses(config)
+  method = methods.find(config)
+  reads_tokens = tokens if method.learns_from_labels else method.fuses or not method.head_fields
   return reads_tokens or bool(_encoders(config) & {*IMAGE_ENCODERS, "sequence_transformer"})
 
 
@@ -123,14 +124,14 @@ RULES = (
     "only the mlp trunk of a method that fuses has them",
   ),
   Rule(
-    ("model.head_hidden", "model.head_features"),
-    lambda config: not _learns_from_labels(config),
-    "only methods that learn without labels have a projection head",
+    ("model.head_hidden",),
+    lambda config: "head_hidden" in methods.find(config).head_fields,
+    "the method has no projection head with a hidden layer",
   ),
   Rule(
-    ("model.head_hidden",),
-    lambda config: getattr(methods.find(config), "head", "") != "linear",
-    "the projection heads are linear",
+    ("model.head_features",),
+    lambda config: "head_features" in methods.find(config).head_fields,
+    "the method has no projection head of that width",
   ),
   Rule(
     ("model.num_heads", "model.num_layers", "model.pool", "model.implementation"),
@@ -199,7 +200,7 @@ RULES = (
   ),
   Rule(
     ("data.task",),
-    _learns_from_labels,
+    lambda config: methods.find(config).reads_labels,
     "only methods that learn from labels read one; the others are scored on every task",
   ),
   Rule(

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from synjax.losses.contrastive import candidates, mean_of_valid
 
-def info_nce_lower(scores: jax.Array) -> jax.Array:
+
+def info_nce_lower(scores: jax.Array, *, valid: jax.Array | None = None) -> jax.Array:
   r"""Computes the InfoNCE lower bound on mutual information.
 
       low(M) = mean_i M_ii - mean_i log sum_j e^{M_ij} + log N
@@ -14,19 +16,21 @@ def info_nce_lower(scores: jax.Array) -> jax.Array:
 
   Args:
     scores: M [batch, batch], of the pair (x_j, y_i); pairs of the joint distribution on the diagonal.
+    valid: bool[batch], False = takes no part, neither as x nor as y; None: all do.
 
   Returns:
-    Scalar, nats.
+    Scalar, nats; of valid examples alone, 0 where there is none.
 
   Raises:
     ValueError: scores that are not square.
   """
   _check_square("info_nce_lower", scores)
-  normalizers = jax.nn.logsumexp(scores, axis=1)
-  return jnp.mean(jnp.diagonal(scores) - normalizers) + jnp.log(float(len(scores)))
+  normalizers = jax.nn.logsumexp(candidates(scores, valid), axis=1)
+  count = float(len(scores)) if valid is None else jnp.maximum(valid.sum(), 1).astype(scores.dtype)
+  return mean_of_valid(jnp.diagonal(scores) - normalizers, valid) + jnp.log(count)
 
 
-def club_upper(scores: jax.Array) -> jax.Array:
+def club_upper(scores: jax.Array, *, valid: jax.Array | None = None) -> jax.Array:
   r"""Computes the NCE-CLUB upper bound on mutual information.
 
       up(M) = mean_i M_ii - mean_ij M_ij
@@ -36,15 +40,19 @@ def club_upper(scores: jax.Array) -> jax.Array:
 
   Args:
     scores: as of `info_nce_lower`.
+    valid: likewise.
 
   Returns:
-    Scalar, nats.
+    Scalar, nats; likewise.
 
   Raises:
     ValueError: scores that are not square.
   """
   _check_square("club_upper", scores)
-  return jnp.mean(jnp.diagonal(scores)) - jnp.mean(scores)
+  others = (
+    scores.mean(axis=1) if valid is None else jax.vmap(mean_of_valid, (0, None))(scores, valid)
+  )
+  return mean_of_valid(jnp.diagonal(scores) - others, valid)
 
 
 def _check_square(name: str, scores: jax.Array) -> None:

@@ -129,14 +129,28 @@ def path_name(path: jax.tree_util.KeyPath) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def named_modality(config: ConfigDict, dataset: Dataset) -> str:
-  """Returns `config.method.modality`, where it is "" the first one; ValueError for an unknown one."""
-  name = config.method.modality or dataset.modalities[0]
+def named_modality(config: ConfigDict, dataset: Dataset, field: str = "modality") -> str:
+  """Returns the modality in a field of `config.method`, where it is "" the first one.
+
+  Raises:
+    ValueError: the dataset has no such modality.
+  """
+  name = config.method[field] or dataset.modalities[0]
   if name not in dataset.modalities:
-    raise ValueError(
-      f"config.method.modality: expected one of {dataset.modalities}, found {name!r}"
-    )
+    raise ValueError(f"config.method.{field}: expected one of {dataset.modalities}, found {name!r}")
   return name
+
+
+def require_classes(config: ConfigDict, dataset: Dataset) -> None:
+  """Raises ValueError where there are no classes for a method that learns from labels."""
+  if dataset.num_classes >= 2:
+    return
+  found = f"a regression: {', '.join(dataset.regressions)}" if dataset.regressions else "no labels"
+  raise ValueError(
+    f"config.method.name: {config.method.name} learns from labels: expected classes in"
+    f" {dataset.name}, found {found}; choose comm or infmasking, or, where numbers are classes,"
+    " config.data.label_kind=classes"
+  )
 
 
 class Method:
@@ -148,6 +162,8 @@ class Method:
     phases: see `Phase`; by default every parameter is trained on every step.
     traced: fields of `config.method` that are read from `Info.hyper` instead of the config.
     learns_from_labels: True for classifiers, which have `logits`; `configs.methods` says so too.
+    reads_labels: True where `loss` reads labels: that of classifiers does, that of others may.
+    head_fields: what of `config.model.head_hidden` and `head_features` the networks have.
     fuses: False where the model has no fusion of the modalities.
     ignores_filler: True when `loss` leaves examples with `valid` False out, so that the last, partial
       batch of an epoch can be trained on.
@@ -167,6 +183,8 @@ class Method:
   phases: tuple[Phase, ...] = (Phase(),)
   traced: tuple[str, ...] = ()
   learns_from_labels: bool = False
+  reads_labels: bool = False
+  head_fields: tuple[str, ...] = ()
   fuses: bool = True
   ignores_filler: bool = False
   per_loss: bool = False

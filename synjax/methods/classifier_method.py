@@ -12,7 +12,7 @@ from typing_extensions import override
 from synjax import models, parallel
 from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
-from synjax.methods.base import Info, Method, Out
+from synjax.methods.base import Info, Method, Out, require_classes
 from synjax.models.backbone import Features, Valid, mean_of_tokens
 from synjax.models.precision import at_least_float32
 
@@ -25,19 +25,12 @@ class ClassifierMethod(Method):
   """
 
   learns_from_labels = True
+  reads_labels = True
   ignores_filler = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)
-    if dataset.num_classes < 2:
-      found = (
-        f"a regression: {', '.join(dataset.regressions)}" if dataset.regressions else "no labels"
-      )
-      raise ValueError(
-        f"config.method.name: {config.method.name} learns from labels: expected classes in"
-        f" {dataset.name}, found {found}; choose comm or infmasking, or, where numbers are classes,"
-        " config.data.label_kind=classes"
-      )
+    require_classes(config, dataset)
     self.model = models.create_classifier(
       config.model,
       dataset.modalities,

@@ -16,6 +16,8 @@ from synjax.models.precision import at_least_float32
 class ContrastiveMethod(Method):
   """A method that trains `models.MultimodalModel`; its representation is the fusion before the head."""
 
+  head_fields = ("head_hidden", "head_features")
+
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)
     self.model = models.create(

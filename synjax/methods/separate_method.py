@@ -30,6 +30,7 @@ class SeparateMethod(Method):
   """
 
   fuses = False
+  head_fields = ("head_hidden", "head_features")
   head: str = "mlp"
   min_modalities: int = 2
 
@@ -45,12 +46,21 @@ class SeparateMethod(Method):
     if not temperature > 0:
       raise ValueError(f"config.method.temperature: expected > 0, found {temperature}")
     self.model = models.create_separate(
-      config.model, names, head=self.head, dtype=config.dtype, protocol=config.protocol
+      config.model,
+      names,
+      head=self.head,
+      self_heads=self.self_members(),
+      dtype=config.dtype,
+      protocol=config.protocol,
     )
 
   def members(self) -> tuple[str, ...]:
     """Names the modalities that are trained."""
     return self.dataset.modalities
+
+  def self_members(self) -> tuple[str, ...]:
+    """Names the modalities that have a further head, for their own views."""
+    return ()
 
   def pairs(self) -> list[tuple[str, str]]:
     """Lists every pair of the modalities, in order."""
@@ -58,7 +68,7 @@ class SeparateMethod(Method):
 
   @override
   def init(self, key: jax.Array, batch: Batch) -> tuple[Any, Any]:
-    variables = self.model.init(key, batch, method="projections")
+    variables = self.model.init(key, batch, method="initialize")
     params = variables.pop("params")
     return params, variables
 
@@ -70,19 +80,27 @@ class SeparateMethod(Method):
     Returns:
       (projections of the global batch, views in the order of `views`; the new model state).
     """
+    views = [batch[view] for view in self.views]
+    return self.apply(params, model_state, info, "project_views", views)
+
+  def apply(
+    self, params: Any, model_state: Any, info: Info, function: str, *arguments: Any
+  ) -> tuple[Any, Any]:
+    """Calls a function of the model in training mode.
+
+    Returns:
+      (its projections [views, batch, dim] of the global batch; the new model state).
+    """
     projected, model_state = self.model.apply(
       {"params": params, **model_state},
-      [batch[view] for view in self.views],
+      *arguments,
       axis=info.axis,
-      method="project_views",
+      method=function,
       mutable=list(model_state),
       rngs={"dropout": info.device_key("dropout")},
     )
-    gathered = {
-      name: parallel.all_gather(at_least_float32(z), info.axis, batch_axis=1)
-      for name, z in projected.items()
-    }
-    return gathered, model_state
+    gather = lambda z: parallel.all_gather(at_least_float32(z), info.axis, batch_axis=1)  # noqa: E731
+    return jax.tree.map(gather, projected), model_state
 
   def having(self, batch: Mapping[str, Batch], info: Info, *names: str) -> jax.Array | None:
     """Returns which examples of the global batch have all these modalities, bool[batch]; None: all."""

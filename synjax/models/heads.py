@@ -3,9 +3,14 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from synjax.models.layers import BatchNorm, Dense
+
+# What FactorCL's projections are for: information that modalities share and (bounded from above) do not,
+# what a modality shares with its own view or the label, and the first two given that view or label.
+FACTORS = ("shared", "excess", "own", "conditional_shared", "conditional_excess")
 
 
 class ProjectionHead(nn.Module):
@@ -84,3 +89,33 @@ class LinearHead(nn.Module):
     return nn.Dense(
       self.features, use_bias=False, kernel_init=init, dtype=self.dtype, name="layer"
     )(x)
+
+
+class FactorHead(nn.Module):
+  """FactorCL's five projections of a modality, each Dense-ReLU-Dense of the vector's own width.
+
+  Source: FactorCL (arXiv 2306.05268), docs/spec/baselines.md 3.7. Parameters `<factor>_layer1` and
+  `<factor>_layer2`, <factor> one of `FACTORS`.
+
+  Attributes:
+    dtype: computation type.
+  """
+
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    train: bool = False,
+    axis: str | None = None,
+    valid: jax.Array | None = None,
+  ) -> jax.Array:
+    """Projects [..., width] to [..., 5 * width]; others are arguments of `ProjectionHead`."""
+    del train, axis, valid
+    found = []
+    for factor in FACTORS:
+      hidden = nn.relu(Dense(x.shape[-1], dtype=self.dtype, name=f"{factor}_layer1")(x))
+      found.append(Dense(x.shape[-1], dtype=self.dtype, name=f"{factor}_layer2")(hidden))
+    return jnp.concatenate(found, axis=-1)

@@ -1,5 +1,6 @@
 """Bounds of a critic, against loops over pairs in NumPy and what is known of Gaussians."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,6 +42,18 @@ def test_bounds_do_not_see_a_constant_or_an_order_of_the_examples(x64):
     value = bound(scores)
     np.testing.assert_allclose(bound(scores + 5.0), value, rtol=1e-9)
     np.testing.assert_allclose(bound(scores[np.ix_(order, order)]), value, rtol=1e-9)
+
+
+def test_examples_that_are_not_valid_are_as_if_they_were_not_there(x64):
+  scores = np.random.default_rng(0).normal(size=(6, 6)) * 3
+  valid = np.array([True, False, True, True, False, True])
+  for bound in (losses.info_nce_lower, losses.club_upper):
+    alone = bound(scores[np.ix_(valid, valid)])
+    np.testing.assert_allclose(bound(scores, valid=valid), alone, rtol=1e-12)
+    gradient = jax.grad(lambda m, f=bound: f(m, valid=valid))(scores)
+    np.testing.assert_array_equal(np.asarray(gradient)[~valid], 0)
+    np.testing.assert_array_equal(np.asarray(gradient)[:, ~valid], 0)
+    assert bound(scores, valid=np.zeros(6, bool)) == 0
 
 
 def test_scores_that_are_not_of_every_pair_are_refused():

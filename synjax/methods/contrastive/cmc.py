@@ -19,6 +19,7 @@ class CMC(SeparateMethod):
   """
 
   head = "linear"
+  head_fields = ("head_features",)
 
   @override
   def loss(

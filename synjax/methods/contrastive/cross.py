@@ -11,7 +11,7 @@ from typing_extensions import override
 from synjax import losses
 from synjax.data.pipeline import Batch
 from synjax.methods.base import Info, Out
-from synjax.methods.separate_method import SeparateMethod
+from synjax.methods.separate_method import Projections, SeparateMethod
 
 INITIAL_SCALE = math.log(1 / 0.07)
 LARGEST_SCALE = math.log(100)
@@ -26,6 +26,7 @@ class Cross(SeparateMethod):
   """
 
   head = "linear"
+  head_fields = ("head_features",)
 
   @override
   def init(self, key: jax.Array, batch: Batch) -> tuple[Any, Any]:
@@ -36,14 +37,20 @@ class Cross(SeparateMethod):
   def loss(
     self, params: Any, model_state: Any, batch: Mapping[str, Batch], info: Info, phase: str = "all"
   ) -> Out:
+    u, model_state = self.project_views(params, model_state, batch, info)
+    return self.out(*self.clip_terms(params, u, batch, info), model_state)
+
+  def clip_terms(
+    self, params: Any, u: Projections, batch: Mapping[str, Batch], info: Info
+  ) -> tuple[dict[str, tuple[jax.Array, float]], dict[str, jax.Array]]:
+    """Compares pairs of modalities as `pair_terms` does, by CLIP's loss at the learnt scale."""
     scale = params["logit_scale"]
 
     def clip(a, b, valid):
       return losses.clip_loss(a, b, logit_scale=scale, valid=valid)
 
-    u, model_state = self.project_views(params, model_state, batch, info)
     terms, metrics = self.pair_terms(clip, "clip", u, batch, info)
-    return self.out(terms, {**metrics, "logit_scale": scale}, model_state)
+    return terms, {**metrics, "logit_scale": scale}
 
   @override
   def post_step(self, params: Any) -> Any:
