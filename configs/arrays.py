@@ -18,7 +18,15 @@ from configs.common import SIMCLR
 from configs.methods import set_published
 from configs.multibench import add_padding, stored_config
 
-METHODS = {"infmasking": {"method.num_views": 6, "method.mask_ratio": 0.5}}
+METHODS = {
+  "infmasking": {"method.num_views": 6, "method.mask_ratio": 0.5},
+  "mae": {
+    "method.patch": 4,
+    "method.encoder_layers": 2,
+    "method.decoder_layers": 1,
+    "method.decoder_width": 64,
+  },
+}
 _IMAGE = {"name": "patch_convnet", "patch": 4, "widths": (32, 64), "depths": (1, 1)}
 _ENCODERS = {  # dimensions of the training array -> encoder and adapter
   2: ({"name": "mlp", "hidden": 64, "features": 16}, "feature"),

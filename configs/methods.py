@@ -115,6 +115,16 @@ METHODS: Mapping[str, Settings] = {
       "self_modality": Field("", "the one whose views are compared; empty: the first"),
     },
   ),
+  "mae": Settings(
+    False,
+    {
+      "mask_ratio": Field(0.75, "share of an example's tokens that is hidden, in (0, 1)"),
+      "patch": Field(16, "side of an image's patches in pixels; divides the image's sides"),
+      "encoder_layers": Field(6, "blocks of the encoder, of width model.width"),
+      "decoder_layers": Field(2, "blocks of each modality's decoder"),
+      "decoder_width": Field(256, "of the decoders"),
+    },
+  ),
   "factorcl": Settings(False),
   "factorcl_sup": Settings(False),
   "supervised": Settings(True, _SUPERVISED),

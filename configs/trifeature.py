@@ -29,6 +29,8 @@ from configs.common import SIMCLR, base_config, split_argument
 from configs.methods import learns_from_labels, method_config, set_published
 
 _OPTIM = {"optim.lr": 3e-4, "optim.weight_decay": 1e-4}
+# Of FactorCL as CoMM's authors ran it, docs/spec/baselines.md 3.7.
+_FACTORCL = {"optim.name": "adam", "optim.lr": 1e-4, "optim.weight_decay": 0.0}
 METHODS = {
   "infmasking": {
     "method.num_views": 6,
@@ -38,6 +40,19 @@ METHODS = {
     **_OPTIM,
   },
   "comm": {"method.temperature": 0.1, **_OPTIM},
+  "factorcl": _FACTORCL,
+  "factorcl_sup": _FACTORCL,
+  "mae,full": {
+    "optim.lr": 3.75e-5,  # 1.5e-4 batch / 256
+    "optim.weight_decay": 0.05,
+    "optim.schedule": "warmup_cosine",
+  },
+  "mae,small": {
+    "method.patch": 4,
+    "method.encoder_layers": 2,
+    "method.decoder_layers": 1,
+    "method.decoder_width": 64,
+  },
 }
 PRESETS = ("full", "small")
 
@@ -69,7 +84,7 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   config.checkpoint_epochs = 1.0
   config.early_stop_patience = 10
   _set_encoder(config, {"name": "alexnet"})
-  set_published(config, METHODS, method)
+  set_published(config, METHODS, method, preset)
   if preset == "small":
     _make_small(config)
   if learns_from_labels(method):

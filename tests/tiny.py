@@ -62,7 +62,8 @@ def load_dataset(config) -> pipeline.Dataset:
 def get_config(method="infmasking", **overrides) -> ConfigDict:
   """Returns a config of the tiny dataset; overrides are dotted field names."""
   config = base_config()
-  config.method = method_config(method, num_views=2, mask_ratio=0.5)
+  sizes = {"encoder_layers": 2, "decoder_layers": 1, "decoder_width": 8}
+  config.method = method_config(method, num_views=2, mask_ratio=0.5, **sizes)
   config.data.name = "tiny"
   if learns_from_labels(method):
     config.evaluators = ("classification",)

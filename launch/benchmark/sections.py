@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from launch.benchmark import fusion, multibench, probe, shards, step, sweep, synib
+from launch.benchmark import baselines, fusion, multibench, probe, shards, step, sweep, synib
 from launch.benchmark.measure import Row
 
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -12,6 +12,9 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "calls": step.calls_rows,
   "probe": probe.probe_rows,
   "synib": synib.synib_rows,
+  "contrastive": baselines.contrastive_rows,
+  "critic": baselines.critic_rows,
+  "mae": baselines.mae_rows,
   "sweep": sweep.sweep_rows,
   "multibench": multibench.multibench_rows,
   "conversion": shards.conversion_rows,

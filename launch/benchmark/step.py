@@ -28,7 +28,7 @@ def _image_dataset(config) -> pipeline.Dataset:
   )  # fmt: skip
 
 
-def _prepare(config):
+def prepare_images(config):
   """Returns (method, step, state of one trial, placed arrays, the trial) on stand-in images."""
   dataset, size = _image_dataset(config), config.data.resolution
   return prepare(
@@ -39,7 +39,7 @@ def _prepare(config):
 def step_rows() -> Iterator[Row]:
   """Share of fusion, head and loss in a whole training step of the paper's Trifeature row."""
   config = trifeature.get_config("infmasking")
-  method, step, state, arrays, trials = _prepare(config)
+  method, step, state, arrays, trials = prepare_images(config)
   state, one = jax.tree.map(lambda x: x[0], (state, trials))
   index = jnp.arange(config.batch_size)
   whole = measure(functools.partial(step, axis=None), state, arrays, index, one, run=False)
@@ -81,7 +81,7 @@ def calls_rows() -> Iterator[Row]:
   """Time per step with 1 and 16 steps in a compiled call, host work included."""
   seconds = {}
   config = trifeature.get_config("infmasking,small")
-  _, step, state, arrays, trials = _prepare(config)
+  _, step, state, arrays, trials = prepare_images(config)
   for steps in (1, 16):
     program = jax.jit(functools.partial(make_train_steps(step, steps), axis=None))
     index = np.arange(config.batch_size) + np.zeros((1, steps, 1), np.int32)

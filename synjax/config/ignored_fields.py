@@ -139,6 +139,11 @@ RULES = (
     "there is no fusion transformer",
   ),
   Rule(
+    ("model.num_layers", "model.implementation", "model.modalities"),
+    lambda config: not methods.find(config).tokenizes,
+    "the method makes tokens of the inputs, for a transformer of method.encoder_layers",
+  ),
+  Rule(
     ("optim.warmup_epochs", "optim.lr_min"),
     lambda config: config.optim.schedule == "warmup_cosine",
     "only optim.schedule=warmup_cosine reads them",
@@ -194,7 +199,7 @@ RULES = (
     "no modality is a sequence, of which steps could be dropped",
   ),
   Rule(
-    ("data.transform", "data.resolution"),
+    ("data.transform", "data.resolution", "method.patch"),
     lambda config: bool(_encoders(config) & {*IMAGE_ENCODERS}),
     "no modality is an image",
   ),

@@ -40,6 +40,8 @@ def sample_keep(
   mask_ratio: float,
   num_views: int,
   valid: jax.Array | None = None,
+  *,
+  at_least: int = 0,
 ) -> jax.Array:
   """Samples which tokens each masked view keeps.
 
@@ -53,6 +55,7 @@ def sample_keep(
     mask_ratio: fraction of valid tokens to hide, in [0, 1).
     num_views: number of masked views K, at least 1.
     valid: bool[batch, sum(lengths)], False = padding; None = every token is real.
+    at_least: valid tokens of a modality that are kept whatever the ratio, where it has so many.
 
   Returns:
     bool[num_views, batch, sum(lengths)], True = kept.
@@ -81,7 +84,9 @@ def sample_keep(
   for length in lengths:
     modality = slice(start, start + length)
     # The number of valid tokens is traced, the truncation needs doubles: look it up.
-    table = np.array([num_kept(count, mask_ratio) for count in range(length + 1)], np.int32)
+    counts = np.arange(length + 1)
+    kept = [num_kept(count, mask_ratio) for count in counts.tolist()]
+    table = np.maximum(kept, np.minimum(counts, at_least)).astype(np.int32)
     counts = jnp.asarray(table)[valid[:, modality].sum(-1)]
     keep.append(_keep_lowest(draws[..., modality], valid[:, None, modality], counts[:, None, None]))
     start += length

@@ -45,7 +45,8 @@ def _check_statistics(config: ConfigDict, method: Method) -> None:
   """Refuses a batch of one example where networks normalise by the variance over examples."""
   if config.get("batch_size", 2) >= 2:
     return
-  encoders = [config.model.modalities[m].encoder.name for m in method.dataset.modalities]
+  names = () if method.tokenizes else method.dataset.modalities
+  encoders = [config.model.modalities[m].encoder.name for m in names]
   mixing = [name for name in encoders if getattr(ENCODERS[name], "mixes_examples", False)]
   model = getattr(method, "model", None)
   heads = [getattr(model, "head", None), *getattr(model, "heads", {}).values()]

@@ -24,7 +24,7 @@ OTHER = {  # field -> a value that is not its default, nor what a case below set
   "direction": "r||q", "family": "dirichlet", "kl_updates_encoders": False, "fill": "shuffle",
   "temperature": 0.3, "weights": (1.0, 2.0, 3.0, 4.0, 5.0), "num_views": 3, "mask_ratio": 0.7,
   "mask_lambda": 2.0, "ramp": "constant", "modality": "series", "self_weight": 0.3,
-  "self_modality": "series",
+  "self_modality": "series", "patch": 8, "encoder_layers": 3, "decoder_layers": 2, "decoder_width": 16,
 }  # fmt: skip
 FIXED = ("name", "mask", "site")  # what the cases below go through, or what the method fixes
 CASES = [
@@ -37,6 +37,7 @@ CASES = [
   ("supcon", {}),
   ("clip", {}),
   ("slip", {}),
+  ("mae", {}),
   ("factorcl", {}),
   ("factorcl_sup", {}),
   ("supervised", {}),

@@ -45,6 +45,7 @@ CASES = {
   "supcon": ("supcon", {"padded": True}),
   "clip": ("clip", {"padded": True}),
   "slip": ("slip", {"padded": True}),
+  "mae": ("mae", {"padded": True}),
   "factorcl": ("factorcl", {"padded": True}),
   "factorcl_sup": ("factorcl_sup", {}),
   "simclr": ("simclr", {"modality": "series", "padded": True}),
@@ -118,6 +119,7 @@ def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(c
     ("supcon", {}),
     ("slip", {}),
     ("factorcl_sup", {}),
+    ("mae", {}),
     ("synib", {"site": "latent", "fill": "ema", "unimodal_weight": 1.0, "reference": "unimodal"}),
   ],
 )

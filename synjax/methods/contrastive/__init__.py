@@ -1,1 +1,1 @@
-"""Objectives that align views of the same example, without labels."""
+"""Objectives that align views, modalities or examples of a class, scored by their representation."""

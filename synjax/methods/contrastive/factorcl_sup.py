@@ -1,6 +1,7 @@
 """FactorCL with labels in the place of augmented views."""
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from typing_extensions import override
 
@@ -25,7 +26,7 @@ class FactorCLSup(FactorCL):
 
   @override
   def label(self, batch: Batch) -> jax.Array:
-    return batch["label"]
+    return batch["label"].astype(jnp.int32)
 
   @override
   def given(self, views: jax.Array, label: jax.Array, factor: str) -> jax.Array:

@@ -1,5 +1,6 @@
 """The loss and its terms over training."""
 
+import re
 from typing import TYPE_CHECKING
 
 from synjax.report.plots.base import Plot
@@ -9,16 +10,19 @@ from synjax.report.runs import Group
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-_PREFIXES = ("train/term/", "train/loss/")  # the first where a method logs them, unweighted
+# Of a method with phases after the phase's name. Terms where a method logs them, unweighted.
+_KINDS = ("term", "loss")
 
 
 def draw(group: Group) -> "Figure | None":
   """Plots the loss (black) and its terms over steps, in nats; None without losses."""
   names: dict[str, str] = {}
-  for prefix in _PREFIXES:
-    found = sorted(logged(group, lambda name, p=prefix: name.startswith(p)))
-    names = names or {name: name.removeprefix(prefix) for name in found}
-  names |= dict.fromkeys(logged(group, lambda name: name == "train/loss"), "loss")
+  for kind in _KINDS:
+    pattern = re.compile(rf"train/((?:\w+/)?){kind}/(.*)")
+    found = sorted(logged(group, pattern.fullmatch))
+    names = names or {name: pattern.sub(r"\1\2", name) for name in found}
+  totals = logged(group, re.compile(r"train/(\w+/)?loss").fullmatch)
+  names |= {name: name.removeprefix("train/") for name in totals}
   if not names:
     return None
   figure = group_figure(group, "Loss and its terms", figsize=(8, 4.5))

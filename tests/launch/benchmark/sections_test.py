@@ -4,7 +4,7 @@ import pathlib
 import jax
 
 from configs import trifeature
-from launch.benchmark import sections, step, synib
+from launch.benchmark import baselines, sections, step, synib
 
 
 def test_every_function_that_yields_rows_is_a_section():
@@ -25,6 +25,12 @@ def test_synib_against_vanilla_is_counted():
 
 def test_parts_of_a_step_follow_the_model():
   config = trifeature.get_config("infmasking,small")
-  method, _, state, _, _ = step._prepare(config)
+  method, _, state, _, _ = step.prepare_images(config)
   state = jax.tree.map(lambda x: x[0], state)
   assert step._after_the_adapters(method, state, config).operations > 0
+
+
+def test_critics_and_visible_tokens_cost_what_they_promise():
+  for rows in (baselines.critic_rows, baselines.mae_rows):
+    (row,) = rows()
+    assert row.met, row

@@ -1,0 +1,1 @@
+"""Objectives that reconstruct what a model was not shown, without labels."""
