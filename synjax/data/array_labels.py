@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synjax.data import array_roles
+from synjax.data import array_roles, array_sentinels
 from synjax.data.npz import Member
 
 KINDS = ("classes", "multilabel", "regression", "none")  # of `config.data.label_kind`
 _ASK = "say which with --config.data.label_kind=classes or --config.data.label_kind=regression"
 _NO_LABELS = "pre-train without labels: --config.data.label_kind=none"
-_NO_CLASS = {"", "-", "?", "na", "n/a", "nan", "none", "null", "missing", "unlabeled", "unlabelled"}
-_FAR = 50  # a class above the others by this may be none: 99, 255, 999
 _CHECKED_FIRST = 1024  # examples: features that survive are checked on all
 _ENOUGH = 8  # examples of one value, below which a feature may follow the label by chance
+_ENOUGH_RANKED = 64  # examples, below which a feature near the label may be in its order
 
 
 def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
@@ -66,6 +65,8 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
       f"{where}: expected classes or numbers, found whole numbers such as {_some(label)} as"
       f" {label.dtype}, which may be either; {_ASK}"
     )
+  if whole:
+    _require_int64(where, label)
   none = _means_no_label(label) if asked is None and whole else None
   if none is not None:
     raise ValueError(
@@ -77,23 +78,8 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
 
 
 def _means_no_label(label: np.ndarray) -> str | int | None:
-  """Returns the value among classes that may stand for no label: -1, -100, 255, "", "nan", ...; or None.
-
-  Of numbers -1, or one below 0 or far above the others, which are 0 or 1 and those that follow.
-  """
-  values = np.unique(_column(label))
-  if values.dtype.kind == "U":
-    return next((value for value in values.tolist() if value.strip().lower() in _NO_CLASS), None)
-  if values.dtype.kind not in "iu" or len(values) < 2:
-    return None
-  values = values.tolist()
-  if -1 in values:
-    return -1
-  for value, others in ((values[0], values[1:]), (values[-1], values[:-1])):
-    follow = others[0] in (0, 1) and others == list(range(others[0], others[0] + len(others)))
-    if follow and (value < 0 or value - others[-1] >= _FAR):
-      return value
-  return None
+  """Returns the value among classes that may stand for no label, see `array_sentinels`; or None."""
+  return array_sentinels.find(np.unique(_column(label)).tolist())
 
 
 def check_presence(path: pathlib.Path, members: Mapping[str, Member], asked: str | None) -> None:
@@ -129,9 +115,39 @@ def _check_form(where: str, label: np.ndarray) -> None:
     )
 
 
+def _require_int64(where: str, label: np.ndarray) -> None:
+  """Refuses whole numbers beyond int64, of which several would become one class."""
+  if label.dtype.kind == "f":
+    wide = label.astype(np.float64)
+    beyond = (wide >= 2.0**63) | (wide < -(2.0**63))
+  else:
+    beyond = (
+      label > np.uint64(2**63 - 1) if label.dtype == np.uint64 else np.zeros(len(label), bool)
+    )
+  if beyond.any():
+    raise ValueError(
+      f"{where}: expected whole numbers within int64, found {label[beyond][0]!s} for {beyond.sum()} of"
+      f" {len(label)} examples; number the classes from 0, and if it means no label, leave these"
+      f" examples out, or {_NO_LABELS}"
+    )
+
+
+def decode(where: str, texts: np.ndarray) -> np.ndarray:
+  """Returns bytes as str, and what is none as it is; ValueError where they are no UTF-8."""
+  if texts.dtype.kind != "S":
+    return texts
+  try:
+    return np.char.decode(texts, "utf-8")
+  except UnicodeDecodeError as error:
+    raise ValueError(
+      f"{where}: expected bytes in UTF-8, found {error.object!r}; store texts, such as"
+      " numpy.char.decode(values, 'latin-1')"
+    ) from None
+
+
 def check_split(where: str, label: np.ndarray) -> np.ndarray:
   """Returns the labels of a split, texts as str; ValueError where they can be no labels."""
-  label = np.char.decode(label, "utf-8", "replace") if label.dtype.kind == "S" else label
+  label = decode(where, label)
   _check_form(where, label)
   return label
 
@@ -187,10 +203,11 @@ def encode(where: str, label: np.ndarray, classes: Sequence) -> np.ndarray:
   """Returns the number of every example's class, int32[examples]; -1: not one of `classes`.
 
   Raises:
-    ValueError: a label is a fraction.
+    ValueError: a label is a fraction, or beyond int64.
   """
   if label.dtype.kind == "f" and (label != np.floor(label)).any():
     raise ValueError(f"{where}: expected whole numbers, as in train.npz, found fractions")
+  _require_int64(where, label)
   names = np.array(classes)
   order = np.argsort(names)
   values = _column(label)
@@ -222,8 +239,9 @@ def copies(array: np.ndarray, label: np.ndarray) -> np.ndarray:
   """Finds the features that are the label in another form.
 
   Of classes: features that have one value in every class, and not the same one in all of them, such as
-  the columns of a one-hot label. Of numbers: affine functions of an output. Features of which a value has
-  fewer than 8 examples are left out, for they may follow the label by chance, unless all do.
+  the columns of a one-hot label. Of numbers: affine functions of an output and, of 64 examples on,
+  monotone ones. Features of which a value has fewer than 8 examples are left out, for they may follow the
+  label by chance, unless all do.
 
   Args:
     array: [examples, ...], without NaN.
@@ -297,11 +315,34 @@ def _follows_classes(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 
 def _follows_numbers(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
-  """Says which features are an affine function of an output, up to float32; bool[features]."""
+  """Says which features are a function of an output, affine or monotone; bool[features]."""
   if len(flat) < _ENOUGH:
     return np.zeros(flat.shape[1], bool)
-  x, y = (_standardize(part.astype(np.float64)) for part in (flat, label))
-  return (np.abs(x.T @ y) / len(flat) > 1 - 1e-9).any(axis=1)
+  return (_correlation(flat, label) > 1 - 1e-9) | _are_in_order(flat, label)
+
+
+def _are_in_order(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Says which features rank the examples as an output does, or the other way; bool[features].
+
+  Spearman's correlation, of a few examples first. Almost 1: float32 makes neighbours alike.
+  """
+  from scipy import stats  # takes two seconds to import, and few datasets are regressions
+
+  found = np.zeros(flat.shape[1], bool)
+  if len(flat) < _ENOUGH_RANKED:
+    return found
+  candidates = np.arange(flat.shape[1])
+  for rows in (slice(None, None, len(flat) // _ENOUGH_RANKED), slice(None)):
+    ranks = (stats.rankdata(part[rows], axis=0) for part in (flat[:, candidates], label))
+    candidates = candidates[_correlation(*ranks) > 1 - 1e-6]
+  found[candidates] = True
+  return found
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """Returns the largest |Pearson correlation| of each column of x with one of y, float64[features]."""
+  x, y = (_standardize(part.astype(np.float64)) for part in (x, y))
+  return (np.abs(x.T @ y) / len(x)).max(axis=1)
 
 
 def _standardize(values: np.ndarray) -> np.ndarray:

@@ -70,6 +70,34 @@ def _marks_steps(values: np.ndarray, steps: set[int]) -> bool:
   return bool(np.isin(flat, (0, 1)).all() and (np.diff(flat, axis=1) <= 0).all())
 
 
+def describe_numbers(where: str, label: np.ndarray) -> str:
+  """Describes the numbers to predict.
+
+  Args:
+    where: file and array, for messages.
+    label: of the training examples, [examples] or [examples, outputs], as they are stored.
+
+  Raises:
+    ValueError: they are all alike, or float32 makes them so.
+  """
+  values = label.reshape(len(label), -1)
+  constant = np.flatnonzero((values == values[0]).all(axis=0))
+  if len(constant) == values.shape[1]:
+    raise ValueError(
+      f"{where}: expected numbers that differ, found {values[0, 0]!s} for all {len(values)} training"
+      " examples; pre-train without labels: --config.data.label_kind=none"
+    )
+  lost = np.flatnonzero(array_split.lost_in_float32(values))
+  if len(lost):
+    low, high = values[:, lost[0]].min(), values[:, lost[0]].max()
+    raise ValueError(
+      f"{where}: expected numbers that float32 tells apart, found {label.dtype} from {low} to {high};"
+      " subtract their mean and divide by their standard deviation before you store them"
+    )
+  said = f"; the same in all training examples: {', '.join(map(str, constant))}"
+  return f"regression, {values.shape[1]} outputs" + (said if len(constant) else "")
+
+
 def look_for_labels(
   path: pathlib.Path, train: Found, modalities: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, str]:

@@ -24,33 +24,53 @@ KINDS = (
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _LABEL_WORDS = {
-  *("target", "targets", "class", "classes", "onehot", "truth", "groundtruth", "gt"),
+  *("target", "targets", "tgt", "tgts", "class", "classes", "onehot", "truth", "groundtruth", "gt"),
   *("annotation", "annotations", "prediction", "predictions", "logits", "outcome", "lbl", "lbls"),
+  "goldstandard",
 }
-_LABEL_NAMES = {"category", "categories"}  # on their own
+_LABEL_NAMES = {"category", "categories", "cls", "gold"}  # on their own
 _BOOK_WORDS = {  # at the end of a name
-  *(
-    "mask",
-    "masks",
-    "id",
-    "ids",
-    "uid",
-    "idx",
-    "index",
-    "indices",
-    "length",
-    "lengths",
-    "len",
-    "lens",
-  ),
-  *("split", "fold", "present", "presence", "missing", "absent", "valid", "seqlen", "lenght"),
+  *("mask", "masks", "id", "ids", "uid", "uuid", "guid", "idx", "index", "indices"),
+  *("length", "lengths", "len", "lens", "seqlen", "lenght", "padding"),
+  *("split", "fold", "present", "presence", "missing", "absent", "valid"),
 }
-_BOOK_FIRST = {"mask", "masks", "id", "ids", "uid", "idx", "padding", "pad"}  # at its start
+_BOOK_FIRST = {"mask", "masks", "id", "ids", "uid", "uuid", "guid", "idx", "padding", "pad"}
 _BOOK_NAMES = {  # on their own
   *("subject", "subjects", "participant", "participants", "patient", "patients", "user", "users"),
   *("session", "sessions", "group", "groups", "row", "rows", "date", "timestamp", "timestamps"),
-  *("weight", "weights", "filename", "filenames", "attention"),
+  *("weight", "weights", "filename", "filenames", "attention", "attn"),
 }
+_SPLITS = {"train", "training", "test", "testing", "val", "validation", "dev", "trainval"}
+_FLAGS = {"flag", "flags", "indicator", "indicators"}
+_COUNTED = {"steps", "frames", "tokens", "samples", "examples", "rows", "items"}
+_EXAMPLES = {
+  "sample",
+  "samples",
+  "example",
+  "examples",
+  "instance",
+  "item",
+  "row",
+  "record",
+  "case",
+}
+_OWNERS = {  # of ids
+  *("clip", "video", "image", "utterance", "utt", "speaker", "subject", "patient", "user"),
+  *("session", "group", "file", "segment", "frame"),
+}
+# After the name of another array: about it.
+_ABOUT = {"pres", "pad", "pads", "avail", "available", "flag", "flags", "nan", "nans", "steps"}
+# Names that are run together are of these, such as "rowid" or "onehotlabel".
+_PIECES = (
+  _LABEL_WORDS
+  | _BOOK_WORDS
+  | _EXAMPLES
+  | _OWNERS
+  | _SPLITS
+  | _COUNTED
+  | {"label", "labels", "name", "names", "weight", "weights", "one", "hot", "true", "pred"}
+  | {"y", "n", "num", "is", "in"}
+)
 _NEARNESS = 0.8  # of two names, as difflib measures it
 
 
@@ -84,7 +104,7 @@ def assign(path: pathlib.Path, members: Mapping[str, Member], chosen: tuple[str,
   """
   taken = {field for name in members for field in _fields_of(name)} & set(members)
   others = [name for name in members if name not in taken and name not in FIELDS]
-  modalities = chosen or tuple(name for name in others if doubt(members[name]) is None)
+  modalities = chosen or tuple(name for name in others if doubt(members[name], others) is None)
   _check_names(path, members, modalities)
   known = {*FIELDS, *modalities, *(field for name in modalities for field in _fields_of(name))}
   rest = [name for name in members if name not in known]
@@ -92,25 +112,48 @@ def assign(path: pathlib.Path, members: Mapping[str, Member], chosen: tuple[str,
     _check_fields(path, name, members, rest)
   if chosen:
     return Roles(modalities, tuple(rest))
-  doubts = {name: doubt(members[name]) or "belongs to none of the modalities" for name in rest}
+  doubts = {
+    name: doubt(members[name], others) or "belongs to none of the modalities" for name in rest
+  }
   if doubts or not modalities:
     raise ValueError(_refusal(path, members, modalities, doubts))
   return Roles(modalities, ())
 
 
-def doubt(member: Member) -> str | None:
-  """Says why an array is not taken for a modality without being asked for; None: it is taken."""
+def doubt(member: Member, others: Iterable[str] = ()) -> str | None:
+  """Says why an array is not taken for a modality without being asked for; None: it is taken.
+
+  Args:
+    member: the array.
+    others: names of arrays that it may be about, such as sensor of sensor_pad.
+  """
   words = _words(member.name)
   if not _NAME.fullmatch(member.name):
     return "is named with other characters than letters, digits, _ and -"
   if looks_like_a_label(member.name):
     return "looks like a label"
-  masks = {"attention", "padding"} & {*words} and {"mask", "masks"} & {*words}
-  alone = len(words) == 1 and words[0] in _BOOK_NAMES
-  if words[-1] in _BOOK_WORDS or words[0] in _BOOK_FIRST or alone or masks:
-    names = bool({"id", "uid"} & {words[0], words[-1]})
+  stem, _, ending = member.name.rpartition("_")
+  if _is_bookkeeping(words) or (ending.lower() in _ABOUT and stem in others):
+    names = bool({"id", "uid", "uuid", "guid"} & {words[0], words[-1]})
     return "looks like bookkeeping" + " (names of examples are read from an array ids)" * names
   return unusable(member)
+
+
+def _is_bookkeeping(words: list[str]) -> bool:
+  """Says whether a name is one of masks, ids, lengths, weights of examples, marks of splits ..."""
+  first, last = words[0], words[-1]
+  if len(words) == 1:
+    return last in _BOOK_WORDS | _BOOK_FIRST | _BOOK_NAMES
+  if last in _FLAGS:
+    return words[-2] in _BOOK_WORDS | _SPLITS
+  return (
+    last in _BOOK_WORDS
+    or first in _BOOK_FIRST
+    or bool({"attention", "padding"} & {*words} and {"mask", "masks"} & {*words})
+    or (first in ("n", "num") and last in _COUNTED)
+    or (first in ("is", "in") and last in _SPLITS)
+    or (first in _EXAMPLES and last in ("weight", "weights"))
+  )
 
 
 def looks_like_a_label(name: str) -> bool:
@@ -126,8 +169,20 @@ def looks_like_a_label(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-  """Splits a name into words: "trueTarget_2" into ["true", "target"]."""
-  return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+  """Splits a name into words: "trueTarget_2" into ["true", "target"], "rowid" into ["row", "id"]."""
+  words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+  return [part for word in words for part in _parts(word) or (word,)]
+
+
+def _parts(word: str) -> tuple[str, ...] | None:
+  """Splits a word that is made of known ones, the longest first; None: it is not."""
+  if not word:
+    return ()
+  for length in range(len(word), 0, -1):
+    rest = _parts(word[length:]) if word[:length] in _PIECES else None
+    if rest is not None:
+      return (word[:length], *rest)
+  return None
 
 
 def unusable(member: Member) -> str | None:

@@ -9,6 +9,7 @@ from synjax.data import array_labels, array_roles
 from synjax.data.npz import Member
 
 _ROWS_NAMED = 5  # in a message
+_LOST = 0.01  # standard deviations
 # Integers from 0 beyond bytes, of many different values among so many rows, look like ids of tokens.
 _BYTES, _MANY, _ROWS_LOOKED_AT, _COLUMNS = 256, 64, 4096, 4
 
@@ -18,7 +19,12 @@ Found = dict[str, np.ndarray]
 
 
 def read(
-  path: pathlib.Path, members: Mapping[str, Member], modalities: Sequence[str], *, labelled: bool
+  path: pathlib.Path,
+  members: Mapping[str, Member],
+  modalities: Sequence[str],
+  *,
+  labelled: bool,
+  rounded: bool = False,
 ) -> Found:
   """Reads what is used of an archive.
 
@@ -27,6 +33,7 @@ def read(
     members: its arrays.
     modalities: names of those to use.
     labelled: whether `label` is used.
+    rounded: whether float32 is all that is used of a modality: then what varies must be left in it.
 
   Returns:
     name -> array, see `Found`. Modalities are float32, or uint8 images; examples that lack a modality
@@ -53,7 +60,7 @@ def read(
   if not count:
     raise ValueError(f"{path}: {modalities[0]}: expected at least one example, found none")
   for name in modalities:
-    found |= _read_modality(path, members, name)
+    found |= _read_modality(path, members, name, rounded)
   if "ids" in members:
     found["ids"] = _check_ids(f"{path}: ids", _read_plain(f"{path}: ids", members["ids"]), count)
   _check_not_empty(path, found, modalities)
@@ -77,7 +84,40 @@ def _read_plain(where: str, member: Member) -> np.ndarray:
   return member.read()
 
 
-def _read_modality(path: pathlib.Path, members: Mapping[str, Member], name: str) -> Found:
+def lost_in_float32(values: np.ndarray) -> np.ndarray:
+  """Says of which features float32 rounds away what varies: bool[features].
+
+  That is where the standard deviation of its error is more than a hundredth of that of the values.
+
+  Args:
+    values: [examples, features] of finite numbers.
+  """
+  centred = values.astype(np.float64)
+  error = values.astype(np.float32) - centred
+  centred -= centred[0].copy()  # a constant feature has deviation 0 exactly
+  return error.std(axis=0) > _LOST * centred.std(axis=0)
+
+
+def _refuse_lost(
+  where: str, array: np.ndarray, here: np.ndarray, lengths: np.ndarray | None
+) -> None:
+  """Refuses features of vectors or sequences of which float32 leaves nothing."""
+  real = here if array.ndim == 2 else np.repeat(here[:, None], array.shape[1], axis=1)
+  if lengths is not None:
+    real = real & (np.arange(array.shape[1]) < lengths[:, None])
+  values = array[real]
+  lost = np.flatnonzero(lost_in_float32(values)) if len(values) else ()
+  if len(lost):
+    low, high = values[:, lost[0]].min(), values[:, lost[0]].max()
+    raise ValueError(
+      f"{where}: expected numbers that float32 tells apart, found {array.dtype} from {low} to {high} in"
+      f" feature {lost[0]}; subtract its mean, or --config.data.standardize=true"
+    )
+
+
+def _read_modality(
+  path: pathlib.Path, members: Mapping[str, Member], name: str, rounded: bool
+) -> Found:
   """Reads a modality with its lengths and presence."""
   where, member = f"{path}: {name}", members[name]
   array, count = member.read(), member.shape[0]
@@ -97,6 +137,8 @@ def _read_modality(path: pathlib.Path, members: Mapping[str, Member], name: str)
     here &= lengths > 0
     found[f"{name}_length"] = np.where(here, lengths, 0).astype(np.int32)
   found[name] = _check_values(where, name, array, here)
+  if rounded and array.ndim < 4:
+    _refuse_lost(where, array, here, found.get(f"{name}_length"))
   if not here.all():
     found[f"{name}_present"] = here
   return found
@@ -179,7 +221,7 @@ def _check_ids(where: str, ids: np.ndarray, count: int) -> np.ndarray:
       f"{where}: expected texts or integers, one an example [{count}], found {ids.dtype}"
       f"{list(ids.shape)}"
     )
-  return np.char.decode(ids, "utf-8", "replace") if ids.dtype.kind == "S" else ids
+  return array_labels.decode(where, ids)
 
 
 def _check_not_empty(path: pathlib.Path, found: Found, modalities: Sequence[str]) -> None:

@@ -44,11 +44,12 @@ _VAL_SHARE = 0.1
 _SPLIT_SEED = 42
 # What splits are called elsewhere, as words of a file's name -> what they are called here.
 _OTHER_NAMES = {
-  **dict.fromkeys(("train", "training", "trn"), "train.npz"),
+  **dict.fromkeys(("train", "training", "trn", "trainval"), "train.npz"),
   **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel"), "validation.npz"),
   **dict.fromkeys(("development", "eval", "evaluation", "holdout", "heldout"), "validation.npz"),
   **dict.fromkeys(("test", "testing", "tst"), "test.npz"),
 }
+_ENDINGS = re.compile("(sets?|splits?|data|folds?|parts?|file|arrays?|samples|examples)$")
 _CLASSES_COUNTED = 20  # more are not counted one by one in the facts
 
 
@@ -93,7 +94,13 @@ def load(config) -> pipeline.Dataset:
   array_labels.check_presence(paths["train"], archives["train"], asked)
   labelled = asked != "none" and "label" in archives["train"]
   found = {
-    split: array_split.read(paths[split], members, modalities, labelled=labelled)
+    split: array_split.read(
+      paths[split],
+      members,
+      modalities,
+      labelled=labelled,
+      rounded=split == "train" and not config.data.get("standardize", False),
+    )
     for split, members in archives.items()
   }
   for split, members in archives.items():
@@ -117,7 +124,8 @@ def refuse_other_splits(folder: pathlib.Path) -> None:
   """Raises ValueError for archives that are called like a split, but not as those that are read."""
   found = {}
   for path in sorted(folder.glob("*")):
-    words = re.findall("[a-z]+", path.stem.lower())
+    found_words = re.findall("[a-z]+", path.stem.lower())
+    words = [form for word in found_words for form in (word, _ENDINGS.sub("", word))]
     meant = next((_OTHER_NAMES[word] for word in words if word in _OTHER_NAMES), None)
     if path.suffix.lower() == ".npz" and path.name not in SPLITS.values() and meant:
       found[path.name] = meant
@@ -228,9 +236,10 @@ def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object
   if labels.kind == "none":
     return {"label": "none: pre-training, there is nothing to probe"}
   if labels.kind == "regression":
+    said = array_remarks.describe_numbers(f"{paths['train']}: label", found["train"]["label"])
     for arrays in found.values():
       arrays["label"] = arrays["label"].astype(np.float32).reshape(len(arrays["label"]), -1)
-    return {"label": f"regression, {found['train']['label'].shape[1]} outputs"}
+    return {"label": said}
   left_out = {}
   for split, arrays in found.items():
     number = array_labels.encode(f"{paths[split]}: label", arrays["label"], labels.classes)

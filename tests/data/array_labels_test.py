@@ -104,6 +104,18 @@ LABELS = {
     lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], np.iinfo(np.int32).min),
     "found -2147483648 for 14",
   ),
+  "-100 for none beside classes with a gap": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, 3 * f["label"], -100),
+    "found -100 for 14 of 40",
+  ),
+  "-1 as uint64": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1).astype(np.uint64),
+    "found 18446744073709551615 for 14 of 40.*number the classes from 0",
+  ),
+  "<NA>": (
+    lambda f: np.where(np.arange(len(f["label"])) % 3, np.array(["a", "b"])[f["label"]], "<NA>"),
+    "found <NA> for 14 of 40",
+  ),
   "no text": (lambda f: np.where(f["label"] == 1, "dog", ""), "found  for 20 of 40"),
   "the text nan": (lambda f: np.where(f["label"] == 1, "dog", "nan"), "found nan for 20 of 40"),
   "one class": (lambda f: 0 * f["label"], "at least 2 classes.*label_kind=none"),
@@ -116,6 +128,49 @@ def test_labels_that_may_be_several_things_are_asked_about(tmp_path, case):
   make, message = LABELS[case]
   with pytest.raises(ValueError, match=rf"train.npz: label: expected .*{message}"):
     load(write(tmp_path, add(label=make)))
+
+
+def test_classes_that_would_become_one_are_refused(tmp_path):
+  latin = write(tmp_path / "latin", add(label=lambda f: np.array([b"\xe9", b"\xe8"])[f["label"]]))
+  with pytest.raises(ValueError, match=r"train.npz: label: expected bytes in UTF-8, found b'\\xe"):
+    load(latin)
+  ids = add(ids=lambda f: np.array([b"\xff%d" % i for i in range(len(f["label"]))]))
+  with pytest.raises(ValueError, match="train.npz: ids: expected bytes in UTF-8"):
+    load(write(tmp_path / "ids", ids))
+  high = write(tmp_path / "high", add(label=lambda f: np.array([1e19, 2e19])[f["label"]]))
+  with pytest.raises(ValueError, match="label: .*within int64, found 1e.19 for 40 of 40"):
+    load(high, label_kind="classes")
+
+  def beyond(split, found):
+    found["label"] = found["label"] * 1.0
+    if split == "test":
+      found["label"][3] = -1e30
+
+  with pytest.raises(ValueError, match="test.npz: label: .*within int64, found -1e.30 for 1 of 16"):
+    load(write(tmp_path / "test", beyond), label_kind="classes")
+
+
+def test_minus_one_and_one_alone_are_two_classes(tmp_path):
+  signs = write(tmp_path, add(label=lambda f: 2 * f["label"] - 1))
+  assert load(signs).class_names == {"label": (-1, 1)}
+
+
+def test_features_in_the_order_of_a_number_to_predict_are_copies_and_near_ones_are_not():
+  rng = np.random.default_rng(0)
+  label = rng.normal(size=(300, 2)).astype(np.float32)
+  features = rng.normal(size=(300, 6)).astype(np.float32)
+  features[:, 1] = np.exp(3 * label[:, 1])
+  features[:, 4] = -(label[:, 0] ** 3)
+  features[:, 5] = label[:, 0] + 0.05 * features[:, 5]  # a good feature
+  np.testing.assert_array_equal(array_labels.copies(features, label), [1, 4])
+  assert not len(array_labels.copies(features[:40], label[:40]))  # may be the order of a near one
+  last = np.arange(2000)[:, None] * np.ones((1, 2))
+  late = np.where(last[:, :1] < 1500, last[:, :1] ** 3, -last[:, :1])
+  assert not len(array_labels.copies(late, last.astype(np.float32)))
+  flat_at_first = np.maximum(last, 200).astype(np.float32)
+  np.testing.assert_array_equal(
+    array_labels.copies(np.sqrt(flat_at_first[:, :1]), flat_at_first), [0]
+  )
 
 
 def test_the_answers_are_taken(tmp_path):

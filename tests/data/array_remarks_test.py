@@ -123,3 +123,26 @@ def test_ids_that_are_in_two_splits_are_said(tmp_path):
   objects = add(ids=lambda f: np.array(["clip"] * len(f["label"]), object))
   with pytest.raises(ValueError, match=r"train.npz: ids: expected texts or numbers; it is object"):
     load(write(tmp_path, objects))
+
+
+def test_numbers_to_predict_that_float32_makes_alike_or_that_are_alike_are_refused(tmp_path):
+  rng = np.random.default_rng(0)
+  late = add(label=lambda f: 1.7e9 + rng.normal(size=len(f["label"])))
+  with pytest.raises(
+    ValueError, match="train.npz: label: .*float32 tells apart, found float64 from"
+  ):
+    load(write(tmp_path / "late", late))
+  same = add(label=lambda f: np.full(len(f["label"]), 0.3))
+  with pytest.raises(ValueError, match="label: expected numbers that differ, found 0.3 for all 40"):
+    load(write(tmp_path / "same", same))
+  one = add(label=lambda f: np.c_[f["sensor"][:, 0, :2] ** 2 + f["table"][:, :2], 0 * f["label"]])
+  said = load(write(tmp_path / "one", one)).facts["label"]
+  assert said == "regression, 3 outputs; the same in all training examples: 2"
+
+
+def test_a_monotone_function_of_a_number_to_predict_is_no_input(tmp_path):
+  change = add(label=lambda f: np.exp(f["table"][:, 0]), innocent=lambda f: f["table"][:, :1] ** 2)
+  folder = write(tmp_path, change, splits={"train": 80, "validation": 16, "test": 16})
+  with pytest.raises(ValueError, match=r"train.npz: table: .*the label in another form.*all 80"):
+    load(folder)
+  assert "label in table" in load(folder, modalities=("sensor", "table")).facts

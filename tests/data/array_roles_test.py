@@ -37,6 +37,17 @@ DOUBTFUL = (
     "category",
     "weights",
   ),
+  *("ylabel", "onehotlabel", "classname", "cls", "tgt", "targetids", "gold", "gold_standard"),
+  *(
+    "sensor_padding",
+    "sensor_pres",
+    "sensor_missing_flag",
+    "rowid",
+    "sampleIDs",
+    "uuid",
+    "n_steps",
+  ),
+  *("sample_weight", "is_train", "attn", "videoid", "table_nan", "numtokens", "yTrue", "testmask"),
 )
 
 
@@ -65,6 +76,8 @@ def test_an_array_that_may_be_no_input_is_refused_by_name_until_it_is_chosen(tmp
     "subject_face",
     "weight_sensor",
     "category_embedding",
+    *("blood_pres", "thyroid", "lipid", "touch_pad", "country_flag", "gold_price", "cls_embedding"),
+    *("android_trace", "classical_music", "steps", "train_noise", "sensor_weight", "is_happy"),
   ],
 )
 def test_names_that_only_resemble_bookkeeping_are_modalities(tmp_path, name):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from synjax.data import array_split
 from tests.data.archives import add, load, make_split, write
 
 
@@ -131,3 +132,30 @@ def test_a_split_stored_with_another_kind_of_numbers_is_refused(tmp_path):
 
   with pytest.raises(ValueError, match=r"test.npz: table: expected floats .*found int64\[16, 4\]"):
     load(write(tmp_path, change))
+
+
+def test_features_that_float32_makes_alike_are_refused_and_small_or_constant_ones_are_not():
+  """Against the spacing of float32: 128 at 1.7e9, 2**-23 at 1."""
+  rng = np.random.default_rng(0)
+  noise = rng.normal(size=(200, 1))
+  kept = np.c_[
+    noise, noise + 1e4, noise * 1e-30, np.full((200, 1), 0.1), np.full((200, 1), 1.7e9 + 1)
+  ]
+  assert not array_split.lost_in_float32(kept).any()
+  lost = np.c_[noise + 1.7e9, noise * 1e-50, 1 + 1e-8 * noise]
+  assert array_split.lost_in_float32(lost).all()
+  stored = noise.astype(np.float32) + np.float32(1e4)  # nobody has more digits than that
+  assert not array_split.lost_in_float32(stored).any()
+
+
+@pytest.mark.parametrize("name", ["table", "sensor"])
+def test_inputs_that_are_not_standardised_keep_their_digits_or_are_refused(tmp_path, name):
+  def change(_, found):
+    found["sensor_length"] = np.full(len(found["label"]), 4)
+    found[name] = found[name] + 1.7e9
+    found["sensor"][:, 4:] = 0
+
+  folder = write(tmp_path, change)
+  message = rf"train.npz: {name}: expected numbers that float32 tells apart, found float64 from 169"
+  with pytest.raises(ValueError, match=message):
+    load(folder, standardize=False)

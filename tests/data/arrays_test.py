@@ -132,6 +132,7 @@ def test_what_is_held_out_is_said(tmp_path):
   [
     *[(n, "validation") for n in ("val", "valid", "dev", "Eval", "val_1", "VALIDATION", "my-dev")],
     *[(n, "validation") for n in ("evaluation", "development", "heldout", "validate")],
+    *[(n, "validation") for n in ("valset", "devset", "my_validsplit", "ValData", "dev-set")],
   ],
 )
 def test_a_split_under_another_name_is_refused_with_the_name_it_should_have(tmp_path, name, meant):
@@ -140,7 +141,9 @@ def test_a_split_under_another_name_is_refused_with_the_name_it_should_have(tmp_
     load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["training", "train_2", "testing", "val"])
+@pytest.mark.parametrize(
+  "name", ["training", "train_2", "testing", "val", "trainset", "testdata", "TrainVal"]
+)
 def test_a_second_archive_of_a_split_is_refused(tmp_path, name):
   write(tmp_path, splits=COUNTS | {name: 6})
   with pytest.raises(ValueError, match=rf"found {name}.npz.*; move {name}.npz to another folder"):
@@ -148,7 +151,10 @@ def test_a_second_archive_of_a_split_is_refused(tmp_path, name):
 
 
 def test_archives_that_are_no_splits_are_left_alone(tmp_path):
-  write(tmp_path, splits=COUNTS | dict.fromkeys(("embeddings", "latest", "values", "retrain"), 3))
+  write(
+    tmp_path,
+    splits=COUNTS | dict.fromkeys(("embeddings", "latest", "values", "retrain", "dataset"), 3),
+  )
   assert load(tmp_path).train.num_examples == 20
 
 
