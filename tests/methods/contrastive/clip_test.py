@@ -7,8 +7,8 @@ import pytest
 
 from tests.losses.contrastive_test import loop_clip
 from tests.methods.contrastive import numeric
+from tests.methods.contrastive.closed_forms import widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, LENGTHS, lacking, prepare
-from tests.methods.separate_method_test import widen
 
 
 def mean_tokens(method, params, raw, lengths=None):

@@ -9,9 +9,9 @@ import pytest
 from synjax import methods
 from tests import tiny
 from tests.methods.contrastive import numeric
+from tests.methods.contrastive.closed_forms import vectors, widen
 from tests.methods.contrastive.factorcl_test import EVERYONE, SIGNS, expected_terms
 from tests.methods.presence import prepare
-from tests.methods.separate_method_test import vectors, widen
 
 
 def test_the_label_stands_for_the_augmented_view(x64):

@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 from synjax import methods, train
 from tests import tiny
 from tests.methods.contrastive import numeric
+from tests.methods.contrastive.closed_forms import vectors, widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
-from tests.methods.separate_method_test import vectors, widen
 
 FACTORS = ("shared", "excess", "own", "conditional_shared", "conditional_excess")
 

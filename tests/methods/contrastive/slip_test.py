@@ -10,9 +10,8 @@ from tests import tiny
 from tests.losses.contrastive_test import loop_clip
 from tests.methods.contrastive import numeric
 from tests.methods.contrastive.clip_test import mean_tokens
-from tests.methods.contrastive_method_test import head, nt_xent
+from tests.methods.contrastive.closed_forms import head, nt_xent, vectors, widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
-from tests.methods.separate_method_test import vectors, widen
 
 
 @pytest.mark.parametrize("absent", [False, True])

@@ -10,9 +10,8 @@ from synjax import methods
 from tests import tiny
 from tests.losses.contrastive_test import loop_sup_con
 from tests.methods.contrastive import numeric
-from tests.methods.contrastive_method_test import head
+from tests.methods.contrastive.closed_forms import head, vectors, widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
-from tests.methods.separate_method_test import vectors, widen
 
 
 @pytest.mark.parametrize("absent", [False, True])

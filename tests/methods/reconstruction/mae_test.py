@@ -12,8 +12,8 @@ from synjax import methods
 from synjax.models.adapters import sincos_table_1d
 from tests import tiny
 from tests.methods.contrastive import numeric
+from tests.methods.contrastive.closed_forms import widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, LENGTHS, lacking, prepare
-from tests.methods.separate_method_test import widen
 
 HEADS = 4  # of the tiny config
 
@@ -134,7 +134,7 @@ def test_the_representation_is_of_all_tokens(x64):
     np.testing.assert_allclose(left, alone, rtol=1e-7)
 
 
-def test_filler_changes_nothing_and_values_that_are_hidden_reach_no_encoder(x64):
+def test_filler_changes_nothing(x64):
   method, params, model_state, raw, info = prepare("mae")
   valid = jnp.arange(8) < 6
   batches = [
@@ -142,37 +142,6 @@ def test_filler_changes_nothing_and_values_that_are_hidden_reach_no_encoder(x64)
   ]
   loss = lambda b: sum(method.loss(params, model_state, {"clean": b}, info).losses.values())  # noqa: E731
   np.testing.assert_array_equal(*(loss(batch) for batch in batches))
-
-  def encoded(series, keep):
-    return method.model.apply(
-      {"params": params}, {**raw, "series": series}, keep, 2, method="encode"
-    )[0]
-
-  keep = jnp.zeros((8, 6), bool).at[:, [0, 3]].set(True)
-  gradient = jax.grad(lambda x: encoded(x, keep).sum() ** 2)(raw["series"])
-  assert (np.asarray(gradient)[:, [0, 1, 3, 4]] == 0).all() and (
-    np.asarray(gradient)[:, 2] != 0
-  ).any()
-
-
-def test_an_image_is_standardised_patches_of_a_size_that_divides_it(x64):
-  config = tiny.get_config("mae", **{"method.patch": 4})
-  dataset = dataclasses.replace(tiny.load_dataset(config), modalities=("image", "table"))
-  image = jax.random.normal(jax.random.key(0), (3, 8, 12, 3)) * 5 + 2
-  batch = {"image": image, "table": jnp.ones((3, 4)), "valid": jnp.ones(3, bool)}
-  method = methods.create(config, dataset)
-  params, _ = method.init(jax.random.key(0), batch)
-  keep = jnp.zeros((3, 7), bool).at[:, 0].set(True)
-  found = method.model.apply({"params": params}, batch, keep, 1, method="reconstruct")["image"]
-  assert found.prediction.shape == found.target.shape == (3, 6, 48)
-  patch = np.asarray(image)[1, 4:8, 8:12].reshape(-1)  # row 1, column 2 of 2 x 3
-  expected = (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6)
-  np.testing.assert_allclose(found.target[1, 5], expected, rtol=1e-9)
-  np.testing.assert_array_equal(np.asarray(found.masked), np.arange(6) > 0 * np.ones((3, 1)))
-  with pytest.raises(ValueError, match=r"method.patch: .*sides of image, 8 x 12, found 5"):
-    methods.create(tiny.get_config("mae", **{"method.patch": 5}), dataset).init(
-      jax.random.key(0), batch
-    )
 
 
 @pytest.mark.parametrize(
