@@ -63,6 +63,9 @@ def get_config(argument: str) -> ConfigDict:
   # What `label` holds: "classes", "regression", or "none": pre-training, nothing is probed ("multilabel"
   # comes later). None: by its dtype, where that leaves no doubt.
   config.data.label_kind = placeholder(str)
+  # Vectors and sequences: mean 0, deviation 1 of each feature over the training examples.
+  config.data.standardize = True
+  config.data.views.update({"swap": 0.0, "drop_features": 0.0, "scale": 0.0, "crop": 0.0})
   add_padding(config)
   config.data.transform = ConfigDict(SIMCLR)
   config.data.resolution = max([32, *(shape[1] for shape in shapes.values() if len(shape) == 4)])

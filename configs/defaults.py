@@ -33,6 +33,8 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
     stored = stored_config(method, dataset)
     add_padding(stored)
     stored.data.label_kind = None
+    stored.data.standardize = False
+    stored.data.views.update(dict.fromkeys(("swap", "drop_features", "scale", "crop"), 0.0))
     defaults.data = stored.data
   found = json.loads(defaults.to_json_best_effort())
   if config["method"].get("mask") == "learned" or dataset.endswith("_xor"):

@@ -31,7 +31,9 @@ logger = logging.getLogger("synjax")
 _WORKDIR = app.define_path("workdir", "Folder of a run of launch.train.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters to score.")
 _DATA_DIR = app.define_path(
-  "data_dir", "Where the data are now; default: where they were at training."
+  "data_dir",
+  "Where the data are now; default: where they were at training. Its test.npz of own arrays may hold new"
+  " examples.",
 )
 # flag -> (what it asks for, its value)
 _REQUESTS = {
@@ -123,7 +125,8 @@ def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
     run = train.Run(config, path, trials)
   except (AttributeError, KeyError, TypeError) as error:  # as a section without its fields raises
     raise _not_of_a_run(flag, file, error) from error
-  identity.check_data(flag, path, identity.describe_data(run.dataset))
+  found = identity.describe_data(run.dataset)
+  identity.check_data(flag, path, found, new_test=bool(_DATA_DIR.value))
   if run.restore(read_only=True).step == 0:
     raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
   return run

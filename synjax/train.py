@@ -17,7 +17,7 @@ from synjax.config.checks import check_config, traced_fields
 from synjax.training import outcome
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
-from synjax.workdir import code_version, files, identity, lock, results, stopping
+from synjax.workdir import code_version, files, identity, lock, results, standardization, stopping
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
@@ -115,6 +115,8 @@ def _opened(
       meant=meant,
       writes=writes,
     )
+    if writes and run.dataset.standardization:
+      standardization.write(path, run.dataset.standardization)
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     announce(run, length_before)

@@ -194,7 +194,12 @@ RULES = (
     "all modalities are images, whose views data.transform describes",
   ),
   Rule(
-    ("data.views.drop_fraction",),
+    ("data.standardize",),
+    lambda config: bool(_encoders(config) - {*IMAGE_ENCODERS}),
+    "all modalities are images, whose colours are normalised",
+  ),
+  Rule(
+    ("data.views.drop_fraction", "data.views.crop"),
     lambda config: bool(_encoders(config) & {*SEQUENCE_ENCODERS}),
     "no modality is a sequence, of which steps could be dropped",
   ),

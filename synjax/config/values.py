@@ -200,6 +200,8 @@ FIELDS: Mapping[str, Values] = {
   "data.views.probability": SHARE,
   "data.views.drop_fraction": SHARE,
   "data.views.noise_std": NOT_NEGATIVE,
+  **{f"data.views.{name}": SHARE for name in ("swap", "drop_features", "crop")},
+  "data.views.scale": NOT_NEGATIVE,
   **{
     f"data.transform.{name}_probability": SHARE for name in ("jitter", "grayscale", "blur", "flip")
   },

@@ -23,11 +23,13 @@ DATASETS = {
 }
 
 
-def load(config) -> Dataset:
+def load(config, standardization=None) -> Dataset:
   """Loads the dataset named in the config.
 
   Args:
     config: the run's config; `config.data.name` picks the dataset, `config.protocol` its splits.
+    standardization: `Dataset.standardization` of a trained run, to use instead of the training split's
+      statistics; None: it has none.
 
   Returns:
     The dataset, in host memory.
@@ -42,7 +44,7 @@ def load(config) -> Dataset:
   name = config.data.name
   if name not in DATASETS:
     raise ValueError(f"config.data.name: expected one of {sorted(DATASETS)}, found {name!r}")
-  return DATASETS[name](config)
+  return DATASETS[name](config) if standardization is None else arrays.load(config, standardization)
 
 
 def traced_fields(config) -> tuple[str, ...]:

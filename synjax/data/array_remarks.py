@@ -166,7 +166,24 @@ def _label_in_fields(train: Found, name: str) -> dict[str, str]:
   return facts
 
 
-def describe(found: Mapping[str, Found], modalities: Sequence[str]) -> dict[str, object]:
+def list_constant(statistics: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, str]:
+  """Says what features were standardised, and which of them are constant in training."""
+  if not statistics:
+    return {}
+  constant = {name: np.flatnonzero(np.equal(s["deviation"], 0)) for name, s in statistics.items()}
+  said = "; ".join(
+    f"constant in training, 0 everywhere: {len(features)} of {name}, such as {features[0]}"
+    for name, features in constant.items()
+    if len(features)
+  )
+  return {
+    "standardized": f"{', '.join(statistics)}, on training examples" + f"; {said}" * bool(said)
+  }
+
+
+def describe(
+  found: Mapping[str, Found], modalities: Sequence[str], *, standardized: bool
+) -> dict[str, object]:
   """Collects counts, and what may be a mistake: ids in two splits, features of different scales."""
   facts: dict[str, object] = {
     "num_examples": {split: len(arrays["index"]) for split, arrays in found.items()}
@@ -181,7 +198,7 @@ def describe(found: Mapping[str, Found], modalities: Sequence[str]) -> dict[str,
   scales = {
     name: array_labels.spread_of_scales(found["train"][name])
     for name in modalities
-    if found["train"][name].ndim < 4
+    if found["train"][name].ndim < 4 and not standardized
   }
   said = [
     f"{name} {scale['smallest']:.2g} to {scale['largest']:.2g}"
@@ -190,8 +207,8 @@ def describe(found: Mapping[str, Found], modalities: Sequence[str]) -> dict[str,
   ]
   if said:
     facts["scales"] = (
-      f"features of very different size: {', '.join(said)} (root mean square); nothing is standardised"
-      " here, do it before"
+      f"features of very different size: {', '.join(said)} (root mean square); nothing is standardised,"
+      " as --config.data.standardize=false says"
     )
   shared = _shared_ids(found)
   if shared:

@@ -5,7 +5,8 @@
 Each holds, with the example as the first axis of every array:
 
   <modality>           under a name of your choice: [examples, features], [examples, length, features] or
-                       uint8 images [examples, rows, columns, 3 or 1]; numbers are taken as they are
+                       uint8 images [examples, rows, columns, 3 or 1]; features are standardised on the
+                       training examples (`standardize`), images are not
   label                integers, texts or booleans (classes), or floats (a regression); may be left out
   <modality>_length    of sequences that are padded at the end: steps of every example; 0: it lacks them
   <modality>_present   booleans: False where an example lacks the modality, whose values may be anything
@@ -31,9 +32,10 @@ from synjax.data import (
   array_remarks,
   array_roles,
   array_split,
+  array_views,
   npz,
   pipeline,
-  sequence_views,
+  standardize,
   stored,
   transforms,
 )
@@ -53,6 +55,22 @@ _ENDINGS = re.compile("(sets?|splits?|data|folds?|parts?|file|arrays?|samples|ex
 _CLASSES_COUNTED = 20  # more are not counted one by one in the facts
 
 
+class _Source(NamedTuple):
+  """Where each split comes from, and which of its arrays are used.
+
+  Attributes:
+    paths: split -> its archive.
+    archives: split -> the arrays in it.
+    modalities: names, in fusion order.
+    chosen: those that the config names.
+  """
+
+  paths: dict[str, pathlib.Path]
+  archives: dict[str, dict[str, npz.Member]]
+  modalities: tuple[str, ...]
+  chosen: tuple[str, ...]
+
+
 class _Labels(NamedTuple):
   """What labels are: kind, and the classes' names in the order of their numbers."""
 
@@ -60,13 +78,16 @@ class _Labels(NamedTuple):
   classes: tuple = ()
 
 
-def load(config) -> pipeline.Dataset:
+def load(config, statistics: standardize.Statistics | None = None) -> pipeline.Dataset:
   """Loads a folder of archives.
 
   Args:
     config: the run's config; `data.data_dir` is the folder, `data.modalities` those to use (():
-      all), `data.label_kind` what labels are (see `array_labels.find_kind`), and `data.padding`,
-      `data.buckets`, `data.views`, `data.transform`, `data.resolution` as for the MultiBench datasets.
+      all), `data.label_kind` what labels are (see `array_labels.find_kind`), `data.standardize` whether
+      features are standardised, `data.views` see `array_views`, and `data.padding`, `data.buckets`,
+      `data.transform`, `data.resolution` as for the MultiBench datasets.
+    statistics: what features are standardised by, of a run that is trained; None: those of the training
+      examples.
 
   Returns:
     The `Dataset`, with one task or regression named "label", or none. A batch holds
@@ -113,11 +134,12 @@ def load(config) -> pipeline.Dataset:
       f"{len(found['val']['index'])} of the {count} examples of train.npz are held out, for there is no"
       " validation.npz"
     )
-    paths["val"] = paths["train"]
+    paths["val"], archives["val"] = paths["train"], archives["train"]
   _complete_presence(found, modalities)
   labels = _find_labels(paths["train"], found["train"], asked)
   facts |= {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
-  return _make_dataset(config, paths, modalities, labels, found, facts, chosen)
+  source = _Source(paths, archives, modalities, chosen)
+  return _make_dataset(config, source, labels, found, facts, statistics)
 
 
 def refuse_other_splits(folder: pathlib.Path) -> None:
@@ -141,15 +163,22 @@ def refuse_other_splits(folder: pathlib.Path) -> None:
 
 
 def _make_dataset(
-  config, paths, modalities, labels: _Labels, found: dict[str, Found], facts, chosen
+  config, source: _Source, labels: _Labels, found: dict[str, Found], facts, statistics
 ) -> pipeline.Dataset:
   """Numbers the classes, checks and describes the whole, and makes the splits."""
+  paths, modalities, chosen = source.paths, source.modalities, source.chosen
   fingerprint = _fingerprint(found, modalities, labels.classes)
+  split_fingerprints = {
+    split: _fingerprint({split: arrays}, modalities, labels.classes)
+    for split, arrays in found.items()
+  }
   facts |= _encode(paths, labels, found)
   facts |= _check_sizes(paths, found)
   array_remarks.refuse_bookkeeping(paths["train"], found["train"], modalities, chosen)
   facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
-  facts |= array_remarks.describe(found, modalities)
+  facts |= array_remarks.describe(found, modalities, standardized=config.data.standardize)
+  statistics = _standardize(source, found, statistics) if config.data.standardize else {}
+  facts |= array_remarks.list_constant(statistics)
   splits = {
     split: _make_split(arrays, modalities, labels, paths[split].name)
     for split, arrays in found.items()
@@ -167,14 +196,48 @@ def _make_dataset(
     probe=splits["train"],
     val=splits["val"],
     test=splits["test"],
-    transforms={name: _transform(train[name], config) for name in modalities},
+    transforms={name: _transform(train, name, config) for name in modalities},
     fingerprint=fingerprint,
+    split_fingerprints=split_fingerprints,
     facts=facts,
     num_classes=len(classes),
     padding=stored.make_padding(config, longest),
     published_validation=True,
     class_names={"label": classes} if classes else {},
+    standardization=statistics,
   )
+
+
+def _standardize(
+  source: _Source, found: dict[str, Found], statistics: standardize.Statistics | None
+) -> standardize.Statistics:
+  """Standardises vectors and sequences in place, from the numbers as they are stored.
+
+  float32 has no digits left for what varies beside a large offset.
+
+  Returns:
+    modality -> statistics: those given, or those of the training split.
+
+  Raises:
+    ValueError: the statistics given are of other modalities or features.
+  """
+  used = {}
+  for name in [m for m in source.modalities if found["train"][m].ndim < 4]:
+    for split in sorted(
+      found, key=lambda split: split != "train"
+    ):  # training first: it is measured
+      values = source.archives[split][name].read()[found[split]["index"]]
+      real = standardize.real_rows(values, found[split], name)
+      if name not in used:
+        given = statistics.get(name) if statistics else standardize.measure(values, real)
+        if given is None or len(given["mean"]) != values.shape[-1]:
+          raise ValueError(
+            f"{source.paths[split]}: {name}: expected the features that the run was standardised by,"
+            f" {len(given['mean']) if given else 'none of this modality'}, found {values.shape[-1]}"
+          )
+        used[name] = given
+      found[split][name] = standardize.apply(values, real, used[name])
+  return used
 
 
 def _check_alike(path: pathlib.Path, found: Found, train: Found, members, train_members) -> None:
@@ -285,12 +348,13 @@ def _make_split(arrays: Found, modalities, labels: _Labels, file: str) -> pipeli
   return pipeline.Split(arrays, len(origin.index), known, lengths=longest, origin=origin)
 
 
-def _transform(array: np.ndarray, config) -> pipeline.Transform:
+def _transform(train: Found, name: str, config) -> pipeline.Transform:
   """Views of a modality by its shape: an image's, a time series' or a vector's."""
+  array = train[name]
   if array.ndim == 4:
     return transforms.image_transform(config.data.transform, config.data.resolution)
-  operations = ("drop", "noise") if array.ndim == 3 else ("noise",)
-  return sequence_views.sequence_transform(operations, **config.data.views)
+  pool = array_views.make_pool(array[standardize.real_rows(array, train, name)])
+  return array_views.array_transform(array.ndim, pool, **config.data.views)
 
 
 def _fingerprint(found: Mapping[str, Found], modalities: tuple[str, ...], classes: tuple) -> str:

@@ -193,6 +193,7 @@ class Dataset:
     test: examples that only the final numbers are computed on.
     transforms: modality -> `Transform`.
     fingerprint: hash of the arrays and pairs: equal data, equal fingerprint.
+    split_fingerprints: "train", "val", "test" -> the same of one split; empty: not known.
     facts: what a reader of the results should know about the data (label rates, sizes).
     num_classes: number of values of `label`, for methods that learn from labels.
     sources: names of what can carry an example's label; `gather` then also returns `source`
@@ -205,6 +206,8 @@ class Dataset:
     published_validation: whether the published probes have a validation split to choose costs on.
     class_names: task -> what its classes are called in the user's files: str, int or bool. Empty: their
       numbers.
+    standardization: modality -> {"mean": [features], "deviation": [features]} that its values have been
+      standardised by, which new examples need too. Empty: they are as they are stored.
     stand_in: why these are not the data of that name that results were published for: a fixture, other
       row counts, another resolution. "": they are, or nobody published any.
   """
@@ -219,6 +222,7 @@ class Dataset:
   transforms: Mapping[str, Transform]
   fingerprint: str
   facts: Mapping[str, object]
+  split_fingerprints: Mapping[str, str] = dataclasses.field(default_factory=dict)
   num_classes: int = 0
   sources: tuple[str, ...] = ()
   informative: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -227,6 +231,9 @@ class Dataset:
   padding: Padding = Padding()
   published_validation: bool = False
   class_names: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+  standardization: Mapping[str, Mapping[str, Sequence[float]]] = dataclasses.field(
+    default_factory=dict
+  )
   stand_in: str = ""
 
   def __post_init__(self):

@@ -98,7 +98,7 @@ def sequence_transform(
       raise ValueError("Sequence transform: joint decisions need view_keys [batch], found None.")
     valid = jnp.ones(values.shape[:2], bool) if valid is None else valid
     view_keys = keys if view_keys is None else view_keys
-    return jax.vmap(view)(_threefry(keys), _threefry(view_keys), values, valid)
+    return jax.vmap(view)(threefry(keys), threefry(view_keys), values, valid)
 
   def evaluate(keys, values, *, view_keys=None, valid=None):
     del keys, view_keys
@@ -168,7 +168,7 @@ def _rows(rows, x):
   return rows.reshape(rows.shape + (1,) * (x.ndim - 1))
 
 
-def _threefry(keys):
+def threefry(keys):
   """Makes threefry keys of any keys: others ignore all but the first key under vmap."""
   return jax.random.wrap_key_data(jax.random.key_data(keys)[..., :2], impl="threefry2x32")
 

@@ -22,7 +22,7 @@ from synjax.training.step import make_train_step
 from synjax.training.step_clock import StepClock
 from synjax.training.stepper import Stepper
 from synjax.training.train_state import TrainState, create_train_state, keep_initial
-from synjax.workdir import checkpoint, identity
+from synjax.workdir import checkpoint, identity, standardization
 
 logger = logging.getLogger("synjax")
 
@@ -49,7 +49,9 @@ class Run:
     self.steps_per_call = config.steps_per_call or self.devices.steps_per_call
     self.devices.check_batch_size("batch_size", config.batch_size)
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
-    self.dataset = data.load(config)
+    # New examples are standardised as those that the run was trained on.
+    known = standardization.read(workdir) if identity.is_trained(workdir) else None
+    self.dataset = data.load(config, known if config.data.get("standardize") else None)
     self.method = methods.create(config, self.dataset)
     self.evaluators, self.select_metric = check_scoring(config, self.dataset, self.method)
     self.trials = trial.stack(config, traced_fields(config), trials)

@@ -16,6 +16,7 @@ TENSORBOARD = "tensorboard"  # the same, a folder a trial
 CHECKPOINTS = "checkpoints"
 EMBEDDINGS = "embeddings.npz"
 GAUSSIANITY = "gaussianity.npz"
+STANDARDIZATION = "standardization.json"  # what inputs were standardised by, see `standardization`
 REPORT = "report"  # report.md and its figures
 
 

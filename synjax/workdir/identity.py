@@ -24,6 +24,7 @@ from synjax.workdir.files import (
   METRICS,
   RESULTS,
   RUN,
+  STANDARDIZATION,
   resolve,
   to_json,
   write_atomically,
@@ -39,7 +40,12 @@ _WITHOUT_RUN = (
   "bring the file back from a copy; or delete it if you are sure that the data are those of the training,"
   " for which today's are then taken; or choose another --workdir"
 )
-_DATA = {"name?": json_files.TEXT, "fingerprint": str, "num_examples?": {...: int}}
+_DATA = {
+  "name?": json_files.TEXT,
+  "fingerprint": str,
+  "splits?": {...: str},
+  "num_examples?": {...: int},
+}
 _RUN = {
   "data": _DATA,
   "ends?": [int],
@@ -83,7 +89,7 @@ def describe_data(dataset) -> dict[str, Any]:
     "name": dataset.name,
     "fingerprint": dataset.fingerprint,
     "num_examples": {split: getattr(dataset, split).num_examples for split in splits},
-  }
+  } | ({"splits": dict(dataset.split_fingerprints)} if dataset.split_fingerprints else {})
 
 
 def claim(
@@ -269,13 +275,16 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
   )
 
 
-def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def check_data(
+  flag: str, path: pathlib.Path, data: Mapping[str, Any], *, new_test: bool = False
+) -> Mapping[str, Any] | None:
   """Checks that data are those that the run of a workdir was trained on.
 
   Args:
     flag: that named the workdir, for messages.
     path: of the workdir.
     data: of `describe_data`.
+    new_test: True: the test examples may be others, which is logged; no model has seen any.
 
   Returns:
     What `run.json` says about its data; None where a run of an older version has none.
@@ -285,6 +294,9 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
   """
   known = read_data(path)
   written = bool(read_run(path))
+  if new_test and known and not _same(known, data) and _differs_in_test_alone(known, data):
+    logger.warning("%s: new test examples are scored, others than those of the run", path)
+    return known
   if known and (written or _counts_differ(known, data)) and not _same(known, data):
     raise ValueError(
       f"{flag}: {path} holds a run trained on other data than there are now; nothing was changed."
@@ -302,6 +314,11 @@ def check_data(flag: str, path: pathlib.Path, data: Mapping[str, Any]) -> Mappin
 
 def _same(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
   return known["fingerprint"] == data["fingerprint"]
+
+
+def _differs_in_test_alone(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+  trained = [[found.get("splits", {}).get(s) for s in ("train", "val")] for found in (known, data)]
+  return None not in trained[0] and trained[0] == trained[1]
 
 
 def _counts_differ(known: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
@@ -357,7 +374,7 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], record: Mapping[str, A
   except OSError as error:
     raise _unwritable(path, error) from error
   if (path / CONFIG).exists():
-    for name in (METRICS, GAUSSIANITY):
+    for name in (METRICS, GAUSSIANITY, STANDARDIZATION):
       (path / name).unlink(missing_ok=True)
   _write(path, RUN, record)
   _write(path, CONFIG, config)

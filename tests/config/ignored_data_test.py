@@ -23,6 +23,8 @@ OTHER = {
   "model.single_logit": True, "model.unimodal_hidden": (3,), "model.normalize_features": True,
   "model.head_hidden": 9, "model.head_features": 7, "data.resolution": 64,
   "data.views.probability": 0.3, "data.views.drop_fraction": 0.3, "data.views.noise_std": 0.3,
+  "data.views.swap": 0.3, "data.views.drop_features": 0.3, "data.views.scale": 0.3,
+  "data.views.crop": 0.3, "data.standardize": False,
   "data.transform.crop_scale": (0.5, 1.0), "data.transform.jitter_probability": 0.3,
   "data.transform.jitter_strength": 0.3, "data.transform.hue": 0.3,
   "data.transform.grayscale_probability": 0.3, "data.transform.blur_probability": 0.3,

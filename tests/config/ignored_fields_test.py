@@ -141,6 +141,7 @@ def test_every_rule_names_fields_that_some_config_has():
   known = set(sweep_file.list_fields(base_config()))
   known |= {f"method.{field}" for field in OTHER}
   known |= {"data.buckets", "data.views", "data.views.drop_fraction", "data.icd9_group"}
+  known |= {"data.standardize", "data.views.crop"}
   known |= {"data.padding", "data.transform", "data.resolution", "data.task", "data.label_rule"}
   known |= {"model.modalities.table.encoder"}
   for rule in ignored_fields.RULES:

@@ -40,6 +40,7 @@ ZERO_IS_OFF = {  # 0 turns off what the field is a strength, a share or a number
   "method.mask_collapse_share", "method.penalty", "model.trunk.dropout", "data.resident_gb",
   "data.strength", "data.unique1", "data.unique2", "data.redundancy", "data.synergy", "data.pair",
   "data.triple", "data.views.probability", "data.views.drop_fraction", "data.views.noise_std",
+  "data.views.swap", "data.views.drop_features", "data.views.scale", "data.views.crop",
   "data.transform.jitter_probability", "data.transform.jitter_strength", "data.transform.hue",
   "data.transform.grayscale_probability", "data.transform.blur_probability",
   "data.transform.flip_probability", "encoder.dropout", "encoder.depths", "data.transform.blur_radius",
@@ -52,7 +53,7 @@ UNBOUNDED = {
   "method.mask_lambda", "method.unimodal_weight", "method.noise_scale", "method.mask_lr",
   "method.mask_sparsity", "method.mask_temperature", "method.mask_initial_logit", "method.mask_clip",
   "method.penalty", "method.weights", "data.strength", "data.views.noise_std", "data.resident_gb",
-  "data.transform.blur_radius",
+  "data.transform.blur_radius", "data.views.scale",
 }  # fmt: skip
 # The first class, group or number.
 FIRST = {"seed", "data.icd9_group"}

@@ -101,7 +101,19 @@ def test_a_one_hot_label_in_noise_is_refused_until_it_is_chosen(tmp_path, noise)
 def test_features_of_different_scales_are_said(tmp_path):
   assert "scales" not in load(write(tmp_path / "alike")).facts
   scaled = add(table=lambda f: f["table"] * [1, 1e4, 1, 1e-2])
-  assert "nothing is standardised" in load(write(tmp_path / "scaled", scaled)).facts["scales"]
+  folder = write(tmp_path / "scaled", scaled)
+  assert "nothing is standardised" in load(folder, standardize=False).facts["scales"]
+  assert "scales" not in load(folder).facts
+
+
+def test_features_that_are_constant_in_training_are_said(tmp_path):
+  assert (
+    load(write(tmp_path / "vary")).facts["standardized"] == "sensor, table, on training examples"
+  )
+  constant = add(table=lambda f: f["table"] * [1, 0, 1, 0])
+  said = load(write(tmp_path / "constant", constant)).facts["standardized"]
+  assert said.endswith("constant in training, 0 everywhere: 2 of table, such as 1")
+  assert "standardized" not in load(tmp_path / "constant", standardize=False).facts
 
 
 def test_one_test_example_is_said_and_none_refused_before_training(tmp_path):

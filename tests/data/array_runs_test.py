@@ -41,6 +41,7 @@ def test_embeddings_say_which_rows_of_the_users_files_they_are_of(runs):
     np.testing.assert_array_equal(file["test/index"], np.arange(16))
     np.testing.assert_array_equal(file["test/ids"], 1000 + np.arange(16))
     np.testing.assert_array_equal(file["test/label"], np.array(["sit", "run"])[np.arange(16) % 2])
+  config.data.standardize = False
   dataset = data.load(config)
   rows = [dataset.train.origin, dataset.val.origin]
   assert {origin.file for origin in rows} == {"train.npz"}

@@ -41,7 +41,7 @@ def load(folder, **fields):
 
 
 def test_a_folder_becomes_a_dataset(tmp_path):
-  dataset = load(write(tmp_path), padding="bucket", buckets=(2, 5))
+  dataset = load(write(tmp_path), padding="bucket", buckets=(2, 5), standardize=False)
   assert dataset.modalities == ("words", "table", "picture")  # order of the file
   assert dataset.tasks == {"label": dataset.num_classes} == {"label": 3}
   assert dataset.regressions == {}
@@ -107,7 +107,7 @@ def test_labels_that_are_floats_are_a_regression(tmp_path, shape, outputs):
 
 
 def test_without_a_validation_file_a_tenth_of_the_training_examples_is_held_out(tmp_path):
-  dataset = load(write(tmp_path, splits={"train": 20, "test": 8}))
+  dataset = load(write(tmp_path, splits={"train": 20, "test": 8}), standardize=False)
   assert (dataset.train.num_examples, dataset.val.num_examples) == (18, 2)
   table = make_split(20)["table"]
   parts = [
@@ -115,7 +115,7 @@ def test_without_a_validation_file_a_tenth_of_the_training_examples_is_held_out(
     for split in (dataset.train, dataset.val)
   ]
   assert not parts[0] & parts[1] and parts[0] | parts[1] == set(range(20))
-  again = load(tmp_path)
+  again = load(tmp_path, standardize=False)
   np.testing.assert_array_equal(again.val.arrays["table"], dataset.val.arrays["table"])
 
 
@@ -181,6 +181,19 @@ def test_the_fingerprint_follows_every_number(tmp_path):
   assert load(write(folders[1])).fingerprint == first
   assert load(write(folders[2], change)).fingerprint != first
   assert load(write(folders[3], reorder)).fingerprint != first
+
+
+@pytest.mark.parametrize(
+  ("changed", "same"), [("test", ("train", "val")), ("train", ("val", "test"))]
+)
+def test_each_split_has_a_fingerprint_of_its_own(tmp_path, changed, same):
+  def change(name, found):
+    found["table"][0, 0] += name == changed
+
+  (tmp_path / "b").mkdir()
+  first, second = load(write(tmp_path)), load(write(tmp_path / "b", change))
+  found, expected = second.split_fingerprints, first.split_fingerprints
+  assert {split for split in expected if found[split] == expected[split]} == {*same}
 
 
 def set_field(split, field, value):

@@ -89,3 +89,52 @@ def test_data_that_were_moved_are_asked_for_by_the_flag_that_finds_them(
     load(workdir, monkeypatch, str(moved)).checkpointer.close()
   finally:
     hidden.rename(folder)
+
+
+def copy_with(folder, where, split, **arrays):
+  """Copies a folder of archives with some arrays of one split replaced."""
+  shutil.copytree(folder, where)
+  stored = dict(np.load(where / f"{split}.npz"))
+  np.savez(where / f"{split}.npz", **(stored | arrays))
+  return str(where)
+
+
+def test_new_test_examples_are_standardised_as_those_of_the_run(trained, monkeypatch, tmp_path):
+  workdir, folder, _ = trained
+  train_rows = np.load(folder / "train.npz")["left"]
+  new = np.random.default_rng(1).normal(50, 9, size=(5, 3))
+  arrays = {"left": new, "right": new + 1, "label": np.arange(5) % 2}
+  run = load(workdir, monkeypatch, copy_with(folder, tmp_path / "new", "test", **arrays))
+  expected = (new - train_rows.mean(0)) / train_rows.std(0)
+  np.testing.assert_allclose(run.dataset.test.arrays["left"], expected, rtol=1e-5)
+  assert np.isfinite(
+    run.score("best", evaluate.When.REQUEST, keep=False)["test/label/accuracy"]
+  ).all()
+  run.checkpointer.close()
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_other_examples_to_train_or_select_on_are_refused(trained, monkeypatch, tmp_path, split):
+  workdir, folder, _ = trained
+  other = copy_with(
+    folder, tmp_path / "other", split, left=np.ones((16, 3)) * np.arange(16)[:, None]
+  )
+  with pytest.raises(ValueError, match="trained on other data than there are now"):
+    load(workdir, monkeypatch, other)
+
+
+def test_what_the_workdir_was_standardised_by_is_used(trained, monkeypatch, tmp_path):
+  """Also where the training examples would say something else."""
+  workdir, folder, _ = trained
+  mine = tmp_path / "run"
+  shutil.copytree(workdir, mine)
+  found = json.loads((mine / "standardization.json").read_text())
+  rows = {split: np.load(folder / f"{split}.npz")["left"] for split in ("train", "test")}
+  np.testing.assert_allclose(found["left"]["mean"], rows["train"].mean(0), rtol=1e-12)
+  np.testing.assert_allclose(found["left"]["deviation"], rows["train"].std(0), rtol=1e-12)
+  found["left"] = {"mean": [1.0, 2.0, 3.0], "deviation": [2.0, 2.0, 0.0]}
+  (mine / "standardization.json").write_text(json.dumps(found))
+  run = load(mine, monkeypatch)
+  expected = (rows["test"] - [1, 2, 3]) / 2 * [1, 1, 0]
+  np.testing.assert_allclose(run.dataset.test.arrays["left"], expected, rtol=1e-5, atol=1e-6)
+  run.checkpointer.close()
