@@ -71,6 +71,9 @@ def base_config() -> ConfigDict:
   config.optim.schedule = "constant"  # "constant" or "warmup_cosine"
   config.optim.warmup_epochs = 10  # "warmup_cosine" only
   config.optim.lr_min = 1e-6  # "warmup_cosine" only
+  # Starts of paths of parameters that are not trained, whole names joined by slashes, such as
+  # "('encoders_image', 'trunk/fusion')"; running statistics and dropout go on as in training.
+  config.optim.frozen = ()
 
   config.model = ConfigDict()
   config.model.width = 512  # of tokens and of the representation

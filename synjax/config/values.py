@@ -139,6 +139,7 @@ FIELDS: Mapping[str, Values] = {
   "optim.eps": POSITIVE,
   "optim.warmup_epochs": COUNT,
   "optim.lr_min": NOT_NEGATIVE,
+  "optim.frozen": Distinct(),
   **{f"model.{name}": SIZE for name in ("width", "num_heads", "num_layers")},
   **{f"model.{name}": SIZE for name in ("head_hidden", "head_features")},
   "model.pool": OneOf(("cls", "mean")),

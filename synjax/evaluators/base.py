@@ -48,7 +48,8 @@ class Evaluator:
     flag: of `launch.evaluate`, for one that a config does not ask for; "": it has none.
     flag_help: what the flag means.
     step_metrics: None, or a function (state, batch, info) -> {"<name>/<metric>": scalar}, called inside
-      the compiled training step before its update: `TrainState` of one trial, views of the batch, `Info`.
+      the compiled training step before its update: `TrainState` of one trial (a model is applied with
+      `state.whole(state.params)`), views of the batch, `Info`.
       NaN stands for what a batch cannot tell.
   """
 

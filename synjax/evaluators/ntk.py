@@ -127,7 +127,7 @@ class NTK(Evaluator):
     batch, names = batch["clean"], self.dataset.sources
 
     def logit(params):
-      logits = self.method.train_logits(params, state.model_state, batch, info)
+      logits = self.method.train_logits(state.whole(params), state.model_state, batch, info)
       return logits[:, 1] - logits[:, 0]
 
     found = ntk_diagnostics(

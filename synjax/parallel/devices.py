@@ -105,6 +105,8 @@ class Devices:
 
   def place(self, tree: Any) -> Any:
     """Copies host arrays to every device."""
+    if not jax.tree.leaves(tree):
+      return tree
     if self.mode == "jit":
       return jax.tree.map(functools.partial(self._distribute, batch_axis=None), tree)
     copies = len(self.local)

@@ -12,6 +12,8 @@ import numpy as np
 from synjax import parallel
 from synjax.data import fields, pipeline
 from synjax.methods.base import Info, Method
+from synjax.training import frozen_params
+from synjax.training.frozen_params import FrozenParams
 from synjax.trial import Trial
 
 _STREAMED_BATCHES = 8  # read and evaluated in one call
@@ -88,17 +90,19 @@ class Predictor:
     split: pipeline.Split,
     modalities: tuple[str, ...] = (),
     num_examples: int | None = None,
+    frozen: FrozenParams | None = None,
   ) -> Any:
     """Computes an output of the method, or a field of the batch, for the examples of a split.
 
     Args:
       output: "embed", "embed_masked", "logits", "unimodal_logits", "features", "label" or
         "source".
-      params: on the devices, leaves [trials, ...].
+      params: on the devices, leaves [trials, ...]: those that are trained.
       model_state: likewise.
       split: one of the dataset's.
       modalities: those to use; (): all.
       num_examples: how many, from the first on, in the batches that all of them are in; None: all.
+      frozen: the other parameters, on the devices; None: there are none.
 
     Returns:
       [trials, num_examples, ...], on the host; of several arrays, as the method names them.
@@ -123,6 +127,7 @@ class Predictor:
           *self.arrays(split),
           self._read(split, index, length),
           self._devices.split(index, batch_axis=1),
+          frozen or FrozenParams(),
         )
       )
       if values is None:
@@ -178,8 +183,10 @@ class Predictor:
     def first(x):
       return x[0]
 
-    def program(params, model_state, trials, shared, own, fed, index, axis):
-      def one_trial(params, model_state, trial, own):
+    def program(params, model_state, trials, shared, own, fed, index, frozen, axis):
+      def one_trial(params, model_state, trial, own, own_fixed):
+        params = frozen_params.join(params, frozen.shared, own_fixed)
+
         def one_batch(inputs):
           fed, rows = inputs
           raw = split.gather({**shared, **own, **fed}, rows)
@@ -189,8 +196,8 @@ class Predictor:
           return jax.tree.map(lambda x: x[None], one_batch(jax.tree.map(first, (fed, index))))
         return jax.lax.map(one_batch, (fed, index))
 
-      values = parallel.over_trials(one_trial, in_axes=(0, 0, 0, 0))(
-        params, model_state, trials, own
+      values = parallel.over_trials(one_trial, in_axes=(0, 0, 0, 0, 0))(
+        params, model_state, trials, own, frozen.own
       )
       return jax.tree.map(lambda x: parallel.all_gather(x, axis, batch_axis=2), values)
 
@@ -203,17 +210,24 @@ class Frozen:
 
   Attributes:
     predictor: the run's `Predictor`.
-    params: on the devices, leaves [trials, ...].
+    params: on the devices, leaves [trials, ...]: those that are trained.
     model_state: likewise.
+    frozen: the other parameters, on the devices.
   """
 
   predictor: Predictor
   params: Any
   model_state: Any
+  frozen: FrozenParams = FrozenParams()
+
+  def _apply(self, output: str, split: pipeline.Split, *args: Any, **kwargs: Any) -> Any:
+    return self.predictor.apply(
+      output, self.params, self.model_state, split, *args, frozen=self.frozen, **kwargs
+    )
 
   def embed(self, split: pipeline.Split, modalities: tuple[str, ...] = ()) -> np.ndarray:
     """Returns representations float32[trials, examples, dim]; modalities may be left out."""
-    return self.predictor.apply("embed", self.params, self.model_state, split, modalities)
+    return self._apply("embed", split, modalities)
 
   def embed_masked(self, split: pipeline.Split, num_examples: int) -> np.ndarray | None:
     """Returns masked views of the first examples, of the very inputs that `embed` sees.
@@ -223,22 +237,20 @@ class Frozen:
     """
     if not self.predictor.method.masks_views:
       return None
-    found = self.predictor.apply(
-      "embed_masked", self.params, self.model_state, split, num_examples=num_examples
-    )
+    found = self._apply("embed_masked", split, num_examples=num_examples)
     return np.moveaxis(found, 2, 1)
 
   def logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns class scores float32[trials, examples, classes]."""
-    return self.predictor.apply("logits", self.params, self.model_state, split)
+    return self._apply("logits", split)
 
   def unimodal_logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns each modality's own class scores float32[trials, examples, modalities, classes]."""
-    return self.predictor.apply("unimodal_logits", self.params, self.model_state, split)
+    return self._apply("unimodal_logits", split)
 
   def features(self, split: pipeline.Split) -> dict[str, np.ndarray]:
     """Returns each modality's own features, modality -> float32[trials, examples, dim]."""
-    found = self.predictor.apply("features", self.params, self.model_state, split)
+    found = self._apply("features", split)
     return {name: found[name] for name in self.predictor.modalities if name in found}
 
   @property
@@ -247,12 +259,13 @@ class Frozen:
     return self.predictor.seeds
 
   def on_host(self) -> tuple[Any, Any]:
-    """Returns (params, model_state) as host arrays, leaves [trials, ...]."""
-    return self.predictor.fetch((self.params, self.model_state))
+    """Returns (all parameters, model_state) as host arrays, leaves [trials, ...]."""
+    params, model_state, frozen = self.predictor.fetch((self.params, self.model_state, self.frozen))
+    return frozen_params.join(params, frozen.by_trial(len(self.seeds))), model_state
 
   def field(self, name: str, split: pipeline.Split) -> np.ndarray:
     """Returns "label" or "source" of every example, int[trials, examples]."""
     if split.rows is not None:  # known without reading the examples
       column = split.rows.columns[name]
       return np.broadcast_to(column, (len(jax.tree.leaves(self.params)[0]), *column.shape))
-    return self.predictor.apply(name, self.params, self.model_state, split)
+    return self._apply(name, split)

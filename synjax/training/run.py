@@ -17,6 +17,7 @@ from synjax.config.checks import check_scoring, make_order, traced_fields
 from synjax.data import pipeline, stream
 from synjax.evaluators import When
 from synjax.training import optim, selection, warm_start
+from synjax.training.frozen_params import FrozenParams
 from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
 from synjax.training.step_clock import StepClock
@@ -87,8 +88,9 @@ class Run:
 
   def _start(self, create_optimizer: Callable[..., Any]) -> None:
     """Goes to step 0: parameters at random, or those that another run selected."""
+    frozen = tuple(self.config.optim.frozen)
     state = jax.device_get(
-      create_train_state(self.method, create_optimizer, self.trials, self._example())
+      create_train_state(self.method, create_optimizer, self.trials, self._example(), frozen)
     )
     trained = identity.is_trained(self.workdir)
     # A run in progress restores its parameters: where they once started may be gone or have changed.
@@ -97,13 +99,19 @@ class Run:
       state, self.origin = warm_start.initialize(state, self.config, self.trials, self.dataset)
     state = keep_initial(self.method, state)
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
-    self._initial = {"state": state, "selection": chosen}  # host arrays
+    self._initial = {"state": state.saved(), "selection": chosen}  # host arrays
     self.selection, self.step = chosen, 0
-    self.stepper.place(state)
+    self._place(state.saved(), FrozenParams.of_trials(state.frozen))
+
+  def _place(self, state: Mapping[str, Any], frozen: FrozenParams) -> None:
+    """Brings to the devices what a checkpoint holds: host arrays."""
+    self.frozen_params = frozen
+    self.stepper.freeze(frozen)
+    self.stepper.place(TrainState(**state))
 
   @property
   def state(self) -> TrainState:
-    """Returns the state of all trials on the devices, leaves [trials, ...]."""
+    """Returns the state of all trials on the devices, leaves [trials, ...], without what is frozen."""
     return self.stepper.state
 
   def restore(self, *, read_only: bool = False) -> "Run":
@@ -116,8 +124,9 @@ class Run:
     avoid = [] if read_only else self.own_ends()
     restored = self.checkpointer.restore(self._initial, avoid=avoid)
     if restored is not None:
-      self.selection, self.step = restored["selection"], int(restored["state"].step.max())
-      self.stepper.place(restored["state"])
+      self.selection, self.step = restored["selection"], int(restored["state"]["step"].max())
+      frozen = self.frozen_params.restored(self.checkpointer.frozen, self.workdir)
+      self._place(restored["state"], frozen)
       if not read_only and not self.finished():
         logger.info("continuing at step %d of %d", self.step, self.durations.total)
     del self._initial
@@ -178,19 +187,23 @@ class Run:
 
   def frozen(self, which: str) -> Frozen:
     """Returns the model at its "best" parameters by validation, or at its "last" ones."""
-    return Frozen(self.predictor, *self.weights(which))
+    return Frozen(self.predictor, *self.weights(which), self.stepper.frozen)
 
   def end_epoch(self) -> None:
     """Lets the method change the state between two epochs."""
     due = self.step % self.durations.steps_per_epoch == 0 and self.step < self.durations.total
     if self.method.epoch_end is None or not due:
       return
-    state = self.devices.fetch(self.state)
+    old = self.devices.fetch(self.state)
+    state = old.replace(frozen=self.frozen_params.by_trial(len(self.seeds)))
     new = self.method.epoch_end(
-      self.step // self.durations.steps_per_epoch, state, self.frozen("last")
+      self.step // self.durations.steps_per_epoch,
+      old.replace(params=state.whole(old.params)),
+      self.frozen("last"),
     )
+    new = new.replace(params=state.with_whole(new.params).params)
     # A seed that has stopped is as it would be alone, where the run has ended.
-    self.stepper.place(selection.choose(self.selection.active, new, state))
+    self.stepper.place(selection.choose(self.selection.active, new, old))
 
   def evaluate(self) -> dict[str, np.ndarray]:
     """Scores the current parameters on the validation split and updates the selection."""
@@ -210,8 +223,8 @@ class Run:
 
   def save(self, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
     """Saves state and selection, and metrics [trials, steps] of the steps since the last log row."""
-    tree = {"state": self.devices.fetch(self.state), "selection": self.selection}
-    self.checkpointer.save(self.step, tree, unlogged)
+    tree = {"state": self.devices.fetch(self.state).saved(), "selection": self.selection}
+    self.checkpointer.save(self.step, tree, unlogged, self.frozen_params.saved())
 
   def due(self, *what: str) -> bool:
     """Says whether one of "log", "eval" and "checkpoint" comes after this step; at the end all do."""
@@ -223,7 +236,7 @@ class Run:
     return self.step >= self.durations.total or not self.selection.active.any()
 
   def weights(self, which: str) -> tuple[Any, Any]:
-    """Returns (params, model_state) on the devices: "best" by validation, or "last"."""
+    """Returns (trained params, model_state) on the devices: "best" by validation, or "last"."""
     if which == "last":
       return self.state.params, self.state.model_state
     if which != "best":

@@ -10,6 +10,7 @@ import optax
 from synjax import parallel
 from synjax.data import pipeline
 from synjax.methods.base import Info, Method, Moment, Phase
+from synjax.training import frozen_params
 from synjax.training.optim import Durations
 from synjax.training.train_state import TrainState, make_optimizer
 
@@ -79,7 +80,8 @@ def make_train_step(
         found |= {"active": active.astype(jnp.float32)}
       prefix = "" if len(method.phases) == 1 else f"{phase.name}/"
       metrics |= {f"{prefix}{name}": value for name, value in found.items()}
-    return state.replace(step=state.step + 1, params=method.post_step(state.params)), metrics
+    state = state.replace(step=state.step + 1)
+    return state.with_whole(method.post_step(state.whole(state.params))), metrics
 
   return train_step
 
@@ -100,7 +102,7 @@ def _update_phase(
   """Does one phase of a step: the gradients of its losses, the method's transform, the optimizer."""
 
   def objective(params):
-    out = method.loss(params, state.model_state, batch, info, phase.name)
+    out = method.loss(state.whole(params), state.model_state, batch, info, phase.name)
     # The mean over devices is taken here and again of the gradients: of the obvious forms only this
     # one is right under jit, pmap and shard_map alike (docs/design.md 3).
     return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
@@ -156,18 +158,27 @@ def make_train_steps(
 
   Returns:
     steps(state, shared, own, fed, index int32[trials, steps_per_call, batch], trials, active
-    bool[trials], num_steps, first, axis) -> (state, metrics {name: [trials, steps_per_call]}).
+    bool[trials], num_steps, first, frozen, own_frozen, axis) -> (state, metrics {name: [trials,
+    steps_per_call]}).
     `shared` are arrays of the training split, `own` further ones with a leading axis of trials, `fed`
     batches that were read for these steps, leaves [trials, steps_per_call, batch, ...]. Only the first
     `num_steps` (traced) are done, so that one compilation serves every distance to the next stop;
     `first` steps were done before them. The state of a trial that is not active stays as it is.
+    `frozen` and `own_frozen` are the two parts of `FrozenParams`, {} where all parameters are trained.
   """
 
-  def one_trial(state, shared, own, fed, index, trial, active, num_steps, first, axis):
+  def one_trial(
+    state, shared, own, fed, index, trial, active, num_steps, first, frozen, own_frozen, axis
+  ):
+    # No part of a loop's carry, nor of what `active` decides: nothing in it changes.
+    frozen = frozen_params.join(frozen, own_frozen) if frozen or own_frozen else {}
+
     def step(i, carry):
       state, record = carry
       arrays = {**shared, **own, **jax.tree.map(lambda x: x[i], fed)}
-      new, metrics = train_step(state, arrays, index[i], trial, axis, length, first + i)
+      given = state.replace(frozen=frozen) if frozen else state
+      new, metrics = train_step(given, arrays, index[i], trial, axis, length, first + i)
+      new = new.replace(frozen={}) if frozen else new
       new = jax.tree.map(lambda n, o: jnp.where(active, n, o), new, state)
       record = {
         n: jnp.zeros((steps_per_call, *m.shape), m.dtype) for n, m in metrics.items()
@@ -180,4 +191,4 @@ def make_train_steps(
     record = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     return jax.lax.fori_loop(0, num_steps, step, (state, record))
 
-  return parallel.over_trials(one_trial, in_axes=(0, None, 0, 0, 0, 0, 0, None, None))
+  return parallel.over_trials(one_trial, in_axes=(0, None, 0, 0, 0, 0, 0, None, None, None, 0))

@@ -10,6 +10,7 @@ import numpy as np
 
 from synjax import parallel
 from synjax.data import pipeline
+from synjax.training.frozen_params import FrozenParams
 from synjax.training.step import make_train_steps
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
@@ -57,6 +58,7 @@ class Stepper:
       lambda *parts, axis: jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     )
     self._states: list[TrainState] = []
+    self._frozen = [FrozenParams()] * len(self._groups)
     self.programs: dict[int | None, Any] = {}
     self.program_bytes: int | None = None
 
@@ -67,6 +69,18 @@ class Stepper:
     return self._devices.compile(lambda own, axis: [_take(own, group) for group in self._groups])(
       own
     )
+
+  def freeze(self, frozen: FrozenParams) -> None:
+    """Takes over the parameters that are not trained: host arrays; what is shared is placed once."""
+    shared = self._devices.place(frozen.shared)
+    self._frozen = [
+      FrozenParams(shared, self._devices.place(_take(frozen.own, group))) for group in self._groups
+    ]
+
+  @property
+  def frozen(self) -> FrozenParams:
+    """Returns the parameters that are not trained, of all trials, on the devices."""
+    return FrozenParams(self._frozen[0].shared, self._joined([part.own for part in self._frozen]))
 
   def place(self, state: TrainState) -> None:
     """Takes over a state of all trials: host arrays, leaves [trials, ...]."""
@@ -79,7 +93,9 @@ class Stepper:
     return self._joined(self._states)
 
   def _joined(self, parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else self._join(*parts)
+    if len(parts) == 1 or not jax.tree.leaves(parts):
+      return parts[0]
+    return self._join(*parts)
 
   def same_shape(self, index: np.ndarray) -> int:
     """Returns how many steps of `index` int[trials, steps, batch] can be done before a shape changes."""
@@ -121,6 +137,8 @@ class Stepper:
         self._devices.place(active[group]),
         self._devices.place(np.int32(len(steps))),
         self._devices.place(np.int32(steps.start)),
+        self._frozen[i].shared,
+        self._frozen[i].own,
       )
       if length not in self.programs:
         which = "" if length is None else f" for sequences of {length} steps"

@@ -1,6 +1,6 @@
 """The state of training: everything a step changes, with a leading axis of trials."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.struct
@@ -11,6 +11,7 @@ import optax
 from synjax import parallel
 from synjax.data.pipeline import Batch
 from synjax.methods.base import Info, Method, Phase, path_name
+from synjax.training import frozen_params
 from synjax.trial import Trial
 
 
@@ -20,16 +21,35 @@ class TrainState:
 
   Attributes:
     step: int32, steps done.
-    params: trained parameters.
+    params: trained parameters, see `whole`.
     model_state: running statistics (flax collections other than "params").
     opt_state: states of the optimizer, one a phase of the method, and of its gradient transformation.
       For methods that ask for them also "initial", see the property.
+    frozen: parameters that are not trained; {} where all are, and where a run keeps them apart, see
+      `frozen_params`: it is no part of what a checkpoint holds as the state.
   """
 
   step: jax.Array
   params: Any
   model_state: Any
   opt_state: Any
+  frozen: Mapping[str, Any] = flax.struct.field(default_factory=dict)
+
+  def whole(self, params: Any) -> Any:
+    """Returns what a model is applied with: trained parameters, and the frozen ones."""
+    return frozen_params.join(params, self.frozen) if self.frozen else params
+
+  def with_whole(self, params: Any) -> "TrainState":
+    """Returns this state with other values of all parameters, trained and frozen."""
+    if not self.frozen:
+      return self.replace(params=params)
+    trained, frozen = frozen_params.separate(params, self.frozen)
+    return self.replace(params=trained, frozen=frozen)
+
+  def saved(self) -> dict[str, Any]:
+    """Returns what a checkpoint holds of it: all fields but `frozen`."""
+    fields = ("step", "params", "model_state", "opt_state")
+    return {name: getattr(self, name) for name in fields}
 
   @property
   def initial(self) -> Mapping[str, jax.Array]:
@@ -42,6 +62,7 @@ def create_train_state(
   create_optimizer: Callable[..., optax.GradientTransformation],
   trials: Trial,
   batch: Batch,
+  frozen: Collection[str] = (),
 ) -> TrainState:
   """Initialises one state a trial, as one compiled program.
 
@@ -50,21 +71,28 @@ def create_train_state(
     create_optimizer: (traced hyper-parameters, step) -> optax transformation.
     trials: leaves [trials]; a trial gives the state of a single run with its seed.
     batch: a `Batch` of one of the method's views, for shapes only.
+    frozen: paths of parameters that are not trained, see `frozen_params.split`.
 
   Returns:
     TrainState with leaves [trials, ...].
+
+  Raises:
+    ValueError: `frozen` names a parameter that there is not, or leaves nothing to train.
   """
 
   def create(trial):
     params, model_state = method.init(
       parallel.stream_key(jax.random.key(trial.seed), "init"), batch
     )
+    params, apart = frozen_params.split(params, frozen)
+    if apart:
+      frozen_params.check_phases(params, method.phases)
     key, step = jax.random.key(trial.seed), jnp.zeros((), jnp.int32)
     info = Info(step, jnp.zeros(()), key, jnp.zeros(0, jnp.int32), hyper=trial.hyper)
     opt_state = {"transform": method.transform().init(params)}
     for phase in method.phases:
       opt_state[phase.name] = make_optimizer(phase, create_optimizer, info).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state)
+    return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, apart)
 
   program = jax.jit(jax.vmap(create), compiler_options=_quick_options())
   return program(jax.tree.map(jnp.asarray, trials))

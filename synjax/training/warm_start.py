@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from synjax import trial
 from synjax.data.pipeline import Dataset
+from synjax.training import frozen_params
+from synjax.training.frozen_params import FrozenParams
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
 from synjax.workdir import checkpoint, identity, results
@@ -67,14 +69,15 @@ def initialize(
       f"{FIELD}: expected a run that was evaluated, found none of {workdir}'s evaluations in its newest"
       " checkpoint; train it further first"
     )
-  own, other = _parts(state.params), _parts(chosen["params"])
+  before, theirs = state.whole(state.params), _whole(chosen)
+  own, other = _parts(before), _parts(theirs)
   taken = _common(own, other, dataset.modalities, workdir)
   if source["data"].get("task") != config.data.get("task"):  # their heads answer another question
     taken = [part for part in taken if not part.startswith("unimodal_heads_")]
-  params = _replace(state.params, chosen["params"], taken, rows, workdir)
+  params = _replace(before, theirs, taken, rows, workdir)
   statistics = {
     name: _replace(tree, (chosen.get("model_state") or {}).get(name, {}), taken, rows, workdir)
-    if set(tree) <= set(state.params)  # others, such as moments, are not of the networks
+    if set(tree) <= set(before)  # others, such as moments, are not of the networks
     else tree
     for name, tree in state.model_state.items()
   }
@@ -90,7 +93,7 @@ def initialize(
     "checksum": _checksum(params, taken),
   }
   _say(origin)
-  return state.replace(params=params, model_state=statistics), origin
+  return state.with_whole(params).replace(model_state=statistics), origin
 
 
 def hash_source(workdir: str) -> str:
@@ -100,7 +103,14 @@ def hash_source(workdir: str) -> str:
     ValueError: no run there, or no checkpoint that can be read.
   """
   _, chosen = checkpoint.read_selected(workdir, FIELD)
-  return _checksum(chosen["params"], _parts(chosen["params"]))
+  params = _whole(chosen)
+  return _checksum(params, _parts(params))
+
+
+def _whole(chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns all parameters that a run selected, leaves [trials, ...]: trained and frozen ones."""
+  frozen = FrozenParams(**chosen["frozen"]).by_trial(len(chosen["value"]))
+  return frozen_params.join(chosen["params"], frozen)
 
 
 def recorded(workdir: pathlib.Path) -> dict | None:

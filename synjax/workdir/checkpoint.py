@@ -38,7 +38,7 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, A
 
   Returns:
     (its config, the fields of its `selection.Selection`: nested dicts of host arrays [trials, ...];
-    empty ones are None).
+    empty ones are None. With "frozen", those of its `FrozenParams` that it has).
 
   Raises:
     ValueError: no run there, no checkpoint, or the newest one is damaged.
@@ -66,7 +66,11 @@ def read_selected(workdir: str, field: str) -> tuple[dict[str, Any], dict[str, A
       " it from the checkpoint before"
     ) from error
   checkpointer.close()
-  return config, tree["selection"]
+  return config, {**tree["selection"], "frozen": checkpointer.frozen}
+
+
+def _checksums(tree: Any, unlogged: Mapping[str, np.ndarray], frozen: Any) -> list[int]:
+  return [number for part in (tree, list(unlogged.values()), frozen) for number in _checksum(part)]
 
 
 def _checksum(tree: Any) -> list[int]:
@@ -97,6 +101,7 @@ class Checkpointer:
 
   Attributes:
     unlogged: name -> array, what was given to `save` beside the tree that `restore` returned.
+    frozen: nested dict of arrays, likewise; {}: none were given.
   """
 
   def __init__(self, workdir: pathlib.Path, *, read_only: bool = False):
@@ -108,6 +113,7 @@ class Checkpointer:
     """
     self.folder = pathlib.Path(workdir) / files.CHECKPOINTS
     self.unlogged: dict[str, np.ndarray] = {}
+    self.frozen: dict[str, Any] = {}
     self._read_only, self._newest = read_only, None
     self._manager = self._open()
 
@@ -117,7 +123,13 @@ class Checkpointer:
     )
     return ocp.CheckpointManager(self.folder, options=options)
 
-  def save(self, step: int, tree: Any, unlogged: Mapping[str, np.ndarray] | None = None) -> None:
+  def save(
+    self,
+    step: int,
+    tree: Any,
+    unlogged: Mapping[str, np.ndarray] | None = None,
+    frozen: Mapping[str, Any] | None = None,
+  ) -> None:
     """Saves a tree of host arrays; the write goes on in the background.
 
     A step that this object has saved or restored is not saved again.
@@ -126,6 +138,7 @@ class Checkpointer:
       step: of the state.
       tree: host arrays.
       unlogged: name -> array of any shape, kept beside the tree.
+      frozen: nested dict of arrays of any shape, likewise.
 
     Raises:
       OSError: the disk is too full, or this or the save before it could not be written; checkpoints
@@ -133,8 +146,8 @@ class Checkpointer:
     """
     if step == self._newest:
       return
-    unlogged = unlogged or {}
-    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves((tree, unlogged)))
+    unlogged, frozen = unlogged or {}, frozen or {}
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves((tree, unlogged, frozen)))
     free = shutil.disk_usage(self.folder).free
     if free < needed:
       raise OSError(
@@ -144,8 +157,10 @@ class Checkpointer:
       )
     items = {
       "tree": ocp.args.StandardSave(tree),
-      "checksum": ocp.args.JsonSave(_checksum(tree) + _checksum(list(unlogged.values()))),
+      "checksum": ocp.args.JsonSave(_checksums(tree, unlogged, frozen)),
     }
+    if frozen:
+      items["frozen"] = ocp.args.StandardSave(frozen)
     if unlogged:
       items["unlogged"] = ocp.args.JsonSave({"names": [*unlogged], "npz": _encode(unlogged)})
     with self._explained():
@@ -290,16 +305,18 @@ class Checkpointer:
     items = {"tree": tree_args, "checksum": ocp.args.JsonRestore()}
     if (self.folder / str(step) / "unlogged").exists():
       items["unlogged"] = ocp.args.JsonRestore()
+    if (self.folder / str(step) / "frozen").exists():
+      items["frozen"] = ocp.args.StandardRestore()
     items = self._manager.restore(step, args=ocp.args.Composite(**items))
     tree = jax.tree.map(np.asarray, items["tree"])
     unlogged = _decode(items["unlogged"]) if "unlogged" in items else {}
+    frozen = jax.tree.map(np.asarray, items["frozen"]) if "frozen" in items else {}
     # Sorted: the leaves of nested dicts come in another order.
-    found = sorted(_checksum(tree) + _checksum(list(unlogged.values())))
-    if found != sorted(items["checksum"]):
+    if sorted(_checksums(tree, unlogged, frozen)) != sorted(items["checksum"]):
       raise Damaged("checksum of the arrays differs from the one saved with them")
     if target is not None:
       _check_fits(tree, target)
-    self.unlogged = unlogged
+    self.unlogged, self.frozen = unlogged, frozen
     return tree
 
   def read_plain(self, step: int) -> dict[str, Any]:

@@ -52,9 +52,27 @@ SCHEMA = {
 COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
 
 
+# Fields that came after configs had hashes: section -> field -> the value that leaves a run as it was
+# before there was such a field, and so its hash.
+_LATER = {"optim": {"frozen": []}}
+
+
 def config_hash(config: dict[str, Any]) -> str:
-  """Returns 12 hex characters that identify a config."""
-  return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+  """Returns 12 hex characters that identify a config, or plain values that hold one."""
+  found = json.dumps(_as_before(config), sort_keys=True)
+  return hashlib.sha256(found.encode()).hexdigest()[:12]
+
+
+def _as_before(tree: Any, section: str = "") -> Any:
+  """Returns nested dicts without the fields of `_LATER` that say nothing."""
+  if not isinstance(tree, dict):
+    return tree
+  later = _LATER.get(section, {})
+  return {
+    name: _as_before(value, name)
+    for name, value in tree.items()
+    if name not in later or value not in (later[name], tuple(later[name]))
+  }
 
 
 def write(path: pathlib.Path, content: dict[str, Any]) -> None:

@@ -148,7 +148,7 @@ def count_calls(steps, args):
 def test_a_phase_that_rests_computes_nothing_for_stacked_trials():
   step, state, arrays, trials = prepare(Counted, seeds=(0, 1, 2))
   index = np.zeros((3, 4, 4), np.int32)
-  args = (state, arrays, {}, {}, index, trials, np.ones(3, bool), np.int32(4), np.int32(0))
+  args = (state, arrays, {}, {}, index, trials, np.ones(3, bool), np.int32(4), np.int32(0), {}, {})
   stacked = functools.partial(make_train_steps(step, 4), axis=None)
   assert count_calls(stacked, args) == {"small": 1, "large": 1}  # each on its step of four
   active = stacked(*args)[1]["large/active"]
