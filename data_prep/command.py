@@ -1,16 +1,18 @@
-"""How a command of this package ends: with its exit status, and with one line where Ctrl-C ends it."""
+"""How a command of this package ends: with its exit status, and with one line where a signal ends it."""
 
 import sys
 from collections.abc import Callable
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+from synjax.workdir import stopping
 
 
 def run(main: Callable[[], int]) -> None:
-  """Exits with the status that `main` returns, or 130 when it is interrupted."""
+  """Exits with the status that `main` returns, or 143 and 130 on SIGTERM and SIGINT."""
+  stopping.install("starts afresh")
   try:
-    status = main()
-  except KeyboardInterrupt:
-    sys.stderr.write("stopped; the same command starts afresh\n")
-    status = INTERRUPTED
+    with stopping.catching():
+      status = main()
+  except stopping.Stopped as stopped:
+    sys.stderr.write(f"{stopped}\n")
+    status = stopped.status
   sys.exit(status)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from data_prep import command, registry
 from data_prep.read import source_files, stand_in
 from data_prep.write import shards
-from synjax.workdir.files import resolve
+from synjax.workdir.files import require_folder, resolve
 
 
 def convert(
@@ -37,6 +37,7 @@ def convert(
   """
   if dataset not in registry.DATASETS:
     raise ValueError(f"dataset: expected one of {list(registry.DATASETS)}, found {dataset!r}")
+  require_folder(resolve(data_dir), "--data_dir")
   module, folders = registry.DATASETS[dataset].load("convert"), []
   source_path = source_files.resolve(source)
   for plan in module.plan(dataset, source_path, **_defaults(module) | options):

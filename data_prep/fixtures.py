@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from data_prep import command, registry
 from data_prep.write import pickle_fixture, pickle_writer, planted
-from synjax.workdir.files import resolve
+from synjax.workdir.files import require_folder, resolve
 
+MOST_EXAMPLES = 100_000  # of a small fixture; gigabytes already
 DATASETS = registry.with_fixture("pickle")
 FOLDER_DATASETS = registry.with_fixture("folder")
 
@@ -72,6 +73,11 @@ def make_fixture(
   Source: docs/spec/data.md 3.9, 4.5, 12. It wants under 2 MB; 24 + 8 + 8 rows of true width are 3
   to 17.
   """
+  require_folder(resolve(out_dir), "out")
+  if seed < 0:
+    raise ValueError(f"seed: expected a whole number from 0, found {seed}")
+  if num_examples is not None and num_examples > MOST_EXAMPLES:
+    raise ValueError(f"num_examples: expected at most {MOST_EXAMPLES:,}, found {num_examples:,}")
   if name in FOLDER_DATASETS:
     if (protocol, numpy_spelling, python2, signed_labels) != (3, "new", False, False):
       raise ValueError(
@@ -116,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     manifest = make_fixture(options.pop("dataset"), options.pop("out"), **options)
   except (OSError, ValueError, ImportError) as error:
     sys.stderr.write(f"error: {error}\n")
+    return 1
+  except MemoryError as error:
+    sys.stderr.write(f"error: num_examples: expected as many as fit into memory: {error}\n")
     return 1
   sys.stdout.write(
     json.dumps({k: v for k, v in manifest.items() if k != "sources"}, indent=1) + "\n"

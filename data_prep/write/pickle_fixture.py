@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep.read import releases, source_files
 from data_prep.write import pickle_writer, planted
-from synjax.workdir.files import write_atomically
+from synjax.workdir.files import replacing, write_atomically
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,22 +121,21 @@ def make(
       f"{path} exists and is no fixture: choose another folder, it may be the real data"
     )
   path.parent.mkdir(parents=True, exist_ok=True)
-  draft = path.with_name(path.name + ".part")
-  pickle_writer.dump(
-    drawn.tree, draft, protocol=protocol, numpy_spelling=numpy_spelling, python2=python2
-  )
-  manifest = {
-    "dataset": request.release.name, "file": path.name, "sha256": source_files.sha256(draft),
-    "seed": seed, "mode": request.mode, "cases": sorted(request.cases), "signal": request.signal,
-    "strength": request.strength,
-    "protocol": protocol, "numpy_spelling": numpy_spelling, "python2": python2,
-    "signed_labels": request.signed_labels, "rows": drawn.rows, "rows_kept": drawn.rows_kept,
-    "special_rows": drawn.special_rows,
-    "sources": {split: _bits_to_lists(bits) for split, bits in drawn.sources.items()},
-  }  # fmt: skip
-  # The manifest first: a file without one is never overwritten.
-  write_atomically(manifest_path, json.dumps(manifest) + "\n")
-  os.replace(draft, path)
+  with replacing(path) as draft:
+    pickle_writer.dump(
+      drawn.tree, draft, protocol=protocol, numpy_spelling=numpy_spelling, python2=python2
+    )
+    manifest = {
+      "dataset": request.release.name, "file": path.name, "sha256": source_files.sha256(draft),
+      "seed": seed, "mode": request.mode, "cases": sorted(request.cases), "signal": request.signal,
+      "strength": request.strength,
+      "protocol": protocol, "numpy_spelling": numpy_spelling, "python2": python2,
+      "signed_labels": request.signed_labels, "rows": drawn.rows, "rows_kept": drawn.rows_kept,
+      "special_rows": drawn.special_rows,
+      "sources": {split: _bits_to_lists(bits) for split, bits in drawn.sources.items()},
+    }  # fmt: skip
+    # The manifest first: a file without one is never overwritten.
+    write_atomically(manifest_path, json.dumps(manifest) + "\n")
   return manifest
 
 

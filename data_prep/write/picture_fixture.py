@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.write import planted
-from synjax.workdir import json_files, safe_paths
+from synjax.workdir import json_files, safe_paths, stopping
 from synjax.workdir.files import write_atomically
 
 _PIXEL_STD, _LEVELS = 16.0, 5.0  # of the noise; per unit of strength
@@ -156,7 +156,8 @@ def write_files(out_dir: str | os.PathLike, files: Mapping[str, bytes], manifest
   with tempfile.TemporaryDirectory(prefix=".part-", dir=root) as part:
     for i, content in enumerate(files.values()):
       (pathlib.Path(part) / str(i)).write_bytes(content)
-    for i, name in enumerate(files):
-      (root / name).parent.mkdir(parents=True, exist_ok=True)
-      os.replace(pathlib.Path(part) / str(i), root / name)
+    with stopping.deferred():
+      for i, name in enumerate(files):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(pathlib.Path(part) / str(i), root / name)
   return manifest

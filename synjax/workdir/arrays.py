@@ -1,6 +1,5 @@
 """The files of arrays in a workdir."""
 
-import os
 import pathlib
 import zipfile
 import zlib
@@ -8,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from synjax.workdir.files import replacing
+
 
 def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
   """Writes an .npz file so that a reader finds the old or the new content, never a part."""
-  temporary = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-  np.savez(temporary, **arrays)
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    np.savez(temporary, **arrays)
 
 
 def read(path: pathlib.Path, advice: str, needed: Sequence[str] = ()) -> dict[str, np.ndarray]:

@@ -1,10 +1,11 @@
 """Files of a workdir: names; written whole or not at all, in JSON that every reader takes (RFC 8259)."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 CONFIG = "config.json"  # the run's config
@@ -25,11 +26,38 @@ def resolve(path: str | os.PathLike) -> pathlib.Path:
   return pathlib.Path(path).expanduser().absolute()
 
 
+def require_folder(path: pathlib.Path, name: str) -> None:
+  """Checks that a folder can be where a flag says.
+
+  Args:
+    path: absolute; it need not exist.
+    name: of the flag.
+
+  Raises:
+    ValueError: it is a file, or lies below one.
+  """
+  for place in (path, *path.parents):
+    if place.exists() and not place.is_dir():
+      raise ValueError(
+        f"{name}: expected a folder, found {path}, and {place} is a file; choose another"
+      )
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields where to write a file that takes its place when it is whole; if not, nothing is left of it."""
+  temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
+  try:
+    yield temporary
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
 def write_atomically(path: pathlib.Path, text: str) -> None:
   """Writes a file so that a reader finds the old or the new content, never a part."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-  temporary.write_text(text)
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    temporary.write_text(text)
 
 
 def to_json(content: Any, **options: Any) -> str:

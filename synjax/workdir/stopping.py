@@ -30,7 +30,7 @@ class Stopped(KeyboardInterrupt):
     self.places: list[str] = []
 
   def __str__(self):
-    return f"{' '.join(['stopped', *self.places])}; the same command continues"
+    return f"{' '.join(['stopped', *self.places])}; the same command {_state.then}"
 
 
 class _Hosts:
@@ -79,6 +79,7 @@ class _State:
 
   def __init__(self):
     self.installed = False
+    self.then = "continues"
     self.number: int | None = None  # of the first signal
     self.catching = False  # `Stopped` would be caught
     self.deferred = 0
@@ -92,14 +93,17 @@ class _State:
 _state = _State()
 
 
-def install() -> None:
+def install(then: str = "continues") -> None:
   """Installs the handlers, in the main thread; until `catching`, a signal ends the process in one line.
 
   A second signal ends the process at once, also in the middle of a compilation.
+
+  Args:
+    then: what the same command does when it is given again, or "starts afresh".
   """
   if _state.installed:
     return
-  _state.installed = True
+  _state.installed, _state.then = True, then
   reading, writing = os.pipe()
   os.set_blocking(writing, False)
   signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -147,7 +151,8 @@ def _watch(reading: int) -> None:
     ready, _, _ = select.select([reading], [], [], None if first is None or said else _PATIENCE)
     if not ready:
       said = True
-      sys.stderr.write("finishing and saving; a second signal ends at once, without\n")
+      what = "finishing and saving" if _state.then == "continues" else "removing what was begun"
+      sys.stderr.write(f"{what}; a second signal ends at once, without\n")
       continue
     number = os.read(reading, 1)[0]
     if number not in SIGNALS:
@@ -163,9 +168,8 @@ def _watch(reading: int) -> None:
         ):  # without the others, they will notice that this one ends
           _state.hosts.tell(number)
     elif time.monotonic() - first > _SAME:
-      _end(
-        "stopped at once by a second signal; the same command continues from the last save", number
-      )
+      since = " from the last save" if _state.then == "continues" else ""
+      _end(f"stopped at once by a second signal; the same command {_state.then}{since}", number)
 
 
 def _end(message: str, number: int) -> None:

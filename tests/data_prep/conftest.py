@@ -1,7 +1,11 @@
+import signal
+import sys
+
 import pytest
 
 from data_prep import fixtures
 from data_prep.read import safe_pickle
+from synjax.workdir import stopping
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +39,16 @@ def made(tmp_path_factory):
     return cache[key]
 
   return make
+
+
+@pytest.fixture
+def handlers(monkeypatch):
+  """Lets a command install its handlers of signals, and puts those back that were there."""
+  before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+  monkeypatch.setattr(stopping, "_state", stopping._State())
+  monkeypatch.setattr(stopping, "_watch", lambda reading: None)  # a thread that outlives the test
+  monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+  signal.set_wakeup_fd(-1)

@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import pickle
+import signal
 import subprocess
 import sys
 import types
@@ -212,13 +213,13 @@ def test_tensorflow_is_never_imported(source, tmp_path):
 
 @pytest.mark.parametrize("interrupted", ["_write_dataset", "_flush"])
 def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
-  source, tmp_path, capsys, monkeypatch, interrupted
+  source, tmp_path, capsys, monkeypatch, handlers, interrupted
 ):
   go_on = getattr(shards, interrupted)
 
   def interrupt(*arguments):
     go_on(*arguments)
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
   arguments = "mosi", f"--source={source}", f"--data_dir={tmp_path}"
   monkeypatch.setattr(shards, interrupted, interrupt)
@@ -227,5 +228,11 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(
   assert ended.value.code == 130
   assert capsys.readouterr().err.splitlines()[-1] == "stopped; the same command starts afresh"
   assert not list(tmp_path.rglob("*.array_record*")) and not list(tmp_path.rglob("metadata.json"))
-  monkeypatch.undo()
+  monkeypatch.setattr(shards, interrupted, go_on)
   assert run(*arguments) == 0
+
+
+def test_a_data_dir_that_is_a_file_is_named_with_its_flag(source, tmp_path, capsys):
+  (tmp_path / "file").touch()
+  assert run("mosi", f"--source={source}", f"--data_dir={tmp_path / 'file'}") == 1
+  assert capsys.readouterr().err.startswith("error: --data_dir: expected a folder, found")

@@ -53,3 +53,32 @@ def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, ca
   assert json.loads(capsys.readouterr().out)["seed"] == 4
   with pytest.raises(ValueError, match="expected one of .*'mosi'.*'cremad'.* found 'x'"):
     fixtures.make_fixture("x", tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--seed=-1", "seed: expected a whole number from 0, found -1"),
+    ("--num_examples=1000000000000", "num_examples: expected at most 100,000"),
+    ("--out={file}", "out: expected a folder"),
+    ("--out={file}/below", "out: expected a folder"),
+  ],
+)
+def test_a_flag_that_cannot_be_is_named_in_one_line(tmp_path, capsys, flag, message):
+  (tmp_path / "file").touch()
+  for name in ("mosi", "vision_touch"):
+    flags = [f"--out={tmp_path / 'new'}", flag.format(file=tmp_path / "file")]
+    assert fixtures.main([name, *flags]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+  assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_does_not_fit_into_memory_is_one_line(tmp_path, monkeypatch, capsys):
+  def full(*_, **__):
+    raise MemoryError("Unable to allocate 8 GiB")
+
+  monkeypatch.setattr(fixtures, "make_fixture", full)
+  assert fixtures.main(["mosi", f"--out={tmp_path}"]) == 1
+  assert capsys.readouterr().err == (
+    "error: num_examples: expected as many as fit into memory: Unable to allocate 8 GiB\n"
+  )

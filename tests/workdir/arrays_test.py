@@ -38,6 +38,7 @@ def test_a_write_that_fails_leaves_the_old_arrays(tmp_path, monkeypatch):
   with pytest.raises(OSError, match="no space left"):
     arrays.write(path, {"index": np.zeros(3)})
   np.testing.assert_array_equal(arrays.read(path, "")["index"], ARRAYS["index"])
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def damaged(whole):

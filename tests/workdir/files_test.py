@@ -20,6 +20,17 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
   with pytest.raises(OSError, match="no space left"):
     files.write_atomically(file, "new")
   assert file.read_text() == "old"
+  assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_where_a_folder_should_be_is_named_with_its_flag(tmp_path):
+  file = tmp_path / "file"
+  file.touch()
+  for path in (file, file / "a" / "b"):
+    with pytest.raises(ValueError, match=f"--out: expected a folder, found {path}, and {file} is"):
+      files.require_folder(path, "--out")
+  for path in (tmp_path, tmp_path / "new" / "folder"):
+    files.require_folder(path, "--out")
 
 
 def test_numbers_that_are_not_finite_are_null_at_any_depth_and_come_back_as_nan():

@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import pickle
-import shutil
 import zlib
 from collections.abc import Sequence
 
@@ -30,8 +29,7 @@ from data_prep.datasets.cremad.lists import (
   VOTES,
 )
 from data_prep.read import images
-from data_prep.write import planted
-from synjax.workdir.files import write_atomically
+from data_prep.write import planted, staging
 
 # Case -> id of the warning it must give, None where there must be none.
 HARD_CASES = {
@@ -74,6 +72,11 @@ BIT_TONES = (
 _TONE, _MAX_TONE = 0.02, 0.2  # amplitude of a tone per strength, and that of the noise
 _SHADE, _MAX_SHADE = 15, 100  # the same of a quarter of a frame, in grey values
 _FRAME_SIZE = (36, 48)
+_TABLES_FOLDER = "processedResults"
+_REPLACED = (
+  *(AUDIO_FOLDER, FRAMES_FOLDER, FACES_FOLDER, _TABLES_FOLDER),
+  *("train.csv", "test.csv", FOLDS_FILE),
+)
 _TABLE_COLUMNS = ("A", "D", "F", "H", "N", "S")
 
 
@@ -119,7 +122,7 @@ def make(
   num_clips = _DEFAULT_CLIPS if num_examples is None else num_examples
   _check(num_clips, signal, strength)
   root = pathlib.Path(out_dir)
-  _clear(root)
+  _check_folder(root)
   generator = np.random.default_rng([seed, zlib.crc32(b"cremad")])
   clips = _list_clips(num_clips)
   label, kind = _labels(clips)
@@ -127,20 +130,23 @@ def make(
   special = _choose_clips(generator, clips, chosen)
   lists = _draw_lists(generator, clips)
   votes = _draw_votes(generator, clips)
-  for i, uid in enumerate(clips):
-    row = {name: int(array[i]) for name, array in bits.items()}
-    _write_wav(root, generator, uid, kind[i], row, strength, special)
-    _write_frames(root, generator, uid, kind[i], row, strength, special, _FRAME_COUNTS[i % 4])
-  _write_lists(root, lists, votes, chosen)
-  _write_tables(root, clips, votes, newline="\r\n" if "crlf_bom" in chosen else "\n")
-  if "face_features" in chosen:
-    _write_faces(root, clips, special["face_features"])
-  manifest = _describe(root, chosen, special) | {
-    "seed": seed, "mode": mode, "signal": signal, "strength": strength, "num_examples": num_clips,
-    "clips": clips, "sources": {name: array.astype(int).tolist() for name, array in bits.items()},
-    **_count_rows(lists, votes, special),
-  }  # fmt: skip
-  write_atomically(root / MANIFEST, json.dumps(manifest) + "\n")
+  with staging.staged(root, _REPLACED) as part:
+    for folder in (AUDIO_FOLDER, FRAMES_FOLDER):
+      (part / folder).mkdir()
+    for i, uid in enumerate(clips):
+      row = {name: int(array[i]) for name, array in bits.items()}
+      _write_wav(part, generator, uid, kind[i], row, strength, special)
+      _write_frames(part, generator, uid, kind[i], row, strength, special, _FRAME_COUNTS[i % 4])
+    _write_lists(part, lists, votes, chosen)
+    _write_tables(part, clips, votes, newline="\r\n" if "crlf_bom" in chosen else "\n")
+    if "face_features" in chosen:
+      _write_faces(part, clips, special["face_features"])
+    manifest = _describe(part, chosen, special) | {
+      "seed": seed, "mode": mode, "signal": signal, "strength": strength, "num_examples": num_clips,
+      "clips": clips, "sources": {name: array.astype(int).tolist() for name, array in bits.items()},
+      **_count_rows(lists, votes, special),
+    }  # fmt: skip
+    (part / MANIFEST).write_text(json.dumps(manifest) + "\n")
   return manifest
 
 
@@ -176,21 +182,13 @@ def _check(num_clips: int, signal: str, strength: float) -> None:
     raise ValueError(f"strength: expected a number in [0, 100], found {strength!r}")
 
 
-def _clear(root: pathlib.Path) -> None:
-  folders = [root / name for name in (AUDIO_FOLDER, FRAMES_FOLDER, FACES_FOLDER)]
-  lists = [root / name for name in ("train.csv", "test.csv", FOLDS_FILE)]
-  there = [path for path in folders + lists if path.exists()]
+def _check_folder(root: pathlib.Path) -> None:
+  """Refuses a folder with recordings or lists that no fixture wrote."""
+  there = [root / name for name in _REPLACED if (root / name).exists()]
   if there and not (root / MANIFEST).exists():
     raise ValueError(
       f"{there[0]} exists and is no fixture: choose another folder, it may be the real data"
     )
-  root.mkdir(parents=True, exist_ok=True)
-  # First: a folder without a manifest is never overwritten.
-  (root / MANIFEST).write_text("{}\n")
-  for folder in folders:
-    shutil.rmtree(folder, ignore_errors=True)
-  for folder in folders[:2]:
-    folder.mkdir()
 
 
 def _list_clips(num_clips: int) -> list[str]:
@@ -361,7 +359,7 @@ def _write_lists(root: pathlib.Path, lists, votes, chosen) -> None:
 
 
 def _write_tables(root: pathlib.Path, clips, votes, newline: str) -> None:
-  folder = root / "processedResults"
+  folder = root / _TABLES_FOLDER
   folder.mkdir(exist_ok=True)
   encoding = "utf-8-sig" if newline == "\r\n" else "utf-8"
 

@@ -21,13 +21,14 @@ import os
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
 
 from data_prep.read import source_files
-from data_prep.write import planted
-from synjax.workdir.files import write_atomically
+from data_prep.write import planted, staging
+from synjax.workdir import json_files
 
 FOLDER = "triangle_real_data"
 EASY_CASES = (
@@ -116,7 +117,7 @@ def make(
   _check_arguments(num_files, mode, chosen, strength, image_size)
   folder = pathlib.Path(out_dir) / FOLDER
   manifest_path = folder.with_name(f"{FOLDER}.manifest.json")
-  _clear(folder, manifest_path)
+  _check_folder(folder, manifest_path)
   names = [_name(number, num_files, chosen) for number in range(num_files)]
   special = {case: [names[number]] for case, number in _FILE_OF_CASE.items() if case in chosen}
   special |= {case: [names[-1]] for case in (*ERROR_CASES, "odd_name") if case in chosen}
@@ -125,14 +126,22 @@ def make(
     "signal": signal, "strength": strength, "image_size": image_size, "special_files": special,
     "files": dict.fromkeys(names), "sources": {},
   }  # fmt: skip
-  # The manifest first: a folder without one is never written to.
-  folder.mkdir(parents=True, exist_ok=True)
-  write_atomically(manifest_path, json.dumps(manifest) + "\n")
-  entropy = [seed, zlib.crc32(b"vision_touch")]
+  with staging.staged(folder.parent, (FOLDER,)) as part:
+    _write_files(part / FOLDER, manifest)
+    (part / manifest_path.name).write_text(json.dumps(manifest) + "\n")
+  return manifest
+
+
+def _write_files(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
+  """Draws and writes the recordings of a manifest, and notes their checksums and bits in it."""
+  folder.mkdir()
+  names, chosen, special = list(manifest["files"]), manifest["cases"], manifest["special_files"]
+  strength, image_size = manifest["strength"], manifest["image_size"]
+  entropy = [manifest["seed"], zlib.crc32(b"vision_touch")]
   directions = _draw_directions(np.random.default_rng(entropy))
   for number, name in enumerate(names):
     generator = np.random.default_rng([*entropy, number])
-    bits = _draw_bits(generator, signal)
+    bits = _draw_bits(generator, manifest["signal"])
     arrays = _make_arrays(generator, bits, directions, chosen, strength, image_size)
     here = {case for case, files in special.items() if name in files}
     here |= {"mixed_dtypes"} & set(chosen) if number % 2 else set()
@@ -142,8 +151,6 @@ def make(
   if "distractor" in chosen:
     for name in ("README.txt", f"._{names[0]}"):
       (folder / name).write_text("no recording\n")
-  write_atomically(manifest_path, json.dumps(manifest) + "\n")
-  return manifest
 
 
 def _check_arguments(num_files: int, mode: str, cases: Sequence[str], strength: float, size: int):
@@ -164,17 +171,23 @@ def _check_arguments(num_files: int, mode: str, cases: Sequence[str], strength: 
     raise ValueError(f"image_size: expected a multiple of 16, found {size!r}")
 
 
-def _clear(folder: pathlib.Path, manifest_path: pathlib.Path) -> None:
-  """Removes the files of an earlier fixture; refuses a folder that is none."""
+def _check_folder(folder: pathlib.Path, manifest_path: pathlib.Path) -> None:
+  """Refuses a folder that is no fixture, or holds files of somebody else."""
   if not folder.exists():
     return
   if not manifest_path.exists():
     raise ValueError(
       f"{folder} exists and is no fixture: choose another folder, it may be the real data"
     )
-  for name in json.loads(manifest_path.read_text())["files"]:
-    (folder / name).unlink(missing_ok=True)
-    (folder / f"._{name}").unlink(missing_ok=True)
+  files = json_files.read(
+    manifest_path, "manifest of a fixture", {"files": {...: (str, None)}}, "choose another folder"
+  )["files"]
+  own = {*files, *(f"._{name}" for name in files), "README.txt"}
+  if others := sorted({path.name for path in folder.iterdir()} - own):
+    raise ValueError(
+      f"{folder}: expected the files of a fixture alone, found {others[0]}, which none wrote: move it,"
+      " or choose another folder"
+    )
 
 
 def _name(number: int, num_files: int, cases: Sequence[str]) -> str:

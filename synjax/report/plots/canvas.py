@@ -1,6 +1,5 @@
 """What the plots share: figures, colours, legends and curves. matplotlib is loaded when one is drawn."""
 
-import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synjax.report.runs import Group
+from synjax.workdir.files import replacing
 from synjax.workdir.scores import Score, parse
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def group_figure(group: Group, what: str, **size: Any) -> "Figure":
 
 def save(figure: "Figure", path: pathlib.Path) -> None:
   """Writes a figure as PNG so that a reader finds the old or the new one, never a part."""
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-  figure.savefig(temporary, format="png")
-  os.replace(temporary, path)
+  with replacing(path) as temporary:
+    figure.savefig(temporary, format="png")
 
 
 def legend(figure: "Figure", group: Group, **entries: Any) -> None:

@@ -38,7 +38,7 @@ def test_a_figure_is_drawn_in_memory_and_known_to_nobody_else(tmp_path, group):
   canvas.save(figure, tmp_path / "f.png")
   with Image.open(tmp_path / "f.png") as image:
     assert (image.format, image.size) == ("PNG", (450, 300))  # 150 dots an inch
-  assert not list(tmp_path.glob("*.tmp"))
+  assert not list(tmp_path.glob("*.tmp*"))
 
 
 def test_a_plot_that_cannot_be_written_leaves_the_old_one(tmp_path):
@@ -53,6 +53,7 @@ def test_a_plot_that_cannot_be_written_leaves_the_old_one(tmp_path):
   with pytest.raises(OSError, match="no space left"):
     canvas.save(Full(), path)
   assert path.read_bytes() == b"old"
+  assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_curve_is_mean_and_deviation_of_the_seeds_that_have_the_step(group):
