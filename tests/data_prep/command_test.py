@@ -58,5 +58,5 @@ def test_every_command_of_the_package_ends_on_ctrl_c_in_one_line():
   folder = pathlib.Path(convert.__file__).parent
   texts = [p.read_text() for p in folder.rglob("*.py")]
   mains = [text for text in texts if 'if __name__ == "__main__":' in text]
-  assert len(mains) == 3
+  assert len(mains) == 4
   assert all(text.endswith("  command.run(main)\n") for text in mains)
