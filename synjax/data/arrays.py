@@ -120,7 +120,7 @@ def load(config, statistics: standardize.Statistics | None = None) -> pipeline.D
       members,
       modalities,
       labelled=labelled,
-      rounded=split == "train" and not config.data.get("standardize", False),
+      rounded=split == "train" and not config.data.standardize,
     )
     for split, members in archives.items()
   }

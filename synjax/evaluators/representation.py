@@ -62,6 +62,23 @@ class Representation(Evaluator):
     if is_labelled(dataset):
       for split in (dataset.probe, dataset.val, dataset.test):
         _require_labels(split)
+      self._check_hold_out()
+
+  def _check_hold_out(self) -> None:
+    """Checks that `paper`, which chooses the cost on a part of the training split, has such a part."""
+    dataset = self.dataset
+    having = dataset.probe.having(dataset.modalities)
+    for task in dataset.tasks if self.config.protocol == "paper" else ():
+      labels = dataset.probe.labels[task]
+      reason = linear.cannot_hold_out(
+        labels if having is None else labels[having], dataset.class_names.get(task)
+      )
+      if reason:
+        raise ValueError(
+          "config.protocol: expected training examples of which paper can hold out 40 % to choose the"
+          f" probe's cost, found {task}: {reason}; add examples, leave the class out, or"
+          " --config.protocol=clean, which chooses it on the validation split"
+        )
 
   def metric_names(self) -> set[str]:
     """Returns the names of what an evaluation scores."""

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import numpy as np
@@ -117,3 +118,22 @@ def test_a_subset_that_no_test_example_has_is_not_scored(dataset):
   assert np.isnan(scores["test/without_table/shared/macro_accuracy"]).all()
   assert np.isnan(scores["test/without_table/mean/macro_accuracy"]).all()
   np.testing.assert_array_equal(scores["test/shared/macro_accuracy"], [1, 1])
+
+
+def test_a_class_that_paper_cannot_hold_out_is_refused_before_training(dataset, monkeypatch):
+  monkeypatch.setattr(Representation, "requires", ())
+  labels = np.arange(20) % 2
+  labels[7] = 2
+  for task, found, reason in (
+    ("rare", labels, "rare: class teal has a single example"),
+    ("few", np.arange(12) // 2, "few: 7 . 5 examples are too few for 6 classes"),
+  ):
+    split = dataclasses.replace(
+      dataset.probe, labels={task: found}, arrays={}, num_examples=len(found)
+    )
+    rare = dataclasses.replace(
+      dataset, probe=split, tasks={task: 3}, class_names={"rare": ("red", "green", "teal")}
+    )
+    Representation(tiny.get_config(protocol="clean"), rare, None).check()
+    with pytest.raises(ValueError, match=f"config.protocol: .*{reason}.*config.protocol=clean"):
+      Representation(tiny.get_config(protocol="paper"), rare, None).check()

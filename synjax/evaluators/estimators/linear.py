@@ -11,7 +11,7 @@ it. The classifier is `estimators.logistic`. Two protocols:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +103,28 @@ def search_cost(score: Callable[[float], float], *, search: str = "fine") -> Cos
   return CostSearch(max(scores, key=scores.get), scores)
 
 
+def cannot_hold_out(
+  labels: np.ndarray, names: Sequence | None = None, *, train_fraction: float = 0.6
+) -> str:
+  """Says why `holdout_split` cannot split examples, which labels alone decide; "": it can.
+
+  Args:
+    labels: classes `[examples]`.
+    names: of the classes, for the text; None: their numbers.
+    train_fraction: share of the first part.
+  """
+  classes, counts = np.unique(labels, return_counts=True)
+  num_train = int(np.floor(train_fraction * len(labels)))
+  num_rest = len(labels) - num_train
+  if counts.min() < 2:
+    number = classes[counts.argmin()]
+    name = number if names is None else names[number]
+    return f"class {name} has a single example and cannot be in both parts"
+  if min(num_train, num_rest) < len(classes):
+    return f"{num_train} + {num_rest} examples are too few for {len(classes)} classes"
+  return ""
+
+
 def holdout_split(
   labels: np.ndarray, *, train_fraction: float = 0.6, seed: int = 48
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -122,18 +144,11 @@ def holdout_split(
   Raises:
     ValueError: a class has a single example, or a part would be smaller than the number of classes.
   """
+  if reason := cannot_hold_out(labels, train_fraction=train_fraction):
+    raise ValueError(f"holdout_split: {reason}; pass a validation split, or drop the class.")
   classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
   num_train = int(np.floor(train_fraction * len(labels)))
   num_rest = len(labels) - num_train
-  if counts.min() < 2:
-    raise ValueError(
-      f"holdout_split: class {classes[counts.argmin()]} has a single example and cannot be in both "
-      "parts; pass a validation split, or drop the class."
-    )
-  if min(num_train, num_rest) < len(classes):
-    raise ValueError(
-      f"holdout_split: {num_train} + {num_rest} examples are too few for {len(classes)} classes."
-    )
   random = np.random.RandomState(seed)
   train_counts = _proportional_counts(counts, num_train, random)
   rest_counts = _proportional_counts(counts - train_counts, num_rest, random)
