@@ -128,6 +128,7 @@ METHODS: Mapping[str, Settings] = {
   "factorcl": Settings(False),
   "factorcl_sup": Settings(False),
   "supervised": Settings(True, _SUPERVISED),
+  "finetune": Settings(True),
   "unimodal": Settings(True, _ONE_MODALITY),
   "ensemble": Settings(True),
   "synib": Settings(True, _SYNIB),

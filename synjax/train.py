@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from synjax import parallel
-from synjax.config.checks import check_config, traced_fields
+from synjax.config.checks import check_config, check_start, traced_fields
 from synjax.training import outcome
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
@@ -91,6 +91,7 @@ def _opened(
     The run, and whether what `results.json` may hold are the scores that this config asks for.
   """
   path, config = files.resolve(workdir), identity.resolve_paths(config)
+  check_start(config)
   code_version.describe()  # now: what is edited while it trains did not make the numbers
   description = json.loads(config.to_json_best_effort())
   if trials is not None:

@@ -16,6 +16,15 @@ def traced_fields(config) -> tuple[str, ...]:
   return (*optim.TRACED, *method, *data.traced_fields(config))
 
 
+def check_start(config) -> None:
+  """Raises ValueError where a method goes on from another run, and the config names none."""
+  if methods.find(config).fine_tunes and not config.initialize_from:
+    raise ValueError(
+      f"config.initialize_from: {config.method.name} goes on from a pre-trained run: expected its folder,"
+      " such as that of comm on the same data, found ''; choose supervised to train from scratch"
+    )
+
+
 def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   """Checks the values of a config without training: what `Run` checks before it builds the networks.
 
@@ -27,6 +36,7 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
     ValueError: a field is wrong, or does not fit the dataset or the method.
   """
   values.check(config)
+  check_start(config)
   dataset = dataset or data.load(config)
   method = methods.create(config, dataset)
   check_scoring(config, dataset, method)

@@ -119,6 +119,11 @@ RULES = (
     "only methods that learn from labels have a classifier",
   ),
   Rule(
+    ("model.unimodal_hidden",),
+    lambda config: not methods.find(config).fine_tunes,
+    "a classifier on a pre-trained representation has no unimodal heads",
+  ),
+  Rule(
     ("model.trunk.hidden", "model.trunk.dropout"),
     lambda config: _fuses(config) and config.model.trunk.name == "mlp",
     "only the mlp trunk of a method that fuses has them",

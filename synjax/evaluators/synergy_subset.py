@@ -24,7 +24,7 @@ class SynergySubset(Comparison):
 
   name = "synergy_subset"
   when = frozenset({When.REQUEST})
-  requires = ("logits", "unimodal_logits")
+  requires = ("logits",)
   flag = FLAG.removeprefix("--")
   flag_help = "Folder of a run of ensemble, or one of unimodal for each modality."
 

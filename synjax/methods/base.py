@@ -164,6 +164,7 @@ class Method:
     learns_from_labels: True for classifiers, which have `logits`; `configs.methods` says so too.
     reads_labels: True where `loss` reads labels: that of classifiers does, that of others may.
     head_fields: what of `config.model.head_hidden` and `head_features` the networks have.
+    fine_tunes: True where it goes on from `config.initialize_from` and takes all of it but heads.
     tokenizes: True where it makes tokens of the inputs without the encoders of `config.model`.
     fuses: False where the model has no fusion of the modalities.
     ignores_filler: True when `loss` leaves examples with `valid` False out, so that the last, partial
@@ -186,6 +187,7 @@ class Method:
   learns_from_labels: bool = False
   reads_labels: bool = False
   head_fields: tuple[str, ...] = ()
+  fine_tunes: bool = False
   tokenizes: bool = False
   fuses: bool = True
   ignores_filler: bool = False

@@ -27,6 +27,7 @@ class ClassifierMethod(Method):
   learns_from_labels = True
   reads_labels = True
   ignores_filler = True
+  unimodal_heads = True  # False: the model has none, and `unimodal_logits` is not provided
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)
@@ -37,6 +38,7 @@ class ClassifierMethod(Method):
       dataset.num_classes,
       dtype=config.dtype,
       log_variance=self.log_variance,
+      unimodal_heads=self.unimodal_heads,
       protocol=config.protocol,
     )
     if "unimodal_weight" in self.traced:
@@ -127,11 +129,15 @@ class ClassifierMethod(Method):
   def loss_and_logits(
     self, params: Any, model_state: Any, batch: Batch, info: Info
   ) -> tuple[Out, jax.Array]:
-    """Computes CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) of a batch; returns it with the fused logits."""
+    """Computes CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) of a batch; returns it with the fused logits.
+
+    Without unimodal heads it is the first term.
+    """
     features, valid, model_state = self.encode(params, model_state, batch, info)
     _, logits = self.fuse(params, features, valid, info)
     losses = {"fused": cross_entropy(logits, batch, info)}
-    losses |= self.unimodal_losses(params, features, valid, batch, info)
+    if self.unimodal_heads:
+      losses |= self.unimodal_losses(params, features, valid, batch, info)
     out = Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
     return out, logits
 

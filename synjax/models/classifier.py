@@ -62,7 +62,7 @@ class Classifier(Backbone):
       vectors.
     trunk: one of `synjax.models.trunks`.
     head: class head on the trunk's feature.
-    unimodal_heads: modality -> class head on that modality's feature (tokens: on their mean).
+    unimodal_heads: modality -> class head on that modality's feature (tokens: on their mean); or none.
     log_variance: head on the trunk's feature for the Gaussian form of the penalty, or None.
     normalize: LayerNorm without parameters on every feature, as the released real-data code has.
   """
@@ -159,7 +159,8 @@ class Classifier(Backbone):
   def initialize(self, batch: Mapping[str, jax.Array]):
     """Touches every parameter once, for `init`."""
     features, valid = self.encode(batch)
-    unimodal = [self.unimodal(name, feature) for name, feature in features.items()]
+    heads = [name for name in features if name in self.unimodal_heads]
+    unimodal = [self.unimodal(name, features[name]) for name in heads]
     feature, logits = self.fuse(features, valid, {})
     return logits, unimodal, None if self.log_variance is None else self.log_variances(feature)
 
@@ -179,6 +180,7 @@ def create_classifier(
   *,
   dtype: str = "float32",
   log_variance: bool = False,
+  unimodal_heads: bool = True,
   protocol: str = "clean",
 ) -> Classifier:
   """Creates the classifier of `config.model`.
@@ -191,6 +193,7 @@ def create_classifier(
     num_classes: number of classes.
     dtype: compute dtype, "float32" or "bfloat16".
     log_variance: whether a head of log-variances exists.
+    unimodal_heads: whether each modality has a class head of its own.
     protocol: as for `models.create`.
 
   Returns:
@@ -210,7 +213,9 @@ def create_classifier(
     adapters=adapters,
     trunk=_create_trunk(config, compute),
     head=ClassHead(**head),
-    unimodal_heads={name: ClassHead(hidden=hidden, **head) for name in modalities},
+    unimodal_heads={
+      name: ClassHead(hidden=hidden, **head) for name in modalities if unimodal_heads
+    },
     log_variance=Dense(num_classes, dtype=compute) if log_variance else None,
     normalize=config.normalize_features,
   )

@@ -211,6 +211,12 @@ class Group:
     return self.config["method"]["name"]
 
   @property
+  def name(self) -> str:
+    """Names the method, and the one whose parameters it started from: "finetune from comm"."""
+    origin = (self.runs[0].results or {}).get("initialized_from") or {}
+    return f"{self.method} from {origin['method']}" if origin.get("method") else self.method
+
+  @property
   def dataset(self) -> str:
     """Name of the dataset."""
     return self.config["data"]["name"]
@@ -224,7 +230,7 @@ class Group:
   @property
   def label(self) -> str:
     """Names the group in a report."""
-    return f"{self.number}: {self.method}"
+    return f"{self.number}: {self.name}"
 
   @property
   def data(self) -> str:
@@ -249,7 +255,7 @@ class Group:
   def title(self) -> str:
     """Names the config in a plot."""
     return (
-      f"{self.method} on {self.data}; protocol {self.config['protocol']}\n"
+      f"{self.name} on {self.data}; protocol {self.config['protocol']}\n"
       f"config {', '.join(self.config_hashes)}, {'seeds' if len(self.seeds) > 1 else 'seed'}"
       f" {', '.join(map(str, self.seeds))}"
     )

@@ -97,6 +97,11 @@ class Run:
     self.origin = warm_start.recorded(self.workdir) if trained else None
     if self.config.initialize_from and not trained:
       state, self.origin = warm_start.initialize(state, self.config, self.trials, self.dataset)
+    untaken = warm_start.parts(state.frozen) - set(self.origin["taken"] if self.origin else ())
+    if untaken and not trained:
+      logger.warning(
+        "config.optim.frozen: %s stay as they were drawn at random", ", ".join(sorted(untaken))
+      )
     state = keep_initial(self.method, state)
     chosen = selection.create(state.params, state.model_state, len(self.seeds))
     self._initial = {"state": state.saved(), "selection": chosen}  # host arrays

@@ -10,7 +10,7 @@ import flax.traverse_util
 import numpy as np
 from ml_collections import ConfigDict
 
-from synjax import trial
+from synjax import methods, trial
 from synjax.data.pipeline import Dataset
 from synjax.training import frozen_params
 from synjax.training.frozen_params import FrozenParams
@@ -37,7 +37,7 @@ def initialize(
   """Replaces the parts of a model that another run, `config.initialize_from`, has too.
 
   These are each modality's encoder, adapter and unimodal head, and the fusion (or another trunk). What
-  the other run lacks stays as it was created; the optimizer starts afresh.
+  the other run lacks stays as it was created, and is said; the optimizer starts afresh.
 
   Args:
     state: host arrays [trials, ...] as created.
@@ -48,12 +48,14 @@ def initialize(
 
   Returns:
     (the new state, what `results.json` says about it: "workdir", "config_hash", "data_fingerprint",
-    "other_data" (True: trained on other data), "steps" selected, one a trial, "taken", "at_random" and
-    "unused" parts, and a "checksum" of the taken arrays).
+    "other_data" (True: trained on other data), its "method", "steps" selected, one a trial, "taken",
+    "at_random" and "unused" parts, how many "parameters" are in the taken ones and in all, and a
+    "checksum" of the taken arrays).
 
   Raises:
-    ValueError: no such run, one on other data, without these seeds or not yet evaluated, no encoder in
-      common, or parts of other shapes; both sides are named.
+    ValueError: no such run, one on other data, without these seeds or not yet evaluated, fewer than half
+      of the encoders in common (of a method that fine-tunes: not all but the heads), or parts of other
+      shapes; both sides are named.
   """
   workdir = config.initialize_from
   source, chosen = checkpoint.read_selected(workdir, FIELD)
@@ -72,6 +74,8 @@ def initialize(
   before, theirs = state.whole(state.params), _whole(chosen)
   own, other = _parts(before), _parts(theirs)
   taken = _common(own, other, dataset.modalities, workdir)
+  if methods.find(config).fine_tunes:
+    _require_all_but_heads(own, other, taken, config)
   if source["data"].get("task") != config.data.get("task"):  # their heads answer another question
     taken = [part for part in taken if not part.startswith("unimodal_heads_")]
   params = _replace(before, theirs, taken, rows, workdir)
@@ -85,11 +89,13 @@ def initialize(
     "workdir": str(workdir),
     "config_hash": results.config_hash(source),
     "data_fingerprint": found.get("fingerprint"),
+    "method": source["method"]["name"],
     "other_data": bool(other_data or moved),
     "steps": [int(step) for step in np.asarray(chosen["step"])[rows]],
     "taken": taken,
     "at_random": sorted(set(own) - set(taken)),
     "unused": sorted(set(other) - set(taken)),
+    "parameters": {"taken": _count({part: own[part] for part in taken}), "all": _count(own)},
     "checksum": _checksum(params, taken),
   }
   _say(origin)
@@ -121,11 +127,37 @@ def recorded(workdir: pathlib.Path) -> dict | None:
 def _say(origin: Mapping[str, Any]) -> None:
   listed = {name: ", ".join(origin[name]) or "nothing" for name in ("taken", "at_random", "unused")}
   logger.info(
-    "initialized from %s at step %s%s: taken: %s; left at random: %s; there, but not used here: %s",
+    "initialized from %s at step %s%s: taken: %s; left at random: %s; there, but not used here: %s;"
+    " %d of %d parameters are taken",
     origin["workdir"],
     ", ".join(map(str, sorted(set(origin["steps"])))),
     " (trained on OTHER DATA)" if origin["other_data"] else "",
     *listed.values(),
+    *origin["parameters"].values(),
+  )
+
+
+def parts(params: Mapping) -> set[str]:
+  """Returns the parts of a model that parameters belong to, as `initialize` names them."""
+  return set(_parts(params))
+
+
+def _count(found: Mapping[str, Leaves]) -> int:
+  """Returns the number of parameters of one trial in some parts."""
+  return int(sum(np.size(x[0]) for leaves in found.values() for x in leaves.values()))
+
+
+def _require_all_but_heads(own: Mapping, other: Mapping, taken, config) -> None:
+  """Raises ValueError where what a classifier's head reads would begin at random."""
+  missing = sorted(set(own) - set(taken) - {"head"})
+  if not missing:
+    return
+  advice = "give both runs the same config.model"
+  if not set(SHARED_PARTS) & set(other) and config.model.trunk.name != "additive":
+    advice = "config.model.trunk.name=additive reads the vectors of a run that has no fusion"
+  raise ValueError(
+    f"{FIELD}: expected a run that has all of this one but its head, found no {', '.join(missing)} among"
+    f" {', '.join(sorted(other))} in {config.initialize_from}; {advice}"
   )
 
 
@@ -193,10 +225,11 @@ def _common(own: Mapping, other: Mapping, modalities, workdir) -> list[str]:
   """Returns the parts that can be taken: of both models, and bound to no objective."""
   encoders = [f"{part}_{name}" for part in MODALITY_PARTS for name in modalities]
   taken = [part for part in (*encoders, *SHARED_PARTS) if part in own and part in other]
-  if not set(taken) & set(encoders):
+  needed = [f"encoders_{name}" for name in modalities if f"encoders_{name}" in own]
+  if 2 * len(set(needed) & set(taken)) < max(1, len(needed)):
     raise ValueError(
-      f"{FIELD}: expected a run that has encoders of this one, {sorted(own)}, found {sorted(other)} in"
-      f" {workdir}; give one with the same modalities and encoders"
+      f"{FIELD}: expected a run that has half of this one's encoders or more, {sorted(own)}, found"
+      f" {sorted(other)} in {workdir}; give one with the same modalities and encoders"
     )
   return sorted(taken)
 

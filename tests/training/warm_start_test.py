@@ -121,6 +121,35 @@ def test_nothing_in_common_is_an_error_that_names_both_sides(source, tmp_path):
     train.Run(get("supervised", other, **fields), tmp_path / "a")
 
 
+def test_a_single_encoder_of_three_is_too_little_and_one_of_two_is_not(tmp_path):
+  rng, modalities = np.random.default_rng(0), ("a", "b", "c")
+  for split, count in SIZES.items():
+    found = {name: rng.normal(size=(count, 3)) for name in modalities}
+    (tmp_path / "data").mkdir(exist_ok=True)
+    np.savez(tmp_path / "data" / f"{split}.npz", **found, label=np.arange(count) % 2)
+  workdir, data = str(tmp_path / "one"), tmp_path / "data"
+  alone = get("unimodal", data, **{"method.modality": "b"})
+  train.train_and_evaluate(alone, workdir)
+  with pytest.raises(ValueError, match=r"half of this one's encoders or more.*encoders_b"):
+    train.Run(get("supervised", data, initialize_from=workdir), tmp_path / "three")
+  two = {"data.modalities": ("a", "b"), "initialize_from_other_data": True}
+  run = train.Run(get("supervised", data, initialize_from=workdir, **two), tmp_path / "two")
+  assert [part for part in run.origin["taken"] if "encoders" in part] == ["encoders_b"]
+
+
+def test_how_many_parameters_were_taken_is_said(source, tmp_path, caplog):
+  data, workdir, _ = source
+  with caplog.at_level("INFO", logger="synjax"):
+    run = train.Run(get("supervised", data, initialize_from=str(workdir)), tmp_path)
+  sizes = {
+    part: sum(x.size for x in jax.tree.leaves(tree)) for part, tree in run.state.params.items()
+  }
+  heads = sum(size for part, size in sizes.items() if "head" in part)
+  expected = {"taken": sum(sizes.values()) - heads, "all": sum(sizes.values())}
+  assert run.origin["parameters"] == expected and run.origin["method"] == "comm"
+  assert f"{expected['taken']} of {expected['all']} parameters are taken" in caplog.text
+
+
 def test_the_strength_of_generated_data_must_match_too(tmp_path):
   """Several trials of one seed: each takes that of its own data, not the first of its seed."""
 
