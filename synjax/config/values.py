@@ -94,16 +94,15 @@ class OneOf:
 
 
 class Distinct:
-  """A tuple that holds nothing twice."""
+  """A tuple of names, none of them twice."""
 
   def accepts(self, value: Any) -> bool:
     """Says whether a value is one."""
-    return (
-      isinstance(value, tuple | list) and max(collections.Counter(value).values(), default=1) < 2
-    )
+    is_sequence = isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+    return is_sequence and max(collections.Counter(value).values(), default=1) < 2
 
   def __str__(self) -> str:
-    return "every name once"
+    return "a tuple of names, every name once"
 
 
 Values = Number | Several | OneOf | Distinct
