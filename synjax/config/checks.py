@@ -4,6 +4,7 @@ from synjax import data, evaluators, methods, trial
 from synjax.config import values
 from synjax.data import pipeline
 from synjax.training import optim, selection
+from synjax.training.train_state import check_frozen, example_batch
 
 
 def traced_fields(config) -> tuple[str, ...]:
@@ -42,6 +43,8 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   check_scoring(config, dataset, method)
   trials = trial.stack(config, traced_fields(config), None)
   method.check_trials(trials.hyper)
+  if config.optim.frozen:
+    check_frozen(method, example_batch(dataset, trials), config.optim.frozen)
   steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
   durations = optim.Durations.from_config(config, steps_per_epoch)
   optim.create_optimizer(

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from synjax import data, evaluators, methods, parallel, trial
 from synjax.config import values
 from synjax.config.checks import check_scoring, make_order, traced_fields
-from synjax.data import pipeline, stream
+from synjax.data import stream
 from synjax.evaluators import When
 from synjax.training import optim, selection, warm_start
 from synjax.training.frozen_params import FrozenParams
@@ -22,7 +21,12 @@ from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
 from synjax.training.step_clock import StepClock
 from synjax.training.stepper import Stepper
-from synjax.training.train_state import TrainState, create_train_state, keep_initial
+from synjax.training.train_state import (
+  TrainState,
+  create_train_state,
+  example_batch,
+  keep_initial,
+)
 from synjax.workdir import checkpoint, identity, standardization
 
 logger = logging.getLogger("synjax")
@@ -90,7 +94,13 @@ class Run:
     """Goes to step 0: parameters at random, or those that another run selected."""
     frozen = tuple(self.config.optim.frozen)
     state = jax.device_get(
-      create_train_state(self.method, create_optimizer, self.trials, self._example(), frozen)
+      create_train_state(
+        self.method,
+        create_optimizer,
+        self.trials,
+        example_batch(self.dataset, self.trials),
+        frozen,
+      )
     )
     trained = identity.is_trained(self.workdir)
     # A run in progress restores its parameters: where they once started may be gone or have changed.
@@ -146,17 +156,6 @@ class Run:
       for step in identity.ends(self.workdir)
       if step < self.durations.total and (step % self.durations.eval or self.method.epoch_end)
     ]
-
-  def _example(self) -> pipeline.Batch:
-    """Returns a batch of two examples, for shapes."""
-    split, dataset = self.dataset.train, self.dataset
-    if split.generate is not None:
-      made = jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), self.trials))
-      raw = split.gather({**split.arrays, **made}, jnp.arange(2))
-    else:
-      raw = split.read(np.arange(2))
-    keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
-    return pipeline.make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
 
   def _fed(self, num_steps: int) -> Sequence[Mapping[str, jax.Array]]:
     """Returns the next batches of a streamed training split; nothing for one on the devices."""

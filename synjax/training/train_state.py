@@ -1,15 +1,17 @@
 """The state of training: everything a step changes, with a leading axis of trials."""
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from synjax import parallel
-from synjax.data.pipeline import Batch
+from synjax.data.pipeline import Batch, Dataset, make_views
 from synjax.methods.base import Info, Method, Phase, path_name
 from synjax.training import frozen_params
 from synjax.trial import Trial
@@ -55,6 +57,30 @@ class TrainState:
   def initial(self) -> Mapping[str, jax.Array]:
     """Returns path -> parameter as it was when training started, of those the method keeps."""
     return self.opt_state.get("initial", {})
+
+
+def example_batch(dataset: Dataset, trials: Trial) -> Batch:
+  """Returns a batch of two examples, for shapes.
+
+  Args:
+    dataset: of a run.
+    trials: host arrays [trials].
+  """
+  split = dataset.train
+  if split.generate is not None:
+    made = jax.jit(split.generate)(jax.tree.map(lambda x: jnp.asarray(x[0]), trials))
+    raw = split.gather({**split.arrays, **made}, jnp.arange(2))
+  else:
+    raw = split.read(np.arange(2))
+  keys = functools.partial(parallel.example_keys, jax.random.key(0), index=jnp.arange(2))
+  return make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
+
+
+def check_frozen(method: Method, batch: Batch, frozen: Collection[str]) -> None:
+  """Raises ValueError as `create_train_state` for parameters that are not trained; computes nothing."""
+  if frozen:
+    params, _ = jax.eval_shape(method.init, jax.random.key(0), batch)
+    frozen_params.check_phases(frozen_params.split(params, frozen)[0], method.phases)
 
 
 def create_train_state(

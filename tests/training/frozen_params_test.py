@@ -13,7 +13,7 @@ from synjax.methods.supervised.supervised import Supervised
 from synjax.training import frozen_params, optim
 from synjax.training.frozen_params import FrozenParams
 from synjax.training.step import make_train_step
-from synjax.training.train_state import create_train_state
+from synjax.training.train_state import create_train_state, example_batch
 from synjax.workdir import checkpoint
 from synjax.workdir.results import config_hash
 from tests import tiny
@@ -127,7 +127,7 @@ def test_frozen_parameters_stay_and_the_others_are_as_if_only_they_were_trained(
     )
 
   trials = jax.tree.map(jnp.asarray, run.trials)
-  state = create_train_state(method, optimizer, trials, run._example())
+  state = create_train_state(method, optimizer, trials, example_batch(run.dataset, run.trials))
   equal(jax.device_get(state.params), before)
   one, mine = jax.tree.map(lambda x: x[0], (state, trials))
   step = jax.jit(
@@ -205,8 +205,9 @@ def test_their_gradients_are_not_computed(trained):
 
   def products(frozen):
     optimizer = lambda hyper, step: optax.sgd(0.1)  # noqa: E731
-    create = lambda t: create_train_state(run.method, optimizer, t, run._example(), frozen)  # noqa: E731
-    state = jax.tree.map(lambda x: x[0], create(jax.tree.map(lambda x: x[None], trials)))
+    stacked, example = run.trials, example_batch(run.dataset, run.trials)
+    states = create_train_state(run.method, optimizer, stacked, example, frozen)
+    state = jax.tree.map(lambda x: x[0], states)
     arrays = {name: jnp.asarray(a) for name, a in run.dataset.train.arrays.items()}
     step = make_train_step(run.method, optimizer, run.dataset, run.durations)
     return count_products(
@@ -260,6 +261,20 @@ def test_another_run_starts_from_trained_and_frozen_parts(trained, tmp_path):
     "encoders_series"
   }
   del run
+
+
+@pytest.mark.parametrize("name", ["encoder_table", "encoders_table.layer1"])
+def test_a_row_of_a_sweep_is_checked_before_another_one_trains(name):
+  with tiny.registered():
+    train.check_config(config())
+    with pytest.raises(ValueError, match=rf"config\.optim\.frozen: .*such as encoders.*{name}"):
+      train.check_config(config(**{"optim.frozen": (name,)}))
+
+
+def test_under_pmap_it_is_the_same_run(trained, tmp_path):
+  found = go(tmp_path, parallel="pmap")[0].frozen("last").on_host()[0]
+  expected = trained[0].frozen("last").on_host()[0]
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), found, expected)
 
 
 def test_a_name_that_is_not_there_is_refused_before_anything_is_written(tmp_path):

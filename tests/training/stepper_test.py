@@ -9,6 +9,7 @@ import pytest
 from synjax import parallel, trial
 from synjax.data import pipeline
 from synjax.training import stepper
+from synjax.training.frozen_params import FrozenParams
 
 VALUES = np.arange(12, dtype=np.float32)
 LENGTHS = np.array([1, 2, 2, 1, 4, 3, 1, 2, 2, 1, 4, 4])
@@ -71,3 +72,19 @@ def test_each_trial_has_its_own_length_and_a_call_ends_where_one_changes():
   found.advance(last, [{}, {}], np.array([True, True]), range(2, 3))
   assert set(found.programs) == {2, 4}
   np.testing.assert_array_equal(devices.fetch(found.state)["total"], VALUES[INDEX].sum(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("mode", parallel.MODES)
+def test_trials_that_step_one_by_one_share_what_is_frozen_for_all(mode):
+  found, devices = make(pipeline.Padding("bucket", (2, 4)), mode)
+  own = {"w": np.arange(6.0, dtype=np.float32).reshape(2, 3)}
+  found.freeze(FrozenParams({"tower": np.ones(3, np.float32)}, own))
+  first, second = found._frozen
+  assert first.shared["tower"] is second.shared["tower"]
+  for i, part in enumerate((first, second)):
+    np.testing.assert_array_equal(devices.fetch(part.own)["w"], own["w"][i : i + 1])
+  whole = devices.fetch(found.frozen)
+  np.testing.assert_array_equal(whole.own["w"], own["w"])
+  assert whole.shared["tower"].shape == (3,)
+  found.freeze(FrozenParams())
+  assert not found.frozen
