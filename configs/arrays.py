@@ -57,6 +57,7 @@ def get_config(argument: str) -> ConfigDict:
   config = stored_config(method, "arrays")
   set_published(config, METHODS, method)
   config.data.data_dir = folder
+  config.evaluators = (*config.evaluators, "baselines")  # set it without to leave them out
   # Names to use, in fusion order, such as "('sensor', 'table')"; other arrays are ignored. (): all, and
   # arrays that may be no inputs are refused.
   config.data.modalities = ()

@@ -155,8 +155,13 @@ RULES = (
   ),
   Rule(
     ("probe",),
+    lambda config: bool({"representation", "baselines"} & {*config.evaluators}),
+    "config.evaluators has neither representation nor baselines, which are probed",
+  ),
+  Rule(
+    ("probe.validation_search",),
     lambda config: "representation" in config.evaluators,
-    "config.evaluators has no representation to probe",
+    "config.evaluators has no representation, which is probed at each evaluation",
   ),
   Rule(
     ("evaluate_train",),

@@ -18,6 +18,7 @@ EVALUATORS = {
   "gaussianity": "gaussianity.Gaussianity",
   "ntk": "ntk.NTK",
   "pid": "pid.PIDOfFeatures",
+  "baselines": "baselines.Baselines",
   "embeddings": "embeddings.Embeddings",
   "subsets": "subsets.Subsets",
   "synergy_subset": "synergy_subset.SynergySubset",
@@ -75,19 +76,21 @@ def record(chosen: Sequence[Evaluator], frozen: Any, moment: Moment) -> dict:
   Returns:
     metric -> [trials].
   """
-  scores = {}
-  for evaluator in chosen:
-    if moment.when in evaluator.when:
-      scores |= evaluator.record(frozen, moment)
-  return scores
+  return _gather(chosen, moment.when, lambda evaluator: evaluator.record(frozen, moment))
 
 
 def run(chosen: Sequence[Evaluator], frozen: Any, when: When) -> dict:
   """Scores a model as `record` does and keeps nothing."""
-  scores = {}
-  for evaluator in chosen:
-    if when in evaluator.when:
-      scores |= evaluator.run(frozen, when)
+  return _gather(chosen, when, lambda evaluator: evaluator.run(frozen, when))
+
+
+def _gather(chosen: Sequence[Evaluator], when: When, score: Callable[[Evaluator], Scores]) -> dict:
+  """Returns the scores of the evaluators whose moment it is, and what follows from them."""
+  asked, scores = [one for one in chosen if when in one.when], {}
+  for evaluator in asked:
+    scores |= score(evaluator)
+  for evaluator in asked:
+    scores |= evaluator.derive(scores)
   return scores
 
 

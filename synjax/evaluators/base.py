@@ -113,6 +113,11 @@ class Evaluator:
     """Scores a model as `run` does, and keeps what it finds in `file`; called on every host."""
     return self.run(frozen, moment.when)
 
+  def derive(self, scores: Scores) -> Scores:
+    """Returns what follows from all scores of a moment, those of other evaluators among them."""
+    del scores
+    return {}
+
   def forget_after(self, workdir: pathlib.Path, step: int) -> None:
     """Removes from `file` what was recorded after a step to which the run has gone back."""
 

@@ -150,9 +150,19 @@ def score_subset(
   Returns:
     Score's name -> [trials].
   """
+  return _named(probe(config, dataset, frozen, subset, said), dataset.tasks, split, seen)
+
+
+def probe(
+  config: ConfigDict,
+  dataset: Dataset,
+  frozen: Any,
+  subset: tuple[str, ...] = (),
+  said: Progress | None = None,
+) -> dict[str, np.ndarray]:
+  """Probes a subset of the modalities, (): all; "<task>/<metric>" of the test split -> [trials]."""
   splits = _splits(dataset, frozen.embed, subset)
-  probed = _probe(config, dataset, splits, config.probe.test_search, said)
-  return _named(probed, dataset.tasks, split, seen)
+  return _probe(config, dataset, splits, config.probe.test_search, said)
 
 
 def _progress(dataset: Dataset, trials: int, split: str, parts: int = 1) -> Progress:

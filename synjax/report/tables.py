@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from synjax.report import units
+from synjax.report.baselines import baseline_sections, contestants
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Points, Section, Table, Text
@@ -318,7 +319,8 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
     reasons = Points([f"{group.label}: {group.stand_in}" for group in others])
     parts += [Text(NOT_PUBLISHED), reasons, *_tables(others, benchmark, paper=False)]
   provenance = Table(PROVENANCE, [_provenance_row(group) for group in groups])
-  return [*parts, *synergy_sections(groups), provenance, Points(_notes(groups, benchmark))]
+  parts += [*baseline_sections(contestants(groups)), *synergy_sections(groups)]
+  return [*parts, provenance, Points(_notes(groups, benchmark))]
 
 
 def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> list[Section]:

@@ -14,6 +14,7 @@ from synjax.data import fields, pipeline
 from synjax.methods.base import Info, Method
 from synjax.training import frozen_params
 from synjax.training.frozen_params import FrozenParams
+from synjax.training.train_state import example_batch, initial_parameters
 from synjax.trial import Trial
 
 _STREAMED_BATCHES = 8  # read and evaluated in one call
@@ -81,6 +82,12 @@ class Predictor:
       lambda trials, axis: parallel.over_trials(split.generate, in_axes=(0,))(trials)
     )
     return program(self._trials)
+
+  def untrained(self) -> tuple[Any, Any]:
+    """Returns (params, model_state) of every trial as it was initialised at random, on the devices."""
+    trials = self.fetch(self._trials)
+    initial = initial_parameters(self.method, trials, example_batch(self._dataset, trials))
+    return self._devices.place(jax.device_get(initial))
 
   def apply(
     self,
@@ -262,6 +269,10 @@ class Frozen:
     """Returns (all parameters, model_state) as host arrays, leaves [trials, ...]."""
     params, model_state, frozen = self.predictor.fetch((self.params, self.model_state, self.frozen))
     return frozen_params.join(params, frozen.by_trial(len(self.seeds))), model_state
+
+  def untrained(self) -> "Frozen":
+    """Returns the same models as they were initialised at random, before any step."""
+    return Frozen(self.predictor, *self.predictor.untrained())
 
   def field(self, name: str, split: pipeline.Split) -> np.ndarray:
     """Returns "label" or "source" of every example, int[trials, examples]."""

@@ -107,9 +107,7 @@ def create_train_state(
   """
 
   def create(trial):
-    params, model_state = method.init(
-      parallel.stream_key(jax.random.key(trial.seed), "init"), batch
-    )
+    params, model_state = _initialize(method, trial, batch)
     params, apart = frozen_params.split(params, frozen)
     if apart:
       frozen_params.check_phases(params, method.phases)
@@ -122,6 +120,18 @@ def create_train_state(
 
   program = jax.jit(jax.vmap(create), compiler_options=_quick_options())
   return program(jax.tree.map(jnp.asarray, trials))
+
+
+def initial_parameters(method: Method, trials: Trial, batch: Batch) -> tuple[Any, Any]:
+  """Returns the (params, model_state) that `create_train_state` starts from, and no more of it."""
+  program = jax.jit(
+    jax.vmap(lambda trial: _initialize(method, trial, batch)), compiler_options=_quick_options()
+  )
+  return program(jax.tree.map(jnp.asarray, trials))
+
+
+def _initialize(method: Method, trial: Trial, batch: Batch) -> tuple[Any, Any]:
+  return method.init(parallel.stream_key(jax.random.key(trial.seed), "init"), batch)
 
 
 def make_optimizer(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 SPLITS = ("train_split", "val", "test", "subset")
 WITHOUT = "without_"
+_BASELINE = "baseline"
 
 
 class Score(NamedTuple):
@@ -33,6 +34,29 @@ class Score(NamedTuple):
   def kind(self) -> str:
     """The metric by itself, whatever examples it is of."""
     return kind_of(self.metric)
+
+
+class Baseline(NamedTuple):
+  """A model that a run is compared with.
+
+  Attributes:
+    model: its name, see `evaluators.baselines`.
+    modalities: that it sees, "text+audio"; "": all that the run does.
+  """
+
+  model: str
+  modalities: str = ""
+
+  def score(self, task: str, metric: str) -> str:
+    """Returns the name of its score on the test split: "test/label/baseline/logistic/text/accuracy"."""
+    return str(Score("test", task, "/".join(filter(None, (_BASELINE, *self, metric)))))
+
+
+def baseline_of(score: Score) -> Baseline | None:
+  """Returns the baseline that a score is of; None: it is of the run itself."""
+  first, _, rest = score.part.partition("/")
+  model, _, modalities = rest.partition("/")
+  return Baseline(model, modalities) if first == _BASELINE and model else None
 
 
 def parse(name: str) -> Score | None:

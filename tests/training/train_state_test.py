@@ -7,7 +7,7 @@ import optax
 
 from synjax import parallel, trial
 from synjax.methods.base import Phase
-from synjax.training.train_state import create_train_state
+from synjax.training.train_state import create_train_state, initial_parameters
 
 PHASES = (Phase("inner", trains=lambda path: path == "w"), Phase("outer"))
 
@@ -34,6 +34,14 @@ def test_every_trial_starts_from_the_parameters_of_its_own_seed():
   alone = create([9])
   jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1:], b), state, alone)
   np.testing.assert_array_equal(state.step, [0, 0])
+
+
+def test_initial_parameters_are_those_of_the_state_that_training_starts_from():
+  trials = trial.Trial(seed=np.array([5, 9], np.uint32), hyper={})
+  params, model_state = initial_parameters(METHOD, trials, {"x": jnp.zeros((2, 3))})
+  state = create([5, 9])
+  jax.tree.map(np.testing.assert_array_equal, params, state.params)
+  np.testing.assert_array_equal(model_state["count"], state.model_state["count"])
 
 
 def test_a_phase_has_optimizer_state_of_the_parameters_that_it_trains():

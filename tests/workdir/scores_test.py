@@ -3,7 +3,16 @@ import re
 
 import pytest
 
-from synjax.workdir.scores import Score, full_name, kind_of, parse, parse_rule, split_of
+from synjax.workdir.scores import (
+  Baseline,
+  Score,
+  baseline_of,
+  full_name,
+  kind_of,
+  parse,
+  parse_rule,
+  split_of,
+)
 
 NAMES = {
   "val/mean/macro_accuracy": Score("val", "mean", "macro_accuracy"),
@@ -40,6 +49,22 @@ def test_a_score_on_some_examples_names_them_and_what_is_measured():
   assert (score.part, score.kind) == ("synergy", "accuracy_low")
   assert parse("val/label/accuracy").part == ""
   assert str(score._replace(split="test")) == "test/label/synergy/accuracy_low"
+
+
+@pytest.mark.parametrize(
+  ("name", "baseline"),
+  [
+    ("test/label/baseline/knn/text/macro_accuracy_low", Baseline("knn", "text")),
+    ("test/label/baseline/random_encoder/auroc", Baseline("random_encoder")),
+    ("test/label/synergy_subset/size", None),
+    ("test/label/baseline/accuracy", None),  # a source of that name
+    ("test/label/accuracy", None),
+  ],
+)
+def test_a_score_of_a_baseline_says_whose_it_is(name, baseline):
+  score = parse(name)
+  assert baseline_of(score) == baseline
+  assert baseline is None or baseline.score("label", score.kind) == name
 
 
 def test_a_minus_says_that_lower_is_better():

@@ -42,7 +42,7 @@ def knn_accuracy(
     temperature: of the weights, positive; a large one gives the plain majority vote.
 
   Returns:
-    `macro_accuracy` and `accuracy`, fractions.
+    The fractions of `metrics.accuracies`.
 
   Raises:
     ValueError: a split does not fit (it is named), or a hyper-parameter is not positive.
@@ -73,10 +73,7 @@ def knn_accuracy(
     num_classes=num_classes,
   )
   predictions = np.asarray(predictions).reshape(-1)[:num_test]
-  return {
-    "macro_accuracy": metrics.macro_accuracy(predictions, test_labels),
-    "accuracy": metrics.accuracy(predictions, test_labels),
-  }
+  return metrics.accuracies(predictions, test_labels)
 
 
 @functools.partial(jax.jit, static_argnames=("num_neighbors", "num_classes"))

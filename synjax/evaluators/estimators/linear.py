@@ -332,15 +332,11 @@ def _check(train, test, validation, num_classes) -> tuple[Split, Split, Split | 
 def _scores(logits, labels) -> dict[str, float]:
   """All metrics of one task."""
   predictions = logits.argmax(1)
-  low, high = metrics.macro_accuracy_interval(predictions, labels)
   one_class = np.all(labels == labels[0])
   of_more = logits.shape[1] > _TOP  # else it is 1 whatever is predicted
   top = {f"top{_TOP}_accuracy": metrics.top_k_accuracy(logits, labels, k=_TOP)} if of_more else {}
   return {
-    "macro_accuracy": metrics.macro_accuracy(predictions, labels),
-    "macro_accuracy_low": low,
-    "macro_accuracy_high": high,
-    "accuracy": metrics.accuracy(predictions, labels),
+    **metrics.accuracies(predictions, labels),
     **top,
     "auroc": np.nan if one_class else metrics.auroc(metrics.probabilities(logits), labels),
   }

@@ -97,6 +97,44 @@ def fraction_interval(
   return np.clip(centre - width, 0.0, fraction), np.clip(centre + width, fraction, 1.0)
 
 
+def accuracies(predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+  """Computes the accuracies of predicted classes [examples].
+
+  Returns:
+    `macro_accuracy`, the ends of its 95 % interval `macro_accuracy_low` and `macro_accuracy_high`, and
+    `accuracy`, fractions.
+
+  Raises:
+    ValueError: the shapes differ, or there are no examples.
+  """
+  low, high = macro_accuracy_interval(predictions, labels)
+  return {
+    "macro_accuracy": macro_accuracy(predictions, labels),
+    "macro_accuracy_low": low,
+    "macro_accuracy_high": high,
+    "accuracy": accuracy(predictions, labels),
+  }
+
+
+def relative_gain(whole: np.ndarray, parts: np.ndarray) -> np.ndarray:
+  """Computes SIS = (whole - best part) / best part, how much more all modalities score than the best one.
+
+  Args:
+    whole: score with all modalities, higher is better, of any shape.
+    parts: scores with each modality alone, [modalities, ...].
+
+  Returns:
+    A fraction of the shape of `whole`; NaN where the best part scores 0. Below 0 all together score less
+    than one of them.
+
+  Source: the Synergistic Information Score [@richter2026beyond] with a score in place of the mutual
+  information. It is no evidence of synergy by itself: two modalities with unique information also score
+  more than one.
+  """
+  best = np.max(parts, axis=0)
+  return (whole - best) / np.where(best == 0, np.nan, best)
+
+
 def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, *, k: int) -> float:
   """Computes the fraction of examples whose label is among the k highest scores.
 

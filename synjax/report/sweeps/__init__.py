@@ -7,6 +7,7 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
      "percent": True,                                 # show those that are fractions in %; default
      "table": ["arm", "data.strength"],               # fields of a table row, runs that differ in others
                                                       # are averaged; default: all but the seed
+     "baselines": False,                              # leaves out the rows beside the baselines
      "reference": [{"where": {"arm": "oracle"}, "values": {"test/accuracy": 0.99}, "source": "...",
                     "which": "last"}],                # checkpoint it is of; default: "best"
      "plots": [{"name": "curve", "kind": "curve", "x": "data.strength", "line": "arm",
@@ -62,6 +63,7 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
     Text(f"{sweep.state}."),
     *table.left_out(sweep),
     *(table.score_sections(sweep) if sweep.done else ()),
+    *table.compared(sweep),
     *_plots(sweep, folder),
     *table.failure_sections(sweep),
   ]

@@ -6,7 +6,7 @@ from typing import Any
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweeps.plots import KINDS
 
-KEYS = ("title", "metrics", "percent", "table", "costs", "reference", "plots")
+KEYS = ("title", "metrics", "percent", "table", "baselines", "costs", "reference", "plots")
 OPTIONAL_KEYS = (
   *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
 )

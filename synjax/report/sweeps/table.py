@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from synjax.report.baselines import Contestant, baseline_sections
 from synjax.report.cells import NOT_AVAILABLE
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sections import Heading, Section, Table, Text
@@ -157,6 +158,29 @@ def score_sections(sweep: Sweep) -> list[Section]:
     lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = " ".join(_notes(sweep, costs, pool=pool))
   return [Text(notes), Table([*header, *map(sweep.label, costs)], lines)]
+
+
+def compared(sweep: Sweep) -> list[Section]:
+  """Returns the table's rows beside the baselines of their data; nothing where none were scored."""
+  if not sweep.description.get("baselines", True):
+    return []
+  fields, rows = _table_fields(sweep), collections.defaultdict(list)
+  for entry in sweep.done:
+    data = entry.get("reads", {}).get("data", "")
+    rows[data, tuple(field_of(entry, name) for name in fields)].append(entry)
+  return baseline_sections(
+    [
+      Contestant(
+        ", ".join(f"{name} {_cell(value)}" for name, value in zip(fields, key, strict=True))
+        or "all",
+        data,
+        same[0]["config"],
+        same,
+        same[0].get("chance", {}),
+      )
+      for (data, key), same in rows.items()
+    ]
+  )
 
 
 def _notes(sweep: Sweep, costs: Collection[str], *, pool: bool) -> list[str]:

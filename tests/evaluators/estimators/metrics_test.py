@@ -100,6 +100,20 @@ def test_the_interval_of_a_fraction_is_wilsons(right):
   np.testing.assert_allclose(one_class, (low, high), atol=1e-12)
 
 
+def test_accuracies_are_those_of_the_functions_of_their_names():
+  predictions, labels = np.array([0, 0, 1, 1, 2]), np.array([0, 0, 0, 1, 1])
+  found = metrics.accuracies(predictions, labels)
+  assert found["accuracy"] == 0.6
+  assert found["macro_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+  ends = metrics.macro_accuracy_interval(predictions, labels)
+  assert (found["macro_accuracy_low"], found["macro_accuracy_high"]) == ends
+
+
+def test_the_gain_over_the_best_part_by_hand():
+  whole, parts = np.array([0.9, 0.5, 0.5]), np.array([[0.6, 0.5, 0.0], [0.3, 0.625, 0.0]])
+  np.testing.assert_allclose(metrics.relative_gain(whole, parts), [0.5, -0.2, np.nan])
+
+
 def test_probabilities_do_not_saturate_where_float32_does():
   logits = np.array([[20.0, 0.0], [30.0, 0.0]], np.float32)
   first = metrics.probabilities(logits)[:, 0]

@@ -1,0 +1,270 @@
+"""Runs beside the baselines of `evaluators.baselines`: a table, and in words which they do not beat."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synjax.report import units
+from synjax.report.cells import NOT_AVAILABLE
+from synjax.report.runs import Group
+from synjax.report.sections import Points, Section, Table, Text
+from synjax.workdir import scores
+from synjax.workdir.scores import Baseline, Score
+
+ABOUT = (
+  "Baselines on the same splits: {metric} on the test split, mean ± std (ddof 1) over seeds and, in"
+  " brackets, the 95 % interval over test examples (of several seeds, means of the ends). Raw features"
+  " are standardised on training statistics; a sequence is mean, deviation, minimum and maximum of each"
+  " feature over its real steps. Costs are chosen on the validation split; nearest neighbours vote with"
+  " weights, as in the runs' own k-NN score. SIS = (all modalities - best single one) / best single one,"
+  " in %."
+)
+RULE = (
+  "Clearly better than a baseline: the intervals do not overlap. (Both are of the same test examples: a"
+  " difference may be there although they do.)"
+)
+_NAMES = {
+  "majority": "majority class",
+  "mean_label": "mean label",
+  "logistic": "logistic regression on raw features",
+  "ridge": "ridge regression on raw features",
+  "knn": "{neighbors}-NN on raw features",
+  "random_encoder": "its own encoder at random initialisation",
+}
+
+
+class Value(NamedTuple):
+  """A score with the ends of its interval, as it is shown; NaN: not known.
+
+  Attributes:
+    mean: over seeds.
+    low: end of the interval; the mean itself where there is none.
+    high: likewise.
+    std: over seeds; NaN of one, and of what all seeds share.
+    digits: behind the point.
+  """
+
+  mean: float
+  low: float
+  high: float
+  std: float = math.nan
+  digits: int = 1
+
+  def __str__(self) -> str:
+    if math.isnan(self.mean):
+      return NOT_AVAILABLE
+    text = f"{self.mean:.{self.digits}f}"
+    text += "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
+    known = self.high > self.low
+    return text + (f" [{self.low:.{self.digits}f}, {self.high:.{self.digits}f}]" if known else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+  """Runs of one config on one dataset: what stands beside the baselines.
+
+  Attributes:
+    label: that names them.
+    data: fingerprint of their data.
+    config: of one of them.
+    rows: one a seed, see results.json.
+    chance: task -> chance level of macro accuracy.
+    which: "best" or "last".
+  """
+
+  label: str
+  data: str
+  config: Mapping[str, Any]
+  rows: Sequence[Mapping[str, Any]]
+  chance: Mapping[str, float]
+  which: str = "best"
+
+  @property
+  def reader(self) -> str:
+    """What the score is of."""
+    return "classifier" if "classification" in self.config.get("evaluators", ()) else "probe"
+
+  @property
+  def errors(self) -> list[str]:
+    """Regressions that were scored."""
+    found = [scores.parse(name) for name in self.rows[0][self.which]]
+    return [s.task for s in found if s and s == Score("test", s.task, "mse")]
+
+  @property
+  def baselines(self) -> list[Baseline]:
+    """The baselines that were scored, those of one model together."""
+    parsed = filter(None, map(scores.parse, self.rows[0][self.which]))
+    found = list(dict.fromkeys(filter(None, map(scores.baseline_of, parsed))))
+    models = list(dict.fromkeys(baseline.model for baseline in found))
+    return sorted(found, key=lambda baseline: models.index(baseline.model))
+
+  def value(self, name: str, scale: float, digits: int) -> Value:
+    """Returns a score; NaN where a seed lacks it."""
+
+    def column(metric):
+      return scale * np.array([row[self.which].get(metric, math.nan) for row in self.rows], float)
+
+    values, low, high = column(name), column(f"{name}_low").mean(), column(f"{name}_high").mean()
+    mean = float(values.mean())
+    spread = len(values) > 1 and np.ptp(values) > 0
+    ends = (mean, mean) if math.isnan(low) or math.isnan(high) else (float(low), float(high))
+    return Value(mean, *ends, float(values.std(ddof=1)) if spread else math.nan, digits)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Metric:
+  """How tasks of one kind are scored.
+
+  Attributes:
+    name: of the metric.
+    title: for people.
+    scale: what it is multiplied with.
+    digits: behind the point.
+    sign: 1 where higher is better, else -1.
+  """
+
+  name: str
+  title: str
+  scale: float
+  digits: int
+  sign: int
+
+  def of(self, contestant: Contestant, task: str, baseline: Baseline | None = None) -> Value:
+    """Returns the score of a contestant, or of one of its baselines."""
+    own = str(Score("test", task, self.name))
+    name = own if baseline is None else baseline.score(task, self.name)
+    return contestant.value(name, self.scale, self.digits)
+
+
+ACCURACY = _Metric("macro_accuracy", "macro accuracy in %", 100, 1, 1)
+
+
+def contestants(groups: Sequence[Group]) -> list[Contestant]:
+  """Returns the finished groups of a report as contestants."""
+  return [
+    Contestant(
+      group.label,
+      group.runs[0].results["data_fingerprint"],
+      group.config,
+      group.rows,
+      group.chance,
+    )
+    for group in groups
+  ]
+
+
+def baseline_sections(found: Sequence[Contestant]) -> list[Section]:
+  """Makes the tables and the verdicts of contestants, data by data; nothing where none has baselines."""
+  sections: list[Section] = []
+  scored = [one for one in found if one.baselines]
+  for data in dict.fromkeys(one.data for one in scored):
+    same = [one for one in scored if one.data == data]
+    classes = list(same[0].chance)
+    sections += _sections(same, ACCURACY, classes) if classes else []
+    dataset = same[0].config["data"]["name"]
+    scale = units.error_scale(dataset)
+    error = _Metric("mse", units.error_name(dataset), scale, 2 if scale != 1 else 4, -1)
+    sections += _sections(same, error, same[0].errors) if same[0].errors else []
+  return sections
+
+
+def _sections(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[Section]:
+  """Returns text, table and verdicts of the tasks of one kind on one dataset."""
+  about = ABOUT.format(metric=metric.title)
+  verdicts = [verdict(one, metric, task) for one in same for task in tasks]
+  return [
+    Text(about),
+    Table(["score of", "modalities", *tasks], _rows(same, metric, tasks)),
+    Text(RULE),
+    Points(list(filter(None, verdicts))),
+  ]
+
+
+def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[list[str]]:
+  """Returns a row for each contestant, each baseline of the data, and each gain over one modality."""
+  first = same[0]
+  rows = [
+    [f"{one.label}, {one.reader}", "all", *(str(metric.of(one, task)) for task in tasks)]
+    for one in same
+  ]
+  if metric.sign > 0:
+    rows.append(["chance", "none", *(f"{100 * first.chance[task]:.1f}" for task in tasks)])
+  for baseline in first.baselines:
+    for one in same if baseline.model == "random_encoder" else [first]:
+      cells = [str(metric.of(one, task, baseline)) for task in tasks]
+      if any(cell != NOT_AVAILABLE for cell in cells):
+        of = f" ({one.label})" if baseline.model == "random_encoder" else ""
+        rows.append([f"{_name(baseline, one)}{of}", _seen(baseline), *cells])
+  if metric.sign > 0:
+    rows += _gains(same, tasks)
+  return rows
+
+
+def _gains(same: Sequence[Contestant], tasks: Sequence[str]) -> list[list[str]]:
+  """Returns the rows of SIS, of what it is known of."""
+  of = [(f"{one.label}, {one.reader}", one, lambda t: str(Score("test", t, "sis"))) for one in same]
+  logistic = Baseline("logistic")
+  of.append((_name(logistic, same[0]), same[0], lambda t: logistic.score(t, "sis")))
+  rows = []
+  for label, one, name in of:
+    cells = [str(one.value(name(task), 100, 1)) for task in tasks]
+    if any(cell != NOT_AVAILABLE for cell in cells):
+      rows.append([f"SIS of {label}", "all against each", *cells])
+  return rows
+
+
+def _name(baseline: Baseline, one: Contestant) -> str:
+  neighbors = one.config.get("probe", {}).get("neighbors", 20)
+  return _NAMES.get(baseline.model, baseline.model).format(neighbors=neighbors)
+
+
+def _seen(baseline: Baseline) -> str:
+  return "none" if baseline.model in ("majority", "mean_label") else baseline.modalities or "all"
+
+
+def verdict(one: Contestant, metric: _Metric, task: str) -> str:
+  """Says in words which baselines a contestant does not beat, of each kind the best; "": not scored."""
+  own = metric.of(one, task)
+  rivals = _rivals(one, metric, task)
+  if math.isnan(own.mean) or not rivals:
+    return ""
+  better = "above" if metric.sign > 0 else "below"
+  lost = {n: v for n, v in rivals.items() if metric.sign * (own.mean - v.mean) <= 0}
+  unclear = {n: v for n, v in rivals.items() if n not in lost and not _apart(own, v, metric.sign)}
+  list_ = lambda found: ", ".join(f"{name} {value}" for name, value in found.items())  # noqa: E731
+  start = f"{one.label}: {task}: {one.reader} {own}"
+  parts = [f"is not {better} {list_(lost)}"] * bool(lost)
+  parts += [f"is not clearly {better} {list_(unclear)}"] * bool(unclear)
+  if parts:
+    return f"{start} {', and '.join(parts)}."
+  name, value = next(iter(rivals.items()))
+  return f"{start} is {better} all baselines, the best of which is {name} {value}."
+
+
+def _apart(own: Value, other: Value, sign: int) -> bool:
+  """Says whether the interval of the better value does not reach that of the other."""
+  return own.low > other.high if sign > 0 else own.high < other.low
+
+
+def _rivals(one: Contestant, metric: _Metric, task: str) -> dict[str, Value]:
+  """Returns name -> score of what must be beaten, of each kind of model the best, the best one first."""
+  best: dict[str, tuple[Baseline, Value]] = {}
+  for baseline in one.baselines:
+    value = metric.of(one, task, baseline)
+    known = best.get(baseline.model)
+    if math.isnan(value.mean):
+      continue
+    if known is None or metric.sign * (value.mean - known[1].mean) > 0:
+      best[baseline.model] = (baseline, value)
+  ordered = sorted(best.values(), key=lambda pair: -metric.sign * pair[1].mean)
+  named = {}
+  for baseline, value in ordered:
+    alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
+    named[f"{_name(baseline, one)}{alone}"] = value
+  if metric.sign > 0 and "majority" not in best:
+    level = 100 * one.chance[task]
+    named["chance"] = Value(level, level, level)
+  return named

@@ -1,0 +1,141 @@
+"""Verdicts against what follows by hand from a few numbers; the sections where reports have them."""
+
+import json
+
+import pytest
+
+from synjax.report import baselines, sweeps
+from synjax.report.baselines import ACCURACY, Contestant, Value, verdict
+from synjax.sweeps.file import Hyper
+from tests.report.sweeps.folders import write
+from tests.report.workdirs import make_workdir, table
+
+RAW = "test/label/baseline"
+
+
+def scores(own, half=0.05, **others):
+  """Macro accuracies with ends `half` away: of the run, and of baselines "model" or "model__modality"."""
+  found = {"test/label/macro_accuracy": own, f"{RAW}/majority/macro_accuracy": 0.5}
+  names = {f"{RAW}/{name.replace('__', '/')}/macro_accuracy": v for name, v in others.items()}
+  for name, value in ({"test/label/macro_accuracy": own} | names).items():
+    found |= {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+  return found
+
+
+def contestant(*rows, evaluators=("representation", "baselines"), chance=0.5):
+  config = {"evaluators": evaluators, "data": {"name": "arrays"}, "probe": {"neighbors": 20}}
+  return Contestant(
+    "1: infmasking", "f00d", config, [{"best": row} for row in rows], {"label": chance}
+  )
+
+
+@pytest.mark.parametrize(
+  ("own", "expected"),
+  [
+    (
+      0.531,
+      "is not above 20-NN on raw features (audio alone) 90.0 [85.0, 95.0], logistic regression on raw"
+      " features 83.6 [78.6, 88.6], and is not clearly above majority class 50.0.",
+    ),
+    (
+      0.9,  # equal is not above; 85 to 95 overlaps with 78.6 to 88.6
+      "is not above 20-NN on raw features (audio alone) 90.0 [85.0, 95.0], and is not clearly above"
+      " logistic regression on raw features 83.6 [78.6, 88.6].",
+    ),
+    (0.95, "is not clearly above 20-NN on raw features (audio alone) 90.0 [85.0, 95.0]."),
+    (1.01, "is above all baselines, the best of which is 20-NN on raw features (audio alone) 90.0"),
+  ],
+)
+def test_what_is_not_beaten_is_said(own, expected):
+  row = scores(own, logistic=0.836, logistic__audio=0.6, knn=0.8, knn__audio=0.9)
+  if own == 0.531:
+    row["test/label/macro_accuracy_low"] = 0.48
+  found = verdict(contestant(row), ACCURACY, "label")
+  assert found.startswith(f"1: infmasking: label: probe {100 * own:.1f} [")
+  assert expected in found
+
+
+def test_chance_stands_for_a_majority_that_was_not_scored_and_nothing_is_said_of_nothing():
+  row = {name: v for name, v in scores(0.52, logistic=0.4).items() if "majority" not in name}
+  found = verdict(contestant(row, evaluators=("classification",)), ACCURACY, "label")
+  assert "classifier 52.0 [47.0, 57.0] is not clearly above chance 50.0." in found
+  assert verdict(contestant(scores(float("nan"))), ACCURACY, "label") == ""
+  assert baselines.baseline_sections([contestant({"test/label/macro_accuracy": 0.5})]) == []
+
+
+def test_of_several_seeds_ends_are_averaged_and_what_all_share_has_no_spread():
+  one = contestant(scores(0.6, logistic=0.5), scores(0.8, half=0.07, logistic=0.5))
+  own = one.value("test/label/macro_accuracy", 100, 1)
+  assert str(own) == "70.0 ± 14.1 [64.0, 76.0]"  # 20 / sqrt(2); (55 + 73) / 2, (65 + 87) / 2
+  raw = one.value(f"{RAW}/logistic/macro_accuracy", 100, 1)
+  assert str(raw) == "50.0 [44.0, 56.0]"
+  assert str(Value(50.0, 50.0, 50.0)) == "50.0"
+  assert str(one.value("test/label/sis", 100, 1)) == "n/a"
+
+
+def test_a_regression_is_beaten_by_less_error():
+  found = {
+    "test/label/mse": 1.0, "test/label/mse_low": 0.9, "test/label/mse_high": 1.1,
+    f"{RAW}/ridge/mse": 0.5, f"{RAW}/ridge/mse_low": 0.4, f"{RAW}/ridge/mse_high": 0.6,
+    f"{RAW}/mean_label/mse": 2.0, f"{RAW}/mean_label/mse_low": 1.5,
+    f"{RAW}/mean_label/mse_high": 2.5,
+  }  # fmt: skip
+  one = contestant(found)
+  one = Contestant(one.label, one.data, one.config, one.rows, {})
+  _, shown, _, points = baselines.baseline_sections([one])
+  assert points.points == [
+    "1: infmasking: label: probe 1.0000 [0.9000, 1.1000] is not below ridge regression on raw features"
+    " 0.5000 [0.4000, 0.6000]."
+  ]
+  assert [row[0] for row in shown.rows] == [
+    "1: infmasking, probe", "ridge regression on raw features", "mean label"
+  ]  # fmt: skip
+
+
+def test_a_report_shows_them_once_for_the_runs_of_one_dataset(tmp_path):
+  extra = {
+    "test/share/baseline/logistic/macro_accuracy": 0.95,
+    "test/share/baseline/logistic/macro_accuracy_low": 0.94,
+    "test/share/baseline/logistic/macro_accuracy_high": 0.96,
+    "test/share/baseline/random_encoder/macro_accuracy": 0.3,
+    "test/share/baseline/logistic/sis": 0.25,
+  }
+  folders = []
+  for name in ("infmasking", "comm"):
+    folder = make_workdir(tmp_path / name, method={"name": name})
+    file = folder / "results.json"
+    content = json.loads(file.read_text())
+    content["rows"][0]["best"] |= extra | {"test/share/sis": 0.125}
+    file.write_text(json.dumps(content))
+    folders.append(folder)
+  text = table(*folders)
+  rows = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
+  found = {row[0].removeprefix("| "): row for row in rows if len(row) == 6}
+  assert found["logistic regression on raw features"][2] == "95.0 [94.0, 96.0]"
+  assert found["chance"][2:5] == ["10.0", "10.0", "10.0"]
+  assert found["SIS of 2: comm, probe"][2] == "12.5"
+  assert found["SIS of logistic regression on raw features"][2] == "25.0"
+  assert found["its own encoder at random initialisation (2: comm)"][2] == "30.0"
+  assert text.count("| logistic regression on raw features | all |") == 1
+  for label in ("1: infmasking", "2: comm"):
+    assert (
+      f"* {label}: share: probe 90.0 [88.8, 91.2] is not above logistic regression on raw features 95.0"
+      " [94.0, 96.0]."
+    ) in text
+
+
+def test_a_sweep_has_them_below_its_table_unless_its_description_leaves_them_out(tmp_path):
+  folder = write(tmp_path, Hyper.product([[{"optim.lr": 0.1}], [{"seed": 0}]]), lambda o: {})
+  entry = json.loads((folder / "rows.jsonl").read_text())
+  row = scores(0.6, logistic=0.7)
+  entry |= {"best": row, "last": row, "chance": {"label": 0.5}, "reads": {"data": "f00d"}}
+  entry["config"] |= {"data": {"name": "arrays"}}
+  (folder / "rows.jsonl").write_text(json.dumps(entry) + "\n")
+  text = sweeps.write_sweep_report(folder, {}).read_text()
+  expected = (
+    "* optim.lr 0.1: label: probe 60.0 [55.0, 65.0] is not above logistic regression on raw"
+  )
+  assert expected in text
+  assert text.index("| optim.lr | checkpoint") < text.index("| score of |")
+  assert "score of" not in sweeps.write_sweep_report(folder, {"baselines": False}).read_text()
+  assert f"best/{RAW}/logistic/macro_accuracy" in (folder / "rows.csv").read_text()
