@@ -52,6 +52,7 @@ class Baselines(Evaluator):
 
   name = "baselines"
   when = frozenset({When.END})
+  _untrained: Scores | None = None  # of the random encoder, once they are known
 
   def check(self) -> None:
     """Raises ValueError where examples are made for every trial, which then have no labels to compare."""
@@ -116,8 +117,6 @@ class Baselines(Evaluator):
       baseline = Baseline("random_encoder")
       self._untrained = {baseline.score(s.task, s.metric): values for s, values in parsed}
     return self._untrained
-
-  _untrained: Scores | None = None
 
   @functools.cached_property
   def _too_large(self) -> str:
