@@ -73,7 +73,7 @@ def test_a_minus_says_that_lower_is_better():
 
 
 # Paths of parameters, loss terms, pairs of sources, and the arrays of embeddings.npz.
-OTHER_NAMES = ("keystr", 'split("/", 2)', "_ALIGNMENT", "array")
+OTHER_NAMES = ("keystr", "path.rsplit", 'split("/", 2)', "_ALIGNMENT", "array")
 
 
 def test_no_other_module_takes_names_of_scores_apart():
