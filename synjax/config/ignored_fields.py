@@ -154,7 +154,7 @@ RULES = (
     "only optim.schedule=warmup_cosine reads them",
   ),
   Rule(
-    ("probe",),
+    ("probe.test_search",),
     lambda config: bool({"representation", "baselines"} & {*config.evaluators}),
     "config.evaluators has neither representation nor baselines, which are probed",
   ),

@@ -1,6 +1,6 @@
 """Scores of classifiers: accuracy, also of each source of the label, and calibration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,13 @@ from scipy.special import log_softmax
 
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
-from synjax.evaluators.estimators import metrics
-from synjax.workdir.scores import Score
+from synjax.evaluators.estimators import knn, metrics
+from synjax.evaluators.representation import check_neighbors
+from synjax.workdir.scores import WITHOUT, Score
 
 TASK = "label"
-METRICS = ("accuracy", "macro_accuracy", "cross_entropy", "calibration_error")  # of `score`
+# Of `score`.
+METRICS = ("accuracy", "macro_accuracy", "auroc", "cross_entropy", "calibration_error")
 CALIBRATION_BINS = 15
 
 
@@ -22,6 +24,12 @@ class Classification(Evaluator):
   Each evaluation is of the validation split, and with `config.evaluate_train` of the training split
   ("train_split/..."). From the end on it is of the test split; "accuracy" and "macro_accuracy" come there
   with the ends of their 95 % interval over test examples, "<metric>_low" and "<metric>_high".
+
+  Stored data have there what `Representation` gives of other methods, by the same names:
+  "test/label/knn_<metric>" of nearest neighbours by the classifier's representation
+  (`config.probe.neighbors`), and "test/without_<modality>/label/<metric>" of the classifier itself where
+  every example lacks a modality; an example of which nothing is left is left out, "label/left_out" says
+  how many are.
   """
 
   name = "classification"
@@ -35,6 +43,11 @@ class Classification(Evaluator):
       f"config.evaluators: {self.config.method.name} learns no labels, so that there is no"
       f" classification to score: expected ('representation',), found {tuple(self.config.evaluators)}"
     )
+
+  def check(self) -> None:
+    """Raises ValueError for a method that is no classifier, or neighbours that are none."""
+    super().check()
+    check_neighbors(self.config)
 
   def metric_names(self) -> set[str]:
     """Returns the names of what an evaluation scores."""
@@ -72,9 +85,43 @@ class Classification(Evaluator):
     logits, label = frozen.logits(split), frozen.field("label", split)
     scores = _named("test", _score_split(self.dataset, split, frozen))
     rows = [_intervals(*trial) for trial in zip(logits.argmax(-1), label, strict=True)]
-    return scores | _named(
-      "test", {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    )
+    scores |= _named("test", _stack(rows))
+    if split.generate is None:
+      scores |= _named("test", self._neighbors(frozen))
+      for missing in self.dataset.modalities if len(self.dataset.modalities) > 1 else ():
+        scores |= _named("test", self._without(frozen, missing, label), f"{WITHOUT}{missing}")
+    return scores
+
+  def _neighbors(self, frozen) -> dict[str, np.ndarray]:
+    """Scores nearest neighbours of the test split in the probe split, "knn_<metric>"."""
+    sides = []
+    for split in (self.dataset.probe, self.dataset.test):
+      having = split.having(self.dataset.modalities)
+      having = slice(None) if having is None else having
+      sides += [frozen.embed(split)[:, having], frozen.field("label", split)[:, having]]
+    if not all(side.shape[1] for side in sides):
+      return {}
+    sizes = {"num_neighbors": self.config.probe.neighbors, "num_classes": self.dataset.num_classes}
+    found = _stack([knn.knn_accuracy(*trial, **sizes) for trial in zip(*sides, strict=True)])
+    return {f"knn_{metric}": values for metric, values in found.items()}
+
+  def _without(self, frozen, missing: str, label: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores the test split as if no example had a modality."""
+    split = self.dataset.test
+    left = tuple(name for name in self.dataset.modalities if name != missing)
+    logits, having = frozen.logits(split, left), split.having(left)
+    if having is None or having.all():
+      return _stack([score(*trial) for trial in zip(logits, label, strict=True)])
+    counts = np.full(len(logits), float((~having).sum()))
+    if not having.any():
+      return {"left_out": counts} | dict.fromkeys(METRICS, np.nan * counts)
+    rows = [score(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
+    return {"left_out": counts} | _stack(rows)
+
+
+def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+  """Returns metric -> [trials] of every trial's metrics."""
+  return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def _intervals(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
@@ -103,15 +150,16 @@ def score(
     sources: their names.
 
   Returns:
-    "accuracy" and "macro_accuracy" as fractions, "cross_entropy" in nats, "calibration_error" (expected
-    calibration error over 15 equal bins of confidence, a fraction), and "<source>/accuracy" of the
-    sources that occur.
+    "accuracy" and "macro_accuracy" as fractions, "auroc" (one class against the rest; NaN of one class),
+    "cross_entropy" in nats, "calibration_error" (expected calibration error over 15 equal bins of
+    confidence, a fraction), and "<source>/accuracy" of the sources that occur.
   """
   log_probs = log_softmax(logits.astype(np.float64), axis=-1)
-  correct = logits.argmax(-1) == label
+  correct, classes = logits.argmax(-1) == label, np.unique(label)
   scores = {
     "accuracy": correct.mean(),
-    "macro_accuracy": np.mean([correct[label == c].mean() for c in np.unique(label)]),
+    "macro_accuracy": np.mean([correct[label == c].mean() for c in classes]),
+    "auroc": np.nan if len(classes) < 2 else metrics.auroc(np.exp(log_probs), label),
     "cross_entropy": -np.take_along_axis(log_probs, label[:, None], 1).mean(),
     "calibration_error": calibration_error(np.exp(log_probs.max(-1)), correct),
   }
@@ -144,5 +192,5 @@ def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray
   return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 
-def _named(split: str, scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  return {str(Score(split, TASK, metric)): value for metric, value in scores.items()}
+def _named(split: str, scores: Mapping[str, np.ndarray], seen: str = "") -> dict[str, np.ndarray]:
+  return {str(Score(split, TASK, metric, seen)): value for metric, value in scores.items()}

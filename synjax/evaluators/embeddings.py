@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from synjax import parallel
 from synjax.data import pipeline
 from synjax.evaluators.base import Evaluator, Moment, Scores, When
+from synjax.evaluators.classification import Classification
 from synjax.evaluators.representation import Representation
 from synjax.workdir import arrays as array_files
 from synjax.workdir import files
@@ -18,7 +19,7 @@ MASKED_EXAMPLES = 64  # of the test split: enough for a picture, small on disk
 class Embeddings(Evaluator):
   """Keeps representations in a file: of the test split at the end, on request of all splits.
 
-  Runs that are scored by their representation have it without being asked.
+  Runs on stored data have it without being asked; where examples are made, a config can ask for it.
 
   Arrays: `seeds` [trials]; for every split `<split>/embeddings` float32[trials, examples, dim] and
   `<split>/<task>` [examples], classes as they are called in the user's files. Where examples were read,
@@ -33,10 +34,15 @@ class Embeddings(Evaluator):
   requires = ("embed",)
   file = files.EMBEDDINGS
 
+  def __init__(self, config: ConfigDict, dataset: Any, method: Any):
+    super().__init__(config, dataset, method)
+    if dataset.test.generate is not None and not super().wanted(config):
+      self.when = frozenset()
+
   @classmethod
   def wanted(cls, config: ConfigDict) -> bool:
-    """Says whether a config asks for it, or is scored by what it keeps."""
-    return super().wanted(config) or Representation.wanted(config)
+    """Says whether a config asks for it, or for scores."""
+    return super().wanted(config) or any(e.wanted(config) for e in (Classification, Representation))
 
   def run(self, frozen: Any, when: When) -> Scores:
     """Returns no scores."""

@@ -57,8 +57,7 @@ class Representation(Evaluator):
       known = linear.SEARCHES + (None,) * (field == "validation_search")
       if probe[field] not in known:
         raise ValueError(f"config.probe.{field}: expected one of {known}, found {probe[field]!r}")
-    if probe.neighbors < 1:
-      raise ValueError(f"config.probe.neighbors: expected at least 1, found {probe.neighbors}")
+    check_neighbors(self.config)
     if is_labelled(dataset):
       for split in (dataset.probe, dataset.val, dataset.test):
         _require_labels(split)
@@ -125,6 +124,12 @@ class Representation(Evaluator):
       seen = f"{WITHOUT}{missing}"
       scores |= score_subset(config, dataset, frozen, left, "test", seen, said)
     return scores
+
+
+def check_neighbors(config: ConfigDict) -> None:
+  """Raises ValueError where `config.probe.neighbors` are none."""
+  if config.probe.neighbors < 1:
+    raise ValueError(f"config.probe.neighbors: expected at least 1, found {config.probe.neighbors}")
 
 
 def score_subset(

@@ -107,7 +107,7 @@ class Predictor:
       params: on the devices, leaves [trials, ...]: those that are trained.
       model_state: likewise.
       split: one of the dataset's.
-      modalities: those to use; (): all.
+      modalities: those to use; (): all. For class scores examples lack the others, else batches do.
       num_examples: how many, from the first on, in the batches that all of them are in; None: all.
       frozen: the other parameters, on the devices; None: there are none.
 
@@ -171,15 +171,19 @@ class Predictor:
     return self._devices.assemble(shaped, batch_axis=1)
 
   def _compile(self, output, split, modalities, length):
-    transforms = {name: self._dataset.transforms[name] for name in modalities}
+    # A classifier whose trunk reads vectors needs each: a modality that is left out is absent.
+    shown = self._dataset.modalities if output == "logits" else modalities
+    transforms = {name: self._dataset.transforms[name] for name in shown}
+    absent = [fields.companion(name, "present") for name in shown if name not in modalities]
     padding = self._dataset.padding
 
     def evaluate(raw, rows, params, model_state, trial):
       if output in ("label", "source"):
         return raw[output]
       keys = functools.partial(parallel.example_keys, jax.random.key(0), index=rows)
+      raw = raw | dict.fromkeys(absent, jnp.zeros(rows.shape, bool))
       views = pipeline.make_views(pipeline.cut(raw, length), transforms, ("clean",), keys, padding)
-      batch = fields.of_modalities(views["clean"], modalities)
+      batch = fields.of_modalities(views["clean"], shown)
       if output == "embed_masked":
         info = Info(
           step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(trial.seed), index=rows
@@ -247,9 +251,12 @@ class Frozen:
     found = self._apply("embed_masked", split, num_examples=num_examples)
     return np.moveaxis(found, 2, 1)
 
-  def logits(self, split: pipeline.Split) -> np.ndarray:
-    """Returns class scores float32[trials, examples, classes]."""
-    return self._apply("logits", split)
+  def logits(self, split: pipeline.Split, modalities: tuple[str, ...] = ()) -> np.ndarray:
+    """Returns class scores float32[trials, examples, classes], as if examples lacked other modalities.
+
+    (): with what they have.
+    """
+    return self._apply("logits", split, modalities)
 
   def unimodal_logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns each modality's own class scores float32[trials, examples, modalities, classes]."""

@@ -110,7 +110,7 @@ def test_a_method_field_is_refused_or_changes_the_loss(name, case):
     ("comm", "initialize_from_other_data", True),
     ("supervised", "model.head_hidden", 7),
     ("supervised", "model.num_layers", 3),
-    ("supervised", "probe.neighbors", 3),
+    ("supervised", "probe.test_search", "fine"),
     ("ensemble", "model.trunk.hidden", (3,)),
   ],
 )

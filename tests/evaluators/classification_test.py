@@ -1,9 +1,10 @@
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 import scipy.stats
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from synjax.evaluators import When, classification
 from synjax.evaluators.classification import Classification
@@ -25,6 +26,7 @@ def test_scores_equal_scikit_learns_overall_and_per_source(scored):
   probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
   assert found["accuracy"] == pytest.approx((predicted == label).mean())
   assert found["macro_accuracy"] == pytest.approx(balanced_accuracy_score(label, predicted))
+  assert found["auroc"] == pytest.approx(roc_auc_score(label, probs, multi_class="ovr"))
   assert found["cross_entropy"] == pytest.approx(log_loss(label, probs))
   for i, name in enumerate(("easy", "hard")):
     expected = (predicted == label)[source == i].mean()
@@ -43,17 +45,65 @@ def test_calibration_error_is_the_gap_of_confidence_and_accuracy():
   assert classification.calibration_error(np.ones(4), np.ones(4, bool)) == pytest.approx(0)
 
 
-def test_test_scores_have_the_interval_that_tables_print_of_one_seed():
-  dataset = tiny.load_dataset(None)
-  label = dataset.test.arrays["label"]
+@pytest.fixture(scope="module")
+def at_the_end():
+  """(dataset, scores) of a classifier that is right while it has the series, of one trial."""
+  dataset, rng = tiny.load_dataset(None), np.random.default_rng(0)
+  right = lambda split: np.eye(2)[split.arrays["label"]]  # noqa: E731
+  embedded = {id(s): rng.normal(size=(1, s.num_examples, 3)) for s in (dataset.probe, dataset.test)}
+
+  def logits(split, modalities=()):
+    return (np.ones((split.num_examples, 2)) if modalities == ("table",) else right(split))[None]
+
   frozen = types.SimpleNamespace(
-    logits=lambda split: np.eye(2)[label][None], field=lambda name, split: label[None]
+    logits=logits,
+    embed=lambda split: embedded[id(split)],
+    field=lambda name, split: split.arrays["label"][None],
   )
-  found = Classification(None, dataset, None).run(frozen, When.END)
+  config = tiny.get_config("supervised", **{"probe.neighbors": 1})
+  scores = Classification(config, dataset, None).run(frozen, When.END)
+  return dataset, scores, [embedded[id(s)][0] for s in (dataset.probe, dataset.test)]
+
+
+def test_test_scores_have_the_interval_that_tables_print_of_one_seed(at_the_end):
+  dataset, found, _ = at_the_end
+  label = dataset.test.arrays["label"]
   interval = scipy.stats.binomtest(len(label), len(label)).proportion_ci(method="wilson")
   assert found["test/label/accuracy_low"][0] == pytest.approx(interval.low)
   assert found["test/label/accuracy_high"][0] == 1
   assert 0.8 < found["test/label/macro_accuracy_low"][0] < 1  # not of zero width
+
+
+def test_a_classifier_is_scored_as_other_methods_are(at_the_end):
+  dataset, found, (probe, test) = at_the_end
+  unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+  nearest = dataset.probe.arrays["label"][(unit(test) @ unit(probe).T).argmax(1)]
+  label = dataset.test.arrays["label"]
+  expected = balanced_accuracy_score(label, nearest)
+  assert found["test/label/knn_macro_accuracy"][0] == pytest.approx(expected)
+  assert found["test/label/auroc"][0] == 1
+  assert found["test/without_table/label/macro_accuracy"][0] == 1
+  assert found["test/without_series/label/macro_accuracy"][0] == 0.5  # ties: always the first
+  assert found["test/without_series/label/auroc"][0] == 0.5
+
+
+def test_examples_of_which_nothing_is_left_are_counted_and_left_out():
+  dataset = tiny.load_dataset(None)
+  has, label = np.arange(40) % 4 > 0, dataset.test.arrays["label"]
+  arrays = {**dataset.test.arrays, "table_present": has, "series_present": np.ones(40, bool)}
+  test = dataclasses.replace(dataset.test, arrays=arrays)
+  wrong = np.where(has, label, 1 - label)
+  frozen = types.SimpleNamespace(
+    logits=lambda split, modalities=(): np.eye(2)[wrong][None],
+    embed=lambda split: np.ones((1, split.num_examples, 2)),
+    field=lambda name, split: split.arrays["label"][None],
+  )
+  dataset = dataclasses.replace(dataset, test=test)
+  found = Classification(tiny.get_config("supervised"), dataset, None).run(frozen, When.END)
+  assert found["test/without_series/label/left_out"][0] == 10
+  assert found["test/without_series/label/accuracy"][0] == 1
+  assert found["test/without_table/label/accuracy"][0] == 0.75
+  assert "test/without_table/label/left_out" not in found
 
 
 def test_splits_are_scored_trial_by_trial_and_validation_never_looks_at_the_test_split():

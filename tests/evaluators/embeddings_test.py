@@ -1,6 +1,7 @@
 """embeddings.npz: masked views are of the inputs whose embeddings they are compared with."""
 
 import functools
+import types
 
 import numpy as np
 import pytest
@@ -73,3 +74,25 @@ def test_masks_are_each_seeds_own_and_a_method_without_writes_none(folder, tmp_p
   assert np.abs(found["test/masked"][:, 0] - found["test/masked"][:, 1]).max() > 1e-3
   config = families.images(folder)
   assert not {"test/masked", "test/masked_index"} & set(write(config, tmp_path / "b"))
+
+
+def test_a_classifier_on_stored_data_keeps_its_own_and_is_scored_without_a_modality(
+  folder, tmp_path
+):
+  config = families.multibench(folder, **{"model.trunk.name": "mlp"})
+  run = train.Run(config, tmp_path, SEEDS).restore()
+  scores = run.score("last", When.END)
+  run.checkpointer.close()
+  with np.load(tmp_path / "embeddings.npz") as found:
+    assert found["test/embeddings"].shape[:2] == (2, run.dataset.test.num_examples)
+  names = {name.rpartition("/")[2] for name in scores}
+  assert {"auroc", "macro_accuracy_low", "knn_macro_accuracy"} <= names
+  assert {n.split("/")[1] for n in scores if "/without_" in n} == {"without_vision", "without_text"}
+
+
+def test_what_is_made_on_the_device_is_kept_only_where_a_config_asks():
+  split = types.SimpleNamespace(generate=print)
+  dataset = types.SimpleNamespace(test=split)
+  for names, kept in ((("classification",), False), (("classification", "embeddings"), True)):
+    config = types.SimpleNamespace(evaluators=names)
+    assert bool(embeddings.Embeddings(config, dataset, None).when) == kept

@@ -61,7 +61,7 @@ def test_a_new_evaluator_is_a_file_and_a_line(registered, tmp_path, caplog):
 def test_a_config_asks_by_name_or_by_a_field_and_the_named_come_first():
   names = lambda config: [one.name for one in create(config)]  # noqa: E731
   assert names(tiny.get_config()) == ["representation", "embeddings"]
-  assert names(tiny.get_config("supervised")) == ["classification"]
+  assert names(tiny.get_config("supervised")) == ["classification", "embeddings"]
   both = tiny.get_config("supervised", evaluators=("representation", "classification"))
   assert names(both) == ["representation", "classification", "embeddings"]
   masked = tiny.get_config(gaussianity_masks=2, evaluators=("pid", "representation"))

@@ -1,6 +1,7 @@
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,3 +50,20 @@ def test_features_of_a_modality_are_each_trials_own_and_know_nothing_of_the_othe
       assert list(alone) == [name]
       np.testing.assert_allclose(values[i], alone[name], rtol=1e-4, atol=1e-5)
   assert np.abs(found["table"][0] - found["table"][1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("trunk", ["mlp", "transformer"])
+def test_class_scores_without_a_modality_are_those_of_examples_that_lack_it(trunk, tmp_path):
+  with tiny.registered():
+    run = train.Run(tiny.get_config("supervised", **{"model.trunk.name": trunk}), tmp_path)
+  frozen, test = run.frozen("last"), run.dataset.test
+  found = frozen.logits(test, ("series",))[0]
+  params, model_state = jax.tree.map(lambda x: x[0], run.weights("last"))
+  batch = {**test.read(np.arange(40)), "table_present": np.zeros(40, bool)}
+  batch["table"] = jnp.full_like(batch["table"], 9.0)  # whatever is there
+  expected = run.method.logits(params, model_state, batch)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+  assert np.abs(found - frozen.logits(test)[0]).max() > 1e-3
+  if trunk == "transformer":  # which can do without
+    left = run.method.logits(params, model_state, {"series": batch["series"]})
+    np.testing.assert_allclose(found, left, rtol=1e-4, atol=1e-5)

@@ -1,5 +1,7 @@
 """CLIP without projections: loss and gradient in NumPy from the adapters' tokens."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from tests.losses.contrastive_test import loop_clip
 from tests.methods.contrastive import numeric
 from tests.methods.contrastive.closed_forms import widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, LENGTHS, lacking, prepare
+from tests.methods.several import prepare_several
 
 
 def mean_tokens(method, params, raw, lengths=None):
@@ -56,3 +59,17 @@ def test_the_representation_is_what_is_compared_and_the_scale_stays_within_its_b
   np.testing.assert_allclose(method.embed(params, model_state, raw), expected, rtol=1e-6)
   after = method.post_step({**params, "logit_scale": jnp.float64(9.0)})
   assert after["logit_scale"] == pytest.approx(np.log(100))
+
+
+def test_four_modalities_are_compared_pair_by_pair(x64):
+  method, params, model_state, raw, info = prepare_several("clip", 4)
+  out = method.loss(params, model_state, {"clean": raw}, info)
+  x = {m: np.asarray(z) for m, z in method.features(params, model_state, raw).items()}
+  scale = np.log(1 / 0.07)
+  expected = {
+    f"clip_{a}_{b}": loop_clip(x[a], x[b], scale).mean() / 6
+    for a, b in itertools.combinations(x, 2)
+  }
+  assert set(out.losses) == set(expected) and len(expected) == 6
+  for name, value in expected.items():
+    np.testing.assert_allclose(out.losses[name], value, rtol=1e-5)

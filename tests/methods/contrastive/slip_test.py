@@ -12,6 +12,7 @@ from tests.methods.contrastive import numeric
 from tests.methods.contrastive.clip_test import mean_tokens
 from tests.methods.contrastive.closed_forms import head, nt_xent, vectors, widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
+from tests.methods.several import prepare_several
 
 
 @pytest.mark.parametrize("absent", [False, True])
@@ -47,3 +48,12 @@ def test_a_modality_that_is_none_is_refused_by_the_fields_name():
   config = tiny.get_config("slip", **{"method.self_modality": "video"})
   with pytest.raises(ValueError, match=r"method.self_modality: expected one of .*found 'video'"):
     methods.create(config, tiny.load_dataset(config))
+
+
+def test_three_modalities_have_three_pairs_and_one_term_within():
+  method, params, model_state, raw, info = prepare_several("slip", 3)
+  out = method.loss(params, model_state, dict.fromkeys(method.views, raw), info)
+  pairs = {"clip_part0_part1", "clip_part0_part2", "clip_part1_part2"}
+  assert set(out.losses) == pairs | {"self_part0"}
+  for name in pairs:
+    np.testing.assert_allclose(out.losses[name], out.metrics[f"term/{name}"] / 3, rtol=1e-6)

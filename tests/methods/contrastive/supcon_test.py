@@ -12,6 +12,7 @@ from tests.losses.contrastive_test import loop_sup_con
 from tests.methods.contrastive import numeric
 from tests.methods.contrastive.closed_forms import head, vectors, widen
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking, prepare
+from tests.methods.several import prepare_several
 
 
 @pytest.mark.parametrize("absent", [False, True])
@@ -49,3 +50,13 @@ def test_data_without_classes_are_refused_with_what_would_work():
   dataset = dataclasses.replace(tiny.load_dataset(config), num_classes=0)
   with pytest.raises(ValueError, match="supcon learns from labels: expected classes .*choose comm"):
     methods.create(config, dataset)
+
+
+def test_three_modalities_are_three_rows_an_example(x64):
+  method, params, model_state, raw, info = prepare_several("supcon", 3)
+  params, label = widen(params), np.array([0, 1, 0, 1, 1, 0])
+  out = method.loss(params, model_state, {"clean": {**raw, "label": label}}, info)
+  x = vectors(method, params, raw)
+  z = [head(jax.tree.map(np.asarray, params[f"heads_{m}"]), x[m]) for m in x]
+  expected = loop_sup_con(np.concatenate(z), np.tile(label, 3), 0.5).mean()
+  np.testing.assert_allclose(out.losses["supcon"], expected, rtol=1e-9)
