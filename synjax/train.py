@@ -12,12 +12,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from synjax import parallel
+from synjax import evaluators, parallel
 from synjax.config.checks import check_config, check_start, traced_fields
 from synjax.training import outcome
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
 from synjax.workdir import code_version, files, identity, lock, results, standardization, stopping
+from synjax.workdir.scores import parse_rule
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
@@ -114,6 +115,9 @@ def _opened(
       origin=run.origin,
       defaults=defaults,
       meant=meant,
+      selector=lambda names: evaluators.selector(
+        names, parse_rule(run.select_metric)[0], config, run.dataset, run.method
+      ),
       writes=writes,
     )
     if writes and run.dataset.standardization:

@@ -63,7 +63,14 @@ def check_scoring(config, dataset, method) -> tuple[tuple[evaluators.Evaluator, 
   """
   chosen = evaluators.create(config, dataset, method)
   metric = selection.choose_metric(config, dataset)
-  selection.require_metric(metric, evaluators.metric_names(chosen))
+  known = evaluators.metric_names(chosen)
+  if not known and metric != selection.LAST:
+    raise ValueError(
+      "config.evaluators: expected one that scores every evaluation, classification or representation,"
+      f" for a checkpoint is selected by {metric}; found {tuple(config.evaluators)}; add one, or"
+      f" --config.select_metric={selection.LAST}"
+    )
+  selection.require_metric(metric, known)
   return chosen, metric
 
 

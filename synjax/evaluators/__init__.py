@@ -112,6 +112,15 @@ def metric_names(chosen: Sequence[Evaluator]) -> set[str]:
   return set().union(*(evaluator.metric_names() for evaluator in chosen))
 
 
+def selector(
+  names: Sequence[str], metric: str, config: ConfigDict, dataset: Any, method: Any
+) -> str:
+  """Names the evaluator whose score a metric is: of several that have it the last, see `run`; or ""."""
+  known = [name for name in names if name in EVALUATORS]
+  having = [n for n in known if metric in find(n)(config, dataset, method).metric_names()]
+  return having[-1] if having else ""
+
+
 def chance(chosen: Sequence[Evaluator]) -> dict[str, float]:
   """Returns task -> chance level of its macro accuracy."""
   return {task: level for one in chosen for task, level in one.chance().items()}
@@ -131,6 +140,7 @@ __all__ = [
   "on_request",
   "record",
   "run",
+  "selector",
   "step_metrics",
   "step_prefixes",
 ]

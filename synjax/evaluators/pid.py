@@ -4,12 +4,12 @@ Also the public names of `estimators.broja`, which computes it.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from synjax.evaluators.base import Evaluator, Scores, When
+from synjax.evaluators.base import Evaluator, Scores, When, provides
 from synjax.evaluators.estimators import kmeans
 from synjax.evaluators.estimators.broja import (
   PID,
@@ -52,20 +52,36 @@ class PIDOfFeatures(Evaluator):
         f" {self.dataset.modalities} and {dict(self.dataset.tasks) or 'none'} in {self.dataset.name};"
         " leave pid out"
       )
+    members = self.method.members() if provides(self.method, "members") else None
+    if members is not None and len(members) != 2:
+      raise ValueError(self._one_sided(members))
+    if not self._complete().any():
+      raise ValueError(
+        "config.evaluators, --pid: expected test examples that have both modalities, found none among"
+        f" {self.dataset.test.num_examples} in {self.dataset.name}; leave pid out"
+      )
+
+  def _one_sided(self, found: Iterable[str]) -> str:
+    return (
+      f"config.evaluators, --pid: expected features of both modalities, found those of {sorted(found)}:"
+      f" a run of {self.config.method.name} has no others; leave pid out"
+    )
+
+  def _complete(self) -> np.ndarray:
+    """Returns which test examples have both modalities, bool[examples]."""
+    test, complete = self.dataset.test, np.ones(self.dataset.test.num_examples, bool)
+    for name in self.dataset.modalities:
+      having = test.having((name,))
+      complete &= True if having is None else having
+    return complete
 
   def run(self, frozen: Any, when: When) -> Scores:
     """Clusters and decomposes every trial's features."""
     del when
     test = self.dataset.test
-    features, complete = frozen.features(test), np.ones(test.num_examples, bool)
+    features, complete = frozen.features(test), self._complete()
     if len(features) != 2:
-      raise ValueError(
-        f"pid: expected features of both modalities, found those of {sorted(features)}: a run of"
-        f" {self.config.method.name} has no others; leave pid out"
-      )
-    for name in features:
-      having = test.having((name,))
-      complete &= True if having is None else having
+      raise ValueError(self._one_sided(features))
     clusters = min(NUM_CLUSTERS, int(complete.sum()))
     codes = [
       [kmeans.assign(own[complete], clusters) for own in values] for values in features.values()

@@ -4,6 +4,7 @@ Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours,
 (`Dataset.regressions`) a ridge probe.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import knn, linear, ridge
 from synjax.evaluators.progress import Progress
 from synjax.workdir.scores import WITHOUT, Score, full_name
+
+logger = logging.getLogger("synjax")
 
 # (split, modalities) -> representations [trials, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
@@ -61,17 +64,34 @@ class Representation(Evaluator):
     if is_labelled(dataset):
       for split in (dataset.probe, dataset.val, dataset.test):
         _require_labels(split)
+      self._check_examples()
       self._check_hold_out()
+
+  def _check_examples(self) -> None:
+    """Checks that every split has examples, and that there are two classes to tell apart."""
+    dataset = self.dataset
+    for name, called in (("probe", "training"), ("val", "validation"), ("test", "test")):
+      split = getattr(dataset, name)
+      having = split.having(dataset.modalities)
+      if having is not None and not having.any():
+        raise ValueError(
+          f"config.evaluators: representation: expected {called} examples that have a modality, found"
+          f" none among {split.num_examples}; see <modality>_present of {dataset.name}"
+        )
+    for task in dataset.tasks:
+      labels, names = _labels(dataset, dataset.probe)[task], dataset.class_names.get(task)
+      if reason := linear.cannot_fit(labels, names, hold_out=False):
+        raise ValueError(
+          f"config.evaluators: representation: expected training examples of two classes of {task},"
+          f" found that {reason}; add examples of another one"
+        )
 
   def _check_hold_out(self) -> None:
     """Checks that `paper`, which chooses the cost on a part of the training split, has such a part."""
     dataset = self.dataset
-    having = dataset.probe.having(dataset.modalities)
     for task in dataset.tasks if self.config.protocol == "paper" else ():
-      labels = dataset.probe.labels[task]
-      reason = linear.cannot_hold_out(
-        labels if having is None else labels[having], dataset.class_names.get(task)
-      )
+      labels = _labels(dataset, dataset.probe)[task]
+      reason = linear.cannot_hold_out(labels, dataset.class_names.get(task))
       if reason:
         raise ValueError(
           "config.protocol: expected training examples of which paper can hold out 40 % to choose the"
@@ -107,7 +127,7 @@ class Representation(Evaluator):
     choose_on = None if config.protocol == "paper" else val
     search = protocols.read(config, "probe.validation_search")
     said = _progress(dataset, len(probe.features), "validation")
-    scores = _classes(config, dataset, (probe, val, choose_on), search, said)
+    scores = _classes(config, dataset.tasks, (probe, val, choose_on), search, said)
     scores |= _regressions(config, dataset, (probe, val, choose_on), said)
     return _named(scores, dataset.tasks, "val")
 
@@ -116,7 +136,7 @@ class Representation(Evaluator):
     splits = _splits(dataset, frozen.embed)
     all_and_without = 1 + len(dataset.modalities) * (len(dataset.modalities) > 1)
     said = _progress(dataset, len(splits["probe"].features), "test", all_and_without)
-    probed = _probe(config, dataset, splits, config.probe.test_search, said)
+    probed = _probe(config, dataset, splits, said)
     scores = _named(probed, dataset.tasks, "test")
     scores |= _named(_neighbors(config, dataset, splits), (), "test")
     for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
@@ -167,7 +187,7 @@ def probe(
 ) -> dict[str, np.ndarray]:
   """Probes a subset of the modalities, (): all; "<task>/<metric>" of the test split -> [trials]."""
   splits = _splits(dataset, frozen.embed, subset)
-  return _probe(config, dataset, splits, config.probe.test_search, said)
+  return _probe(config, dataset, splits, said, subset)
 
 
 def _progress(dataset: Dataset, trials: int, split: str, parts: int = 1) -> Progress:
@@ -194,12 +214,19 @@ def _split(
 ) -> linear.Split:
   """Embeds the examples of a split that have any of the modalities; (): of all."""
   _require_labels(split)
-  features, labels = embed(split, modalities), split.labels
-  having = split.having(modalities or dataset.modalities)
+  features, having = embed(split, modalities), split.having(modalities or dataset.modalities)
   if having is not None and not having.all():
     features = features[:, having]
-    labels = {task: values[having] for task, values in labels.items()}
-  return linear.Split(features, labels)
+  return linear.Split(features, _labels(dataset, split, modalities))
+
+
+def _labels(
+  dataset: Dataset, split: Split, modalities: tuple[str, ...] = ()
+) -> Mapping[str, np.ndarray]:
+  """Returns the labels of the examples of a split that have any of the modalities; (): of all."""
+  having = split.having(modalities or dataset.modalities)
+  rows = slice(None) if having is None or having.all() else having
+  return {task: values[rows] for task, values in split.labels.items()}
 
 
 def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
@@ -210,8 +237,18 @@ def _splits(dataset: Dataset, embed: Embed, modalities: tuple[str, ...] = ()):
   }
 
 
-def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str, said: Progress | None):
-  """Fits on the probe split and scores the test split; the cost is chosen on the validation split."""
+def _probe(
+  config,
+  dataset,
+  splits: Mapping[str, linear.Split],
+  said: Progress | None,
+  modalities: tuple[str, ...] = (),
+) -> dict[str, np.ndarray]:
+  """Fits on the probe split and scores the test split; the cost is chosen on the validation split.
+
+  A task whose training examples allow no probe has NaN, and the reason is said.
+  """
+  search = config.probe.test_search
   probe, val, target = splits["probe"], splits["val"], splits["test"]
   left_out = dataset.test.num_examples - target.features.shape[1]
   counts = np.full(len(target.features), float(left_out))
@@ -221,16 +258,26 @@ def _probe(config, dataset, splits: Mapping[str, linear.Split], search: str, sai
     unknown = {f"{task}/macro_accuracy": np.nan * counts for task in dataset.tasks}
     return scores | unknown | {f"{task}/mse": np.nan * counts for task in dataset.regressions}
   held_out = config.protocol == "paper" and not dataset.published_validation
-  choose_on = None if held_out else val
-  scores |= _classes(config, dataset, (probe, target, choose_on), search, said)
+  choose_on, tasks = None if held_out else val, {}
+  for task, classes in dataset.tasks.items():
+    names = dataset.class_names.get(task)
+    if reason := linear.cannot_fit(probe.labels[task], names, hold_out=held_out):
+      logger.warning(
+        "%s: no score of %s (NaN): expected training examples to fit a probe to, found %d: %s",
+        *(task, " and ".join(modalities or dataset.modalities), len(probe.labels[task]), reason),
+      )
+      scores[f"{task}/macro_accuracy"] = np.nan * counts
+    else:
+      tasks[task] = classes
+  scores |= _classes(config, tasks, (probe, target, choose_on), search, said)
   return scores | _regressions(config, dataset, (probe, target, val), said)
 
 
-def _classes(config, dataset, splits, search: str, said: Progress | None) -> dict[str, np.ndarray]:
+def _classes(config, tasks, splits, search: str, said: Progress | None) -> dict[str, np.ndarray]:
   """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return linear.evaluate_tasks(
     *splits,
-    num_classes=dataset.tasks,
+    num_classes=tasks,
     protocol=config.protocol,
     search=search,
     fitted=said,

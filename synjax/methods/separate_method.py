@@ -1,7 +1,7 @@
 """What methods without fusion share: each modality encoded alone, one vector and one head each."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,19 @@ from synjax.methods.base import Info, Method, Out
 from synjax.models.precision import at_least_float32
 
 Projections = Mapping[str, jax.Array]  # modality -> [views, batch, dim] of the global batch
+
+
+def pair_names(prefix: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+  """Names the term of every pair: "<prefix>_<first>_<second>".
+
+  Names that pairs would share, as a, b_c and a_b, c would, have a plus between the two: no modality's
+  name has one.
+  """
+  plain = [f"{prefix}_{first}_{second}" for first, second in pairs]
+  return [
+    name if plain.count(name) == 1 else f"{prefix}_{first}+{second}"
+    for name, (first, second) in zip(plain, pairs, strict=True)
+  ]
 
 
 class SeparateMethod(Method):
@@ -133,11 +146,11 @@ class SeparateMethod(Method):
       (name -> (term, 1 / pairs); metrics: how often the nearest is the positive, over the pairs).
     """
     pairs, terms, found = self.pairs(), {}, []
-    for first, second in pairs:
+    for name, (first, second) in zip(pair_names(prefix, pairs), pairs, strict=True):
       a, b = u[first][0], u[second][0]
       valid = self.having(batch, info, first, second)
       value = losses.mean_of_valid(function(a, b, valid), valid)
-      terms[f"{prefix}_{first}_{second}"] = value, 1 / len(pairs)
+      terms[name] = value, 1 / len(pairs)
       found.append(losses.retrieval_accuracy(a, b, valid))
     return terms, {"retrieval_accuracy": jnp.stack(found).mean()}
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from synjax.config import protocols
@@ -102,6 +102,7 @@ def claim(
   origin: Mapping[str, Any] | None = None,
   defaults: Mapping[str, Any] | None = None,
   meant: Mapping[str, Any] | None = None,
+  selector: Callable[[Sequence[str]], str] | None = None,
   writes: bool = True,
 ) -> int | None:
   """Makes a workdir the one of this config and these data, or checks that it is.
@@ -118,6 +119,8 @@ def claim(
     defaults: nested dict; a field that the workdir's config lacks, as one of an older version does, had
       this value.
     meant: dotted field -> what it means on these data where it is empty, left to them.
+    selector: `config.evaluators` -> the one whose score selects the checkpoint, which may not change;
+      None: none does.
     writes: False only checks: of several hosts, only the first one writes.
 
   Returns:
@@ -140,6 +143,7 @@ def claim(
   compared = config_differences(*(_spelt_out(found, meant or {}) for found in (old, config)))
   allowed = (*_FREE, *_SCORING, *_LENGTH)
   differences = [line for line in compared if _field(line) not in allowed]
+  differences += _reselected(compared, old, config, selector)
   if differences:
     raise ValueError(
       f"--workdir: {path} holds a run of another config; nothing was changed. Choose another workdir,"
@@ -160,6 +164,15 @@ def claim(
     _write(path, RUN, record | {"ends": sorted({*ends(path), *ended})})
     _write(path, CONFIG, config)
   return None if before == now else before
+
+
+def _reselected(compared: Sequence[str], old, new, selector) -> list[str]:
+  """Returns the difference of evaluators, if another one's score would select the checkpoint."""
+  before, after = (selector(c.get("evaluators", ())) if selector else "" for c in (old, new))
+  if before == after:
+    return []
+  why = f" (the checkpoint was selected by a score of {before}, not of {after})"
+  return [line + why for line in compared if _field(line) == "evaluators"]
 
 
 def _spelt_out(config: Mapping[str, Any], meant: Mapping[str, Any]) -> dict[str, Any]:

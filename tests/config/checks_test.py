@@ -32,6 +32,10 @@ def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
     ({"eval_steps": 0}, "eval_steps"),
     ({"optim.name": "sgd"}, "optim.name"),
     ({"evaluators": ("classification",)}, "learns no labels"),
+    (
+      {"evaluators": ("pid",)},
+      r"representation, for a .* by val/mean/macro_accuracy; found \('pid'",
+    ),
     ({"select_metric": "val/nothing"}, "select_metric"),
   ):
     with pytest.raises(ValueError, match=message):

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 
+from synjax import methods
 from synjax.evaluators import When, pid
 from synjax.methods.base import Method
 from tests import tiny
@@ -74,3 +75,17 @@ def test_three_modalities_and_runs_without_features_of_both_are_refused(planted)
   evaluator = pid.PIDOfFeatures(tiny.get_config("unimodal"), dataset, None)
   with pytest.raises(ValueError, match=r"features of both modalities, found .*\['table'\]"):
     evaluator.run(frozen_of(table=a), When.END)
+
+
+def test_data_and_runs_that_have_nothing_of_both_are_refused_before_training(planted):
+  dataset, _ = planted
+  has = np.arange(800) % 2 == 0
+  present = {"table_present": has, "series_present": ~has}
+  apart = dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, arrays=present))
+  with pytest.raises(ValueError, match="have both modalities, found none among 800"):
+    pid.PIDOfFeatures(tiny.get_config(), apart, METHOD).check()
+  config = tiny.get_config("unimodal")
+  config.method.modality = "table"
+  own = tiny.load_dataset(config)
+  with pytest.raises(ValueError, match=r"features of both modalities, found .*\['table'\]"):
+    pid.PIDOfFeatures(config, own, methods.create(config, own)).check()

@@ -110,3 +110,14 @@ def test_what_reports_read_is_imported_without_jax():
   )
   done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
   assert done.stdout.strip() == "[]"
+
+
+def test_the_last_evaluator_that_has_a_metric_is_the_one_that_selects_by_it():
+  config = tiny.get_config("supervised")
+  dataset = tiny.load_dataset(config)
+  built_of = config, dataset, methods.create(config, dataset)
+  both = ("representation", "classification")
+  chosen = lambda names, metric: evaluators.selector(names, metric, *built_of)  # noqa: E731
+  assert chosen(("classification", "pid"), "val/label/accuracy") == "classification"
+  assert chosen(both, "val/mean/macro_accuracy") == "representation"
+  assert chosen(both, "last") == chosen(("pid", "gone"), "val/label/accuracy") == ""

@@ -137,3 +137,44 @@ def test_a_class_that_paper_cannot_hold_out_is_refused_before_training(dataset, 
     Representation(tiny.get_config(protocol="clean"), rare, None).check()
     with pytest.raises(ValueError, match=f"config.protocol: .*{reason}.*config.protocol=clean"):
       Representation(tiny.get_config(protocol="paper"), rare, None).check()
+
+
+@pytest.mark.parametrize(
+  ("protocol", "rare", "reason"),
+  [
+    ("clean", 0, "all are of class 1"),
+    ("paper", 0, "all are of class 1"),
+    ("paper", 1, "class 0 has a single example"),
+  ],
+)
+def test_a_subset_whose_examples_allow_no_probe_has_no_score_and_says_why(
+  dataset, caplog, protocol, rare, reason
+):
+  label = dataset.probe.labels["shared"]
+  has = label == 1
+  has[np.flatnonzero(label == 0)[:rare]] = True
+  changed = lacking(dataset, table=np.ones(len(label), bool), series=has)
+  config = tiny.get_config(protocol=protocol)
+  scores = run_test(config, changed, types.SimpleNamespace(embed=planted))
+  assert np.isnan(scores["test/without_table/shared/macro_accuracy"]).all()
+  assert np.isnan(scores["test/without_table/mean/macro_accuracy"]).all()
+  assert np.isfinite(scores["test/without_table/synergy/macro_accuracy"]).all()
+  assert np.isfinite(scores["test/without_series/shared/macro_accuracy"]).all()
+  assert "shared: no score of series (NaN): expected training examples to fit" in caplog.text
+  assert reason in caplog.text
+
+
+def test_what_no_probe_can_be_fitted_to_or_scored_on_is_refused_before_training(
+  dataset, monkeypatch
+):
+  monkeypatch.setattr(Representation, "requires", ())
+  zeros = dataset.probe.labels | {"shared": np.zeros(96, int)}
+  alone = dataclasses.replace(dataset, probe=dataclasses.replace(dataset.probe, labels=zeros))
+  with pytest.raises(ValueError, match="two classes of shared, found that all are of class 0"):
+    Representation(tiny.get_config(), alone, None).check()
+  nothing = {
+    f"{name}_present": np.zeros(dataset.val.num_examples, bool) for name in tiny.MODALITIES
+  }
+  val = dataclasses.replace(dataset.val, arrays=dataset.val.arrays | nothing)
+  with pytest.raises(ValueError, match="validation examples that have a modality, found none"):
+    Representation(tiny.get_config(), dataclasses.replace(dataset, val=val), None).check()

@@ -9,6 +9,7 @@ from configs.methods import learns_from_labels
 from synjax import methods, train, trial
 from synjax.data import pipeline
 from tests import tiny
+from tests.methods.several import prepare_named
 
 
 def make_info(config, key, index):
@@ -149,3 +150,21 @@ def test_resume_is_exact(prepared, tmp_path):
   resumed = advance(tmp_path / "stopped", 4)
   assert (resumed.step == 4).all()
   jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+
+
+ODD_NAMES = ("full", "b_c", "full_b", "c")  # what terms are called, and pairs that read alike
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_which_loss_terms_there_are_does_not_depend_on_what_modalities_are_called(name):
+  count = 2 if name.startswith("factorcl") else 4
+  usual = _terms(name, ("p", "q", "r", "s")[:count])
+  assert len(_terms(name, ODD_NAMES[:count])) == len(usual)
+
+
+def _terms(name, names):
+  """Traces the loss on tables with these names; returns its terms, and the metrics beside them."""
+  method, params, model_state, raw, info = prepare_named(name, names, abstract=True)
+  views = dict.fromkeys((*method.views, "clean"), raw)
+  out = jax.eval_shape(lambda p, s: method.loss(p, s, views, info), params, model_state)
+  return [*out.losses, *out.metrics]

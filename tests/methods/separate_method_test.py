@@ -1,6 +1,7 @@
 """What methods without fusion share, of any number of modalities."""
 
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from configs import arrays
 from synjax import methods, train
+from synjax.methods.separate_method import pair_names
 from tests import families, tiny
 from tests.methods.several import prepare_several
 
@@ -52,3 +54,10 @@ def test_images_padded_sequences_and_own_arrays_train(tmp_path):
     metrics = run.devices.fetch(run.advance())
     assert all(np.isfinite(value).all() for value in metrics.values())
     run.checkpointer.close()
+
+
+def test_pairs_keep_their_usual_names_but_where_two_would_share_one():
+  pairs = list(itertools.combinations(("a", "b_c", "a_b", "c"), 2))
+  names = pair_names("clip", pairs)
+  assert names[:3] == ["clip_a+b_c", "clip_a_a_b", "clip_a_c"] and names[-1] == "clip_a_b+c"
+  assert len(set(names)) == 6

@@ -1,6 +1,7 @@
 """Methods without fusion on more modalities than two."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,20 @@ from tests.methods.presence import prepare
 
 def prepare_several(name, count):
   """Returns (method, params, model_state, batch, info) of `count` tables, part0, part1, ..."""
+  return prepare_named(name, tuple(f"part{i}" for i in range(count)))
+
+
+def prepare_named(name, names, *, abstract=False):
+  """Returns the same of tables with these names; `abstract`: shapes of parameters, which none makes."""
   config = tiny.get_config(name)
-  names = tuple(f"part{i}" for i in range(count))
   for modality in names:
     config.model.modalities[modality] = tiny.MODALITIES["table"]
   dataset = dataclasses.replace(tiny.load_dataset(config), modalities=names)
   method = methods.create(config, dataset)
   raw = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(names)}
-  raw |= {"valid": jnp.ones(6, bool)}
-  params, model_state = method.init(jax.random.key(0), raw)
+  raw |= {"valid": jnp.ones(6, bool), "label": jnp.zeros(6, jnp.int32)}
+  init = functools.partial(jax.eval_shape, method.init) if abstract else method.init
+  params, model_state = init(jax.random.key(0), raw)
   info = prepare(name)[-1].replace(index=jnp.arange(6))
   return method, params, model_state, raw, info
 

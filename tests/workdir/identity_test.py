@@ -216,3 +216,17 @@ def test_data_are_described_by_splits_that_their_owner_knows():
   counts = {"train": 512, "probe": 512, "val": 128, "test": 64}
   line = identity._one_line({"name": "mine", "fingerprint": "f00d", "num_examples": counts})
   assert line == "mine with fingerprint f00d (512 training, 128 validation, 64 test examples)"
+
+
+def test_the_evaluator_that_selects_the_checkpoint_stays(tmp_path):
+  having = lambda names: [name for name in names if name in ("probe", "head")][-1]  # noqa: E731
+  claim(tmp_path, config(evaluators=["head"]), selector=having)
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  claim(tmp_path, config(evaluators=["head", "pid"]), selector=having)
+  claim(tmp_path, config(evaluators=["probe", "head"]), selector=having)
+  for names in (["probe"], ["head", "probe"]):
+    with pytest.raises(
+      ValueError, match="evaluators: .*was selected by a score of head, not of probe"
+    ):
+      claim(tmp_path, config(evaluators=names), selector=having)
+  claim(tmp_path, config(evaluators=["probe"]), selector=lambda names: "")  # select_metric=last

@@ -103,6 +103,22 @@ def search_cost(score: Callable[[float], float], *, search: str = "fine") -> Cos
   return CostSearch(max(scores, key=scores.get), scores)
 
 
+def cannot_fit(labels: np.ndarray, names: Sequence | None = None, *, hold_out: bool) -> str:
+  """Says why no probe can be fitted to examples, which labels alone decide; "": one can.
+
+  Args:
+    labels: classes `[examples]`.
+    names: of the classes, for the text; None: their numbers.
+    hold_out: True: the cost is chosen on a part of them, see `holdout_split`.
+  """
+  classes = np.unique(labels)
+  if not len(classes):
+    return "there are no examples"
+  if len(classes) < 2:
+    return f"all are of class {classes[0] if names is None else names[classes[0]]}"
+  return cannot_hold_out(labels, names) if hold_out else ""
+
+
 def cannot_hold_out(
   labels: np.ndarray, names: Sequence | None = None, *, train_fraction: float = 0.6
 ) -> str:

@@ -37,8 +37,13 @@ class CoMM(ContrastiveMethod):
 
   @property
   def term_names(self) -> tuple[str, ...]:
-    """Names of the loss terms, in order."""
-    return tuple(f"infonce_{name}" for name in (*self.dataset.modalities, "full"))
+    """Names of the loss terms, in order; the last one is of the fusion of all.
+
+    A plus, which no modality's name has, tells it from a modality that is called full.
+    """
+    modalities = self.dataset.modalities
+    fusion = "full+" if "full" in modalities else "full"
+    return tuple(f"infonce_{name}" for name in (*modalities, fusion))
 
   @override
   def loss(
