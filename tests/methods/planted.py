@@ -1,7 +1,7 @@
 """Data with a shared bit, a bit of each modality and their exclusive or, and what methods find of them.
 
-`OPENBLAS_NUM_THREADS=1 python -m tests.methods.planted [METHOD ...]` trains 5 seeds of every method (or of
-those named) and prints the table of RESULTS.md: about a minute a method on 2 cores.
+`OPENBLAS_NUM_THREADS=1 python -m tests.methods.planted [METHOD ...]` trains 5 seeds of every method (or
+of those named) and prints the table of RESULTS.md: about a minute a method on 2 cores.
 """
 
 import argparse
