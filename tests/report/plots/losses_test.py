@@ -18,3 +18,11 @@ def test_loss_curves_are_means_and_bands_over_seeds(tmp_path):
   assert "nats" in axes.get_ylabel()
   assert axes.get_xlabel() == "step"
   assert "infmasking on trifeature, biased, 64 px" in axes.figure.get_suptitle()
+
+
+def test_terms_of_a_method_with_phases_are_named_with_their_phase(tmp_path):
+  workdir = make_workdir(tmp_path / "a", (42,))
+  file = workdir / "metrics.jsonl"
+  file.write_text(file.read_text().replace('"train/', '"train/main/'))
+  lines = losses.draw(group_of(workdir)).axes[0].get_lines()
+  assert {line.get_label() for line in lines} == {*(f"main/{t}" for t in TERMS), "main/loss"}
