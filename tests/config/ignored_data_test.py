@@ -22,8 +22,8 @@ OTHER = {
   "model.implementation": "dense", "model.trunk.hidden": (5,), "model.trunk.dropout": 0.5,
   "model.single_logit": True, "model.unimodal_hidden": (3,), "model.normalize_features": True,
   "model.head_hidden": 9, "model.head_features": 7, "data.resolution": 64,
-  "data.views.probability": 0.3, "data.views.drop_fraction": 0.3, "data.views.noise_std": 0.3,
-  "data.views.swap": 0.3, "data.views.drop_features": 0.3, "data.views.scale": 0.3,
+  "data.views.probability": 0.3, "data.views.drop_fraction": 0.3, "data.views.noise_std": 0.2,
+  "data.views.swap": 0.2, "data.views.drop_features": 0.3, "data.views.scale": 0.3,
   "data.views.crop": 0.3, "data.standardize": False,
   "data.transform.crop_scale": (0.5, 1.0), "data.transform.jitter_probability": 0.3,
   "data.transform.jitter_strength": 0.3, "data.transform.hue": 0.3,
@@ -32,6 +32,7 @@ OTHER = {
   "data.padding": "batch_max", "encoder.hidden": 6, "encoder.features": 5, "encoder.num_heads": 4,
   "encoder.num_layers": 2, "encoder.dropout": 0.3, "encoder.widths": (8,), "encoder.depths": (1,),
   "encoder.overlaps": (True,), "encoder.patch": 16,
+  "encoder.positions": "none",
 }  # fmt: skip
 # What is not gone through, and why.
 LEFT = {
