@@ -13,18 +13,15 @@ import logging
 import pathlib
 import shlex
 import sys
-from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
 
-from configs import defaults
-from launch import app
+from launch import app, stored_run
 from synjax import evaluators, train
 from synjax.evaluators import When
 from synjax.report.score_plots import write_score_plots
 from synjax.training import outcome
-from synjax.workdir import evaluation, files, identity, json_files, lock
+from synjax.workdir import evaluation, files, lock
 
 logger = logging.getLogger("synjax")
 
@@ -63,7 +60,7 @@ def main() -> None:
 
 def _evaluate(path: pathlib.Path, alone: bool) -> None:
   """Scores the run and writes what it finds; files that a run writes too, only if `alone`."""
-  run = _load("--workdir", _WORKDIR.value)
+  run = stored_run.load("--workdir", _WORKDIR.value, _DATA_DIR.value)
   # First of all: a run that has no such scores is refused before anything is computed.
   asked, compared = _requested(run)
   found = run.score(_WHICH.value, When.REQUEST, keep=alone) | asked
@@ -96,7 +93,10 @@ def _requested(run: train.Run) -> tuple[dict, dict]:
     evaluator.check()
   for name, evaluator in chosen.items():
     if isinstance(evaluator, evaluators.Comparison):
-      others = [_load(f"--{name}", files.resolve(folder)) for folder in asked[name][1]]
+      others = [
+        stored_run.load(f"--{name}", files.resolve(folder), _DATA_DIR.value)
+        for folder in asked[name][1]
+      ]
       found, compared[name] = evaluator.compare(run, others, _WHICH.value)
       for other in others:
         other.checkpointer.close()
@@ -104,62 +104,6 @@ def _requested(run: train.Run) -> tuple[dict, dict]:
       found = evaluator.run(run.frozen(_WHICH.value), When.REQUEST)
     scores |= found
   return scores, compared
-
-
-def _load(flag: str, workdir: str | pathlib.Path) -> train.Run:
-  """Restores the run of a workdir."""
-  path = pathlib.Path(workdir)
-  file = path / files.CONFIG
-  if not file.exists():
-    raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = _read_config(flag, path)
-  trials = config.pop("trials", None)
-  config = ConfigDict(config)
-  if _DATA_DIR.value:
-    if "data_dir" not in config.data:
-      raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")
-    config.data.data_dir = _DATA_DIR.value
-  config = identity.resolve_paths(config)
-  _require_data(flag, path, config)
-  try:
-    run = train.Run(config, path, trials)
-  except (AttributeError, KeyError, TypeError) as error:  # as a section without its fields raises
-    raise _not_of_a_run(flag, file, error) from error
-  found = identity.describe_data(run.dataset)
-  identity.check_data(flag, path, found, new_test=bool(_DATA_DIR.value))
-  if run.restore(read_only=True).step == 0:
-    raise ValueError(f"{flag}: {path} holds no checkpoint yet; run launch.train first")
-  return run
-
-
-def _read_config(flag: str, path: pathlib.Path) -> dict[str, Any]:
-  """Reads a run's config; fields that it lacks are at their defaults, as older versions had them."""
-  config = identity.read_config(path)
-  try:
-    known = defaults.of(config)
-  except ValueError as error:
-    raise _not_of_a_run(flag, path / files.CONFIG, error) from error
-  wrong = json_files.mismatch(config, json_files.like(known))
-  if wrong:
-    raise _not_of_a_run(flag, path / files.CONFIG, wrong)
-  return identity.fill(config, known)
-
-
-def _not_of_a_run(flag: str, file: pathlib.Path, found: object) -> ValueError:
-  return ValueError(
-    f"{flag}: {file}: expected the config of a run, found another ({found}); bring the file back from a"
-    " copy (results.json of a finished run holds the same config)"
-  )
-
-
-def _require_data(flag: str, path: pathlib.Path, config: ConfigDict) -> None:
-  """Raises ValueError where the data of a run are no longer where they were."""
-  where = config.data.get("data_dir")
-  if where and not any(pathlib.Path(where).glob("*")):
-    raise ValueError(
-      f"{flag}: expected the data of {path} in {where}, found none; give the folder where they are now"
-      " with --data_dir"
-    )
 
 
 if __name__ == "__main__":

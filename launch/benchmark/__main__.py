@@ -3,7 +3,7 @@
 Every row compares two implementations in one run: operations and temporary memory as XLA counts them
 for the compiled program, and wall time (the lowest of several runs). The last column says whether the
 row meets its bound. Takes a quarter of an hour or more on 2 cores; needs the extra `benchmark`
-(scikit-learn, torch). Rows against PyTorch are measured where torch is installed.
+(torch). Rows against PyTorch are measured where torch is installed.
 """
 
 import jax

@@ -18,6 +18,8 @@ CHECKPOINTS = "checkpoints"
 EMBEDDINGS = "embeddings.npz"
 GAUSSIANITY = "gaussianity.npz"
 STANDARDIZATION = "standardization.json"  # what inputs were standardised by, see `standardization`
+PID = "pid.json"  # what launch.pid found, and its figure
+PID_FIGURE = "pid.png"
 REPORT = "report"  # report.md and its figures
 
 

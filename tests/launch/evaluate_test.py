@@ -1,13 +1,12 @@
 import json
 import logging
 import shutil
-import types
 
 import numpy as np
 import pytest
 
 from configs import arrays as arrays_config
-from launch import evaluate
+from launch import evaluate, features, stored_run
 from synjax import train
 
 METRIC = "val/label/macro_accuracy"
@@ -43,9 +42,8 @@ def trained(tmp_path_factory):
   return workdir, folder, messages
 
 
-def load(workdir, monkeypatch, data_dir=None):
-  monkeypatch.setattr(evaluate, "_DATA_DIR", types.SimpleNamespace(value=data_dir))
-  return evaluate._load("--workdir", workdir)
+def load(workdir, data_dir=None):
+  return stored_run.load("--workdir", workdir, data_dir)
 
 
 def test_what_takes_long_is_announced(trained):
@@ -67,26 +65,24 @@ def test_results_have_the_selection_metric_of_the_last_step(trained):
   assert (row["best_value"], row["last_value"]) == (values[2], values[4])
 
 
-def test_it_says_which_parameters_it_scores(trained, monkeypatch, caplog):
+def test_it_says_which_parameters_it_scores(trained, caplog):
   caplog.set_level(logging.INFO, "synjax")
-  run = load(trained[0], monkeypatch)
+  run = load(trained[0])
   run.score("best", evaluate.When.REQUEST, keep=False)
   assert "scoring the best parameters, of step 2, on the test split ..." in caplog.messages
   assert not [line for line in caplog.messages if "continuing" in line]
   run.checkpointer.close()
 
 
-def test_data_that_were_moved_are_asked_for_by_the_flag_that_finds_them(
-  trained, monkeypatch, tmp_path
-):
+def test_data_that_were_moved_are_asked_for_by_the_flag_that_finds_them(trained, tmp_path):
   workdir, folder, _ = trained
   moved = tmp_path / "moved"
   shutil.copytree(folder, moved)
   hidden = folder.rename(folder.with_name("gone"))
   try:
     with pytest.raises(ValueError, match=rf"{folder}, found none; .* --data_dir"):
-      load(workdir, monkeypatch)
-    load(workdir, monkeypatch, str(moved)).checkpointer.close()
+      load(workdir)
+    load(workdir, str(moved)).checkpointer.close()
   finally:
     hidden.rename(folder)
 
@@ -99,12 +95,12 @@ def copy_with(folder, where, split, **arrays):
   return str(where)
 
 
-def test_new_test_examples_are_standardised_as_those_of_the_run(trained, monkeypatch, tmp_path):
+def test_new_test_examples_are_standardised_as_those_of_the_run(trained, tmp_path):
   workdir, folder, _ = trained
   train_rows = np.load(folder / "train.npz")["left"]
   new = np.random.default_rng(1).normal(50, 9, size=(5, 3))
   arrays = {"left": new, "right": new + 1, "label": np.arange(5) % 2}
-  run = load(workdir, monkeypatch, copy_with(folder, tmp_path / "new", "test", **arrays))
+  run = load(workdir, copy_with(folder, tmp_path / "new", "test", **arrays))
   expected = (new - train_rows.mean(0)) / train_rows.std(0)
   np.testing.assert_allclose(run.dataset.test.arrays["left"], expected, rtol=1e-5)
   assert np.isfinite(
@@ -114,16 +110,16 @@ def test_new_test_examples_are_standardised_as_those_of_the_run(trained, monkeyp
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_other_examples_to_train_or_select_on_are_refused(trained, monkeypatch, tmp_path, split):
+def test_other_examples_to_train_or_select_on_are_refused(trained, tmp_path, split):
   workdir, folder, _ = trained
   other = copy_with(
     folder, tmp_path / "other", split, left=np.ones((16, 3)) * np.arange(16)[:, None]
   )
   with pytest.raises(ValueError, match="trained on other data than there are now"):
-    load(workdir, monkeypatch, other)
+    load(workdir, other)
 
 
-def test_what_the_workdir_was_standardised_by_is_used(trained, monkeypatch, tmp_path):
+def test_what_the_workdir_was_standardised_by_is_used(trained, tmp_path):
   """Also where the training examples would say something else."""
   workdir, folder, _ = trained
   mine = tmp_path / "run"
@@ -134,7 +130,19 @@ def test_what_the_workdir_was_standardised_by_is_used(trained, monkeypatch, tmp_
   np.testing.assert_allclose(found["left"]["deviation"], rows["train"].std(0), rtol=1e-12)
   found["left"] = {"mean": [1.0, 2.0, 3.0], "deviation": [2.0, 2.0, 0.0]}
   (mine / "standardization.json").write_text(json.dumps(found))
-  run = load(mine, monkeypatch)
+  run = load(mine)
   expected = (rows["test"] - [1, 2, 3]) / 2 * [1, 1, 0]
   np.testing.assert_allclose(run.dataset.test.arrays["left"], expected, rtol=1e-5, atol=1e-6)
   run.checkpointer.close()
+
+
+def test_the_features_of_a_run_are_decomposed_example_by_example(trained):
+  workdir, folder, _ = trained
+  found = features.encoded(str(workdir), None, "last")
+  test = np.load(folder / "test.npz")
+  np.testing.assert_array_equal(found.labels["label"], test["label"])
+  assert list(found.features) == ["left", "right"]
+  for name, values in found.features.items():
+    assert values.shape[0] == 16 and np.isfinite(values).all()
+    # Equal inputs alone have equal features, and every input is another one.
+    assert len(np.unique(values, axis=0)) == len(np.unique(test[name], axis=0)) == 16

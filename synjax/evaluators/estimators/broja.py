@@ -173,7 +173,7 @@ def pid_of_samples(
     )
   if num_bins is not None:
     x1, x2 = (_quantile_codes(name, x, num_bins) for name, x in (("x1", x1), ("x2", x2)))
-  first, second, label = (_codes(*item) for item in (("x1", x1), ("x2", x2), ("y", y)))
+  first, second, label = (number_codes(*item) for item in (("x1", x1), ("x2", x2), ("y", y)))
   if not len(first) == len(second) == len(label) > 0:
     raise ValueError(
       "pid_of_samples: expected x1, x2 and y of one length, at least 1, found "
@@ -192,12 +192,23 @@ def pid_of_samples(
   return SampledPID(estimate(label), PID(*map(float, mean)), PID(*map(float, std)))
 
 
-def _codes(name: str, values: np.ndarray) -> np.ndarray:
-  """Numbers the values that occur 0, 1, ..., int[samples]."""
+def number_codes(name: str, values: np.ndarray) -> np.ndarray:
+  """Numbers the values that occur 0, 1, ..., int[samples].
+
+  Args:
+    name: of the argument, for errors.
+    values: [samples], integers or bools.
+
+  Returns:
+    int[samples], in the order of the values.
+
+  Raises:
+    ValueError: `values` are no integers [samples].
+  """
   values = np.asarray(values)
   if values.ndim != 1 or not (np.issubdtype(values.dtype, np.integer) or values.dtype == bool):
     raise ValueError(
-      f"pid_of_samples: {name}: expected integer codes [samples], found {values.dtype} of shape "
+      f"pid: {name}: expected integer codes [samples], found {values.dtype} of shape "
       f"{list(values.shape)}; cut numbers into bins with num_bins, or cluster vectors first"
     )
   return np.unique(values, return_inverse=True)[1]
@@ -214,6 +225,11 @@ def _quantile_codes(name: str, values: np.ndarray, num_bins: int) -> np.ndarray:
     )
   edges = np.quantile(values, np.arange(1, num_bins) / num_bins)
   return np.searchsorted(edges, values, side="right")
+
+
+def information(joint: np.ndarray) -> float:
+  """Returns the mutual information of a joint distribution `[x, y]`, bits."""
+  return _information(np.asarray(joint, np.float64)) / float(np.log(2))
 
 
 def _check_distribution(p: np.ndarray) -> np.ndarray:
