@@ -90,7 +90,7 @@ def test_a_part_imports_only_parts_below_it(part):
 
 
 def test_the_library_knows_neither_commands_nor_configs_nor_heavy_frameworks():
-  banned = {"launch", "configs", "data_prep", "tests", "absl", "torch", "tensorflow", "sklearn"}
+  banned = {"launch", "configs", "data_prep", "tests", "absl", "torch", "tensorflow"}
   for file in sorted((ROOT / "synjax").rglob("*.py")):
     used = top_level(file) & banned
     assert not used, f"{file} imports {sorted(used)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from launch.benchmark import baselines, fusion, multibench, probe, shards, step, sweep, synib
+from launch.benchmark import baselines, fusion, multibench, pid, probe, shards, step, sweep, synib
 from launch.benchmark.measure import Row
 
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -11,6 +11,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "step": step.step_rows,
   "calls": step.calls_rows,
   "probe": probe.probe_rows,
+  "pid": pid.pid_rows,
   "synib": synib.synib_rows,
   "contrastive": baselines.contrastive_rows,
   "critic": baselines.critic_rows,
