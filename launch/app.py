@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -17,8 +18,12 @@ flags.disclaim_key_flags()  # they belong to the command that asks for them
 USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], example: str = "") -> None:
   """Runs `main()` after the flags are parsed.
+
+  Args:
+    main: the command.
+    example: a command line to type, for who leaves out a flag that is needed.
 
   Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT.
   """
@@ -39,17 +44,33 @@ def run(main: Callable[[], None]) -> None:
       sys.stderr.write(f"{stopped}\n")
       sys.exit(stopped.status)
 
-  app.run(start, flags_parser=_parse)
+  app.run(start, flags_parser=lambda argv: _parse(argv, example))
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(argv: Sequence[str], example: str) -> list[str]:
   try:
-    argv = _at_home(argv)
+    argv = _at_home(config_flag.joined(argv))
     if "config" in flags.FLAGS:
       config_flag.check(argv)
     return flags.FLAGS(config_flag.without_unset(argv))
+  except SystemExit:  # of --help, which absl ends with 1
+    sys.exit(0)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-    return _stop(f"{str(error).strip()}\n  (run with --helpfull for all flags)", 2)
+    where = f"; {config_flag.WHERE_FIELDS_ARE}" if "config" in flags.FLAGS else ""
+    return _stop(f"{_explain(error, example)}\n  (--help lists the flags{where})", 2)
+
+
+def _explain(error: Exception, example: str) -> str:
+  """Returns what a bad command line is told: also what to type where absl's own words do not say it."""
+  text = str(error).strip()
+  missing = re.findall(r"Flag --(\w+) must have a value other than None", text)
+  if missing:
+    names = " and ".join(f"--{name}" for name in missing)
+    return f"expected {names}, found no such flag" + (f"; type {example}" if example else "")
+  if isinstance(error, flags.UnrecognizedFlagError) and "config" in flags.FLAGS:
+    _, dot, field = error.flagname.partition(".")
+    return text + (f". Did you mean --config.{field}?" if dot else "")
+  return text
 
 
 def _at_home(argv: Sequence[str]) -> list[str]:
@@ -64,17 +85,19 @@ def _at_home(argv: Sequence[str]) -> list[str]:
 
 
 class _PathParser(flags.ArgumentParser):
-  """Reads a path as `files.resolve` does."""
+  """Reads the path of a folder as `files.resolve` does."""
 
   def parse(self, argument: str) -> str:
-    return str(files.resolve(argument))
+    path = files.resolve(argument)
+    files.require_folder(path, "the flag")
+    return str(path)
 
   def flag_type(self) -> str:
     return "path"
 
 
 def define_path(name: str, help_text: str) -> flags.FlagHolder:
-  """Defines a flag for a file or folder: its value is absolute, and "~" is the home folder."""
+  """Defines a flag for a folder, there or not: its value is absolute, and "~" is the home folder."""
   return flags.DEFINE(_PathParser(), name, None, help_text)
 
 

@@ -13,8 +13,23 @@ from synjax.config import durations
 from synjax.sweeps import file as sweep_file
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
+WHERE_FIELDS_ARE = (
+  "fields, --config.FIELD=VALUE, are in configs/common.py, configs/methods.py and the config file"
+)
 _UNKNOWN = object()
 _FIELD = re.compile(r"--?(no)?config\.(?P<field>[^=]+)(=(?P<value>.*))?", re.DOTALL)
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+  """Returns the arguments with `--config VALUE` and `--config.FIELD VALUE` spelled with "="."""
+  found: list[str] = []
+  for argument in arguments:
+    open_flag = found and re.fullmatch(r"--?config(\.[^=]+)?", found[-1])
+    if open_flag and not re.match("--?[A-Za-z]", argument):
+      found[-1] += f"={argument}"
+    else:
+      found.append(argument)
+  return found
 
 
 def _unset_field(argument: str) -> str | None:
@@ -99,9 +114,12 @@ class ConfigFlag:
 
   def __init__(self):
     """Defines the flag."""
+    """Defines the flag."""
     names = ", ".join(methods.METHODS)
     self._holder = config_flags.DEFINE_config_file(
-      "config", help_string=f"FILE.py:METHOD[,PRESET], METHOD one of {names}.", lock_config=True
+      "config",
+      help_string=f"FILE.py:METHOD[,PRESET], METHOD one of {names}; {WHERE_FIELDS_ARE}.",
+      lock_config=True,
     )
 
   @property
@@ -117,7 +135,7 @@ class ConfigFlag:
       ValueError: a duration is given in both units.
     """
     given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
-    given |= dict.fromkeys(_unset_fields(sys.argv))
+    given |= dict.fromkeys(_unset_fields(joined(sys.argv)))
     durations.refuse_both(given, "--config")
     return given
 

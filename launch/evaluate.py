@@ -107,4 +107,4 @@ def _requested(run: train.Run) -> tuple[dict, dict]:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, "python -m launch.evaluate --workdir=runs/small")

@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, "python -m launch.report --workdirs=runs/small")

@@ -75,4 +75,8 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(
+    main,
+    "python -m launch.sweep --config=configs/xor.py:supervised,spurious"
+    " --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor",
+  )

@@ -35,4 +35,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(
+    main,
+    "python -m launch.train --config=configs/trifeature.py:infmasking,small --workdir=runs/small",
+  )

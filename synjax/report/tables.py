@@ -39,10 +39,9 @@ ABOUT_ERRORS = (
   " trivial baseline. Mean ± std (ddof 1) over seeds; of one seed, the 95 % interval over test"
   " examples."
 )
-NOT_PUBLISHED = (
-  "**Fixture, not the published data** (or not of the published size): no published number stands beside"
-  " these, for it would be one of other data."
-)
+NOT_PUBLISHED = "no published number stands beside these, for it would be one of other data."
+FIXTURE = f"**Fixture, not the published data**: {NOT_PUBLISHED}"
+OTHER_DATA = f"**Not of the published size**: {NOT_PUBLISHED}"
 PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
   "Paper rows of infmasking and comm are of the epoch that was best on validation: compare them with"
   " best, not with last."
@@ -316,8 +315,13 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
   others = [group for group in groups if group.stand_in]
   parts = _tables(real, benchmark, paper=True) if real else []
   if others:
+    fixture = any(group.stand_in.startswith("fixture") for group in others)
     reasons = Points([f"{group.label}: {group.stand_in}" for group in others])
-    parts += [Text(NOT_PUBLISHED), reasons, *_tables(others, benchmark, paper=False)]
+    parts += [
+      Text(FIXTURE if fixture else OTHER_DATA),
+      reasons,
+      *_tables(others, benchmark, paper=False),
+    ]
   provenance = Table(PROVENANCE, [_provenance_row(group) for group in groups])
   parts += [*baseline_sections(contestants(groups)), *synergy_sections(groups)]
   return [*parts, provenance, Points(_notes(groups, benchmark))]

@@ -80,22 +80,38 @@ def describe(overrides: Mapping[str, Any]) -> str:
   return ", ".join(f"{field}={value!r}" for field, value in overrides.items()) or "no overrides"
 
 
-def load_module(path: str, *needed: str):
+def load_module(path: str, needed: str, flag: str, folder: str):
   """Imports a Python file from its path, where "~" is the home folder.
 
+  Args:
+    path: of the file.
+    needed: a function that must be in it.
+    flag: that gave the path, for messages.
+    folder: where such files are, for messages.
+
   Raises:
-    ValueError: no such file, or one of the functions that are `needed` is not in it.
+    ValueError: no such file, or the function that is `needed` is not in it.
   """
   path = str(pathlib.Path(path).expanduser())
   if not pathlib.Path(path).is_file() or not path.endswith(".py"):
-    raise ValueError(f"{path}: expected a Python file, found none; give a path that ends in .py")
+    raise ValueError(
+      f"{flag}={path}: expected a Python file, found none; {_nearest(path, flag, folder)}"
+    )
   spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  missing = [name for name in needed if not hasattr(module, name)]
-  if missing:
-    raise ValueError(f"{path}: expected a function {missing[0]}, found none; add it")
+  if not hasattr(module, needed):
+    raise ValueError(f"{flag}={path}: expected a function {needed} in it, found none; add it")
   return module
+
+
+def _nearest(path: str, flag: str, folder: str) -> str:
+  """Says what to type instead of a path that is no Python file: the nearest, or what there is."""
+  known = {file.stem: file for file in sorted(pathlib.Path(folder).glob("[!_]*.py"))}
+  close = difflib.get_close_matches(pathlib.Path(path).stem, known, n=1)
+  if close:
+    return f"did you mean {flag}={known[close[0]]}"
+  return f"{folder} has {', '.join(known)}" if known else "give a path that ends in .py"
 
 
 def load(name: str) -> tuple[list[Overrides], dict[str, Any]]:
@@ -111,7 +127,7 @@ def load(name: str) -> tuple[list[Overrides], dict[str, Any]]:
     ValueError: no such file, no `get_hyper` in it, or what `get_hyper` refuses.
   """
   path, *argument = name.split(":", 1)
-  module = load_module(path, "get_hyper")
+  module = load_module(path, "get_hyper", "--sweep", "configs/sweeps")
   overrides = module.get_hyper(Hyper, *argument)
   return list(overrides), module.get_report() if hasattr(module, "get_report") else {}
 
@@ -130,7 +146,7 @@ def config_maker(name: str, overrides: Mapping[str, Any]) -> Callable[[str | Non
     ValueError: no such file; from make_config, what the file or a field refuses.
   """
   path, *default = name.split(":", 1)
-  get_config = load_module(path, "get_config").get_config
+  get_config = load_module(path, "get_config", "--config", "configs").get_config
 
   def make_config(argument: str | None) -> ConfigDict:
     config = get_config(*(default if argument is None else [argument]))
@@ -152,6 +168,12 @@ def list_fields(config: ConfigDict, prefix: str = "") -> list[str]:
   return names
 
 
+def _abbreviates(short: str, name: str) -> bool:
+  """Says whether a name is the initials of another, as lr is of learning_rate."""
+  words = name.split("_")
+  return len(words) > 1 and short == "".join(word[:1] for word in words)
+
+
 def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
   """Sets a dotted field to a value of its type; an int is taken for a float, a list for a tuple.
 
@@ -166,7 +188,8 @@ def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
     section = section.get(part) if isinstance(section, ConfigDict) else None
   if not isinstance(section, ConfigDict) or name not in section:
     fields = list_fields(config)
-    close = difflib.get_close_matches(field, fields, n=3)
+    close = [known for known in fields if _abbreviates(known.split(".")[-1], name)]
+    close += [near for near in difflib.get_close_matches(field, fields, n=3) if near not in close]
     close = close or [known for known in fields if known.endswith(f".{name}")]
     hint = f"close: {', '.join(close)}" if close else f"known: {', '.join(fields)}"
     if path and isinstance(section, ConfigDict):

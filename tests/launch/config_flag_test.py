@@ -81,7 +81,7 @@ def test_the_command_line_is_read_as_it_is_meant(home):
 @pytest.mark.parametrize(
   ("arguments", "said"),
   [
-    (["trifeature.py:infmasking,small", "--config.optim.learning_rate=1"], "optim.lr"),
+    (["trifeature.py:infmasking,small", "--config.optim.learning_rate=1"], "close: optim.lr"),
     (["trifeature.py:infmasking,small", "--config.method=comm"], "trifeature.py:METHOD"),
     (["trifeature.py:infmasking,small", "--config.optim=3"], "--config.optim.lr"),
     (["trifeature.py:infmasking,small", "--config.optim.lr=abc"], "expected a number, found 'abc'"),
@@ -97,11 +97,13 @@ def test_the_command_line_is_read_as_it_is_meant(home):
     (["arrays.py"], "arrays.py:METHOD"),
     (["arrays.py:comm,/no/such/folder"], "/no/such/folder"),
     (["no_such_file.py:comm"], "no_such_file.py"),
+    (["trifeatur.py:comm"], "did you mean --config=configs/trifeature.py"),
+    (["trifeature.py:comm,small", "--config.seed", "3.5"], "a whole number, found '3.5'"),
   ],
 )
 def test_what_is_wrong_with_the_config_is_one_line_that_says_what_to_type(arguments, said):
   with pytest.raises(ValueError) as error:
-    config_flag.check([f"--config=configs/{arguments[0]}", *arguments[1:]])
+    config_flag.check(config_flag.joined(["--config", f"configs/{arguments[0]}", *arguments[1:]]))
   assert said in str(error.value) and "\n" not in str(error.value)
 
 

@@ -129,6 +129,11 @@ def test_no_published_number_stands_beside_data_that_are_not_the_published(tmp_p
   assert "paper: " not in text and "99.9" not in text and "Paper rows" not in text
   assert "Fixture, not the published data" in text and f"1: infmasking: {why}" in text
   assert cells(text, "1: infmasking", "best")["synergy (chance 50.0)"].startswith("70.0")
+  smaller = mark(
+    make_workdir(tmp_path / "c"), data={"stand_in": True, "why": "resolution 32 (published 224)"}
+  )
+  text = table(smaller)
+  assert "**Not of the published size**" in text and "Fixture" not in text
   both = table(fixture, make_workdir(tmp_path / "b", batch_size=16))
   published_data, others = both.split("**Fixture, not the published data**")
   assert "paper: infmasking" in published_data and "| 1: infmasking |" not in published_data

@@ -66,3 +66,16 @@ def test_the_simplex_has_the_published_number_of_points():
   rows = pid_simplex.get_hyper(sweep_file.Hyper)
   points = {tuple(v for k, v in row.items() if k.startswith("data.")) for row in rows}
   assert len(points) == 231
+
+
+@pytest.mark.parametrize("name", ["spurious_xor", "configs/sweeps/spurious.py"])
+def test_a_sweep_that_is_not_there_is_told_the_nearest(name, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  with pytest.raises(ValueError) as error:
+    sweep_file.load(name)
+  assert f"--sweep={name}: expected a Python file" in str(error.value)
+  assert "did you mean --sweep=configs/sweeps/spurious_xor.py" in str(error.value)
+  with pytest.raises(
+    ValueError, match=r"configs/sweeps has loss_terms, mask_ratio, .*spurious_xor"
+  ):
+    sweep_file.load("configs/sweeps/qqq.py")
