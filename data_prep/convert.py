@@ -95,7 +95,11 @@ def _make_parser() -> argparse.ArgumentParser:
     description=__doc__.split("\n")[0],
     epilog=registry.untrained_note(),
   )
-  parser.add_argument("dataset", choices=list(registry.DATASETS))
+  parser.add_argument(
+    "dataset",
+    choices=list(registry.DATASETS),
+    help=f"what to convert, from its source: {registry.sources()}",
+  )
   parser.add_argument(
     "--source", type=resolve, required=True, help="the file, or the folder that holds it"
   )

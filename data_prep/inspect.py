@@ -180,6 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   options = parser.parse_args(arguments)
   try:
     report = inspect_file(options.file)
+  except FileNotFoundError:
+    sys.stderr.write(f"error: {options.file}: expected a file, found nothing; check the path\n")
+    return 1
   except (OSError, ValueError) as error:
     sys.stderr.write(f"error: {error}\n")
     return 1

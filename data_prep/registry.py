@@ -21,11 +21,13 @@ class Entry:
     fixture: what `fixture.py` there makes: "pickle", one file (see `pickle_fixture.Family`), or
       "folder", by its `make`; None: there is none.
     trained: whether a dataset of `synjax.data` reads the shards.
+    source: what --source holds, in a few words; "": see the options of the dataset.
   """
 
   family: str
   fixture: Literal["pickle", "folder"] | None
   trained: bool
+  source: str = ""
 
   def load(self, part: Literal["convert", "fixture"]) -> types.ModuleType:
     """Imports a module of the family."""
@@ -33,17 +35,23 @@ class Entry:
 
 
 DATASETS = {
-  "mosi": Entry("affect", fixture="pickle", trained=True),
-  "mosi_raw": Entry("affect", fixture="pickle", trained=False),
-  "mosei": Entry("affect", fixture="pickle", trained=True),
-  "mosei_raw": Entry("affect", fixture="pickle", trained=False),
-  "urfunny": Entry("affect", fixture="pickle", trained=True),
-  "mustard": Entry("affect", fixture="pickle", trained=True),
-  "mimic": Entry("mimic", fixture="pickle", trained=True),
-  "vision_touch": Entry("vision_touch", fixture="folder", trained=True),
-  "mmimdb": Entry("mmimdb", fixture="folder", trained=False),
-  "hateful_memes": Entry("hateful_memes", fixture="folder", trained=False),
-  "cremad": Entry("cremad", fixture="folder", trained=False),
+  "mosi": Entry("affect", fixture="pickle", trained=True, source="mosi_data.pkl"),
+  "mosi_raw": Entry("affect", fixture="pickle", trained=False, source="mosi_raw.pkl"),
+  "mosei": Entry("affect", fixture="pickle", trained=True, source="mosei_senti_data.pkl"),
+  "mosei_raw": Entry("affect", fixture="pickle", trained=False, source="mosei_raw.pkl"),
+  "urfunny": Entry("affect", fixture="pickle", trained=True, source="humor.pkl"),
+  "mustard": Entry("affect", fixture="pickle", trained=True, source="sarcasm.pkl"),
+  "mimic": Entry("mimic", fixture="pickle", trained=True, source="im.pk"),
+  "vision_touch": Entry(
+    "vision_touch", fixture="folder", trained=True, source="folder of .h5 files"
+  ),
+  "mmimdb": Entry("mmimdb", fixture="folder", trained=False, source="folder of split.json"),
+  "hateful_memes": Entry(
+    "hateful_memes", fixture="folder", trained=False, source="folder of train.jsonl"
+  ),
+  "cremad": Entry(
+    "cremad", fixture="folder", trained=False, source="folder of train.csv, test.csv"
+  ),
   # Training renders its own.
   "trifeature": Entry("trifeature", fixture=None, trained=False),
 }
@@ -58,3 +66,9 @@ def untrained_note() -> str:
   """Says which shards no training dataset reads; "" if all are read."""
   names = [name for name, entry in DATASETS.items() if not entry.trained]
   return f"No training dataset reads the shards of these yet: {', '.join(names)}." if names else ""
+
+
+def sources() -> str:
+  """Says what each dataset is converted from."""
+  named = {name: entry.source for name, entry in DATASETS.items() if entry.source}
+  return "; ".join(f"{name}: {source}" for name, source in named.items())

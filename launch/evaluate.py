@@ -13,6 +13,7 @@ import logging
 import pathlib
 import shlex
 import sys
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -42,6 +43,7 @@ _REQUESTS = {
   )
   for name, cls in evaluators.on_request().items()
 }
+_OF_A_FIT = ("cost", "converged")
 flags.mark_flag_as_required("workdir")
 
 
@@ -71,13 +73,22 @@ def _evaluate(path: pathlib.Path, alone: bool) -> None:
   chance = evaluators.chance(run.evaluators)
   for plot in write_score_plots(path, asked, chance=chance, title=title):
     print(f"plot: {plot}")
-  for name, by_seed in content["scores"].items():
+  for name in _shown(content["scores"]):
+    by_seed = content["scores"][name]
     print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
   for evaluator in run.evaluators:
     if evaluator.file and When.REQUEST in evaluator.when:
       where = path / evaluator.file if alone else "left to the run in progress"
       print(f"{evaluator.name}: {where}")
   run.checkpointer.close()
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+  """Returns the scores to print: evaluation.json has also how probes were fitted, and names twice."""
+  names = [name for name in names if name.rpartition("/")[2] not in _OF_A_FIT]
+  if any(name.startswith("subset/") for name in names):  # these have the probes of one modality too
+    names = [name for name in names if "/without_" not in name]
+  return names
 
 
 def _requested(run: train.Run) -> tuple[dict, dict]:

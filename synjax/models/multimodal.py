@@ -140,7 +140,7 @@ def create(
   if config.trunk.name != "transformer":
     raise ValueError(
       f"config.model.trunk.name: masked views need tokens: expected transformer, found"
-      f" {config.trunk.name!r}"
+      f" {config.trunk.name!r}; type --config.model.trunk.name=transformer"
     )
   encoders, adapters = build_modules(config, modalities, compute, protocol)
   return MultimodalModel(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from synjax import evaluators, trial
-from synjax.training import selection
+from synjax.training import optim, selection
 from synjax.training.run import Run
 from synjax.workdir import code_version, files, identity, results
 from synjax.workdir import evaluation as evaluation_file
@@ -63,7 +63,7 @@ def build(
     "modalities": list(run.dataset.modalities),
     "classes": {task: list(names) for task, names in run.dataset.class_names.items()},
     "select_metric": run.select_metric,
-    "selection": f"{rule}, evaluated every {run.durations.eval} steps",
+    "selection": f"{rule}, evaluated {_how_often(run.durations)}",
     "chance": dict(evaluators.chance(run.evaluators)),
     "total_steps": run.durations.total,
     "steps_per_epoch": run.durations.steps_per_epoch,
@@ -89,6 +89,13 @@ def build(
       for i, seed in enumerate(run.seeds)
     ],
   }
+
+
+def _how_often(durations: optim.Durations) -> str:
+  """Says when a run is evaluated: also one that is shorter than the steps between evaluations."""
+  if durations.eval >= durations.total:
+    return "once, at the end"
+  return f"every {durations.eval} steps"
 
 
 def _value_at(

@@ -74,7 +74,7 @@ def test_wrong_cut_off_and_misnamed_files_say_so(opened, tmp_path, capsys):
   assert inspect.main([str(page)]) == 1
   assert "truncated" in capsys.readouterr().out
   assert inspect.main([str(tmp_path / "none")]) == 1
-  assert "none" in capsys.readouterr().err
+  assert "none: expected a file, found nothing" in capsys.readouterr().err
 
 
 def test_the_command_runs_and_shadows_no_module(opened, tmp_path):

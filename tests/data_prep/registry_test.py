@@ -3,6 +3,7 @@ import pathlib
 import pytest
 
 from data_prep import convert, registry
+from data_prep.read import releases
 from data_prep.write import shards
 from synjax import data
 from synjax.data import multibench
@@ -43,3 +44,10 @@ def test_help_names_the_datasets_that_no_training_reads(capsys):
   for name, entry in registry.DATASETS.items():
     note = f"No training dataset reads the shards of {name} yet."
     assert (note in help_of(name)) != entry.trained
+
+
+def test_a_dataset_says_which_file_it_is_converted_from():
+  for release in releases.RELEASES:
+    if release.name in registry.DATASETS:
+      assert registry.DATASETS[release.name].source in release.files
+  assert "mosi: mosi_data.pkl; mosi_raw" in registry.sources()

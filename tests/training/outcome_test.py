@@ -40,3 +40,9 @@ def test_values_at_a_step_are_of_the_trial_also_where_trials_share_a_seed():
   assert [outcome._value_at(rows, "val/m", 7, i, 4) for i in range(2)] == [0.4, 1.4]
   assert outcome._value_at(rows, "val/m", 8, 1, 4) == 9.0
   assert np.isnan(outcome._value_at(rows, "val/m", 7, 0, 5))
+
+
+def test_a_run_shorter_than_the_steps_between_evaluations_is_evaluated_at_its_end():
+  durations = lambda total: types.SimpleNamespace(eval=80, total=total)  # noqa: E731
+  assert outcome._how_often(durations(16)) == "once, at the end"
+  assert outcome._how_often(durations(160)) == "every 80 steps"
