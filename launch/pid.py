@@ -111,4 +111,4 @@ def _entropy(labels: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, "python -m launch.pid --data=FOLDER")

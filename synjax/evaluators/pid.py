@@ -41,7 +41,10 @@ class PIDOfFeatures(Evaluator):
   when = frozenset({When.END, When.REQUEST})
   requires = ("features",)
   flag = "pid"
-  flag_help = "Decompose what two modalities' features tell about the label."
+  flag_help = (
+    "Decompose what two modalities' features tell about the label, in bits; NAME_null: what"
+    " shuffled labels give. launch.pid does so with intervals and words."
+  )
 
   def check(self) -> None:
     """Raises ValueError when there are not two modalities, or no classes."""

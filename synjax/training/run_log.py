@@ -32,6 +32,9 @@ class RunLog:
     self._run, self._started, self._first, self._seen = run, time.monotonic(), run.step, run.step
     self._before = identity.read_spent(run.workdir)
     self._warned: set[str] = set()
+    self._compiled: tuple[float, int] | None = (
+      None  # seconds, steps when the first program was there
+    )
     self._writer = MetricWriter(
       run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
     )
@@ -73,6 +76,7 @@ class RunLog:
   def queue(self, metrics: Mapping[str, jax.Array]) -> None:
     """Takes what `Run.advance` returned for the steps that it did."""
     self.queued.append((range(self._seen, self._run.step), metrics))
+    self._compiled = self._compiled or (self.seconds, self.steps)
     self._bar.update(self._run.step - self._seen)
     self._seen = self._run.step
 
@@ -120,8 +124,15 @@ class RunLog:
     line = ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown)
     logger.info("step %d: %s", self._run.step, line or "no labels to score")
 
+  def _rate(self) -> float:
+    """Returns steps a second, evaluation included and the first compilation left out."""
+    seconds, steps = self._compiled or (0.0, 0)
+    if self.steps == steps:  # nothing since
+      return self.steps / self.seconds
+    return (self.steps - steps) / (self.seconds - seconds)
+
   def _say_progress(self, loss: float) -> None:
-    run, rate = self._run, self.steps / self.seconds
+    run, rate = self._run, self._rate()
     left = (run.durations.total - run.step) / rate
     logger.info(
       "step %d of %d (epoch %.1f): loss %.4f, %.2f steps/s with evaluation, %s left",

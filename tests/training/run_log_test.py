@@ -110,3 +110,15 @@ def test_a_schedule_over_the_whole_length_is_named_when_a_run_becomes_longer(
   caplog.set_level("INFO", "synjax")
   run_log.announce(run, 10)
   assert said in caplog.text
+
+
+def test_the_time_left_leaves_compilation_out(monkeypatch):
+  clock = iter([60.0, 62.0, 62.0])
+  monkeypatch.setattr(run_log.time, "monotonic", lambda: next(clock))
+  log = object.__new__(run_log.RunLog)
+  log._started, log._first, log._compiled = 0.0, 100, None
+  log._run = types.SimpleNamespace(step=110)
+  log._seen, log.queued, log._bar = 100, [], types.SimpleNamespace(update=lambda steps: None)
+  log.queue({})  # the first program took a minute to compile
+  log._run.step = 120
+  assert log._rate() == 5.0
