@@ -7,7 +7,6 @@ import pytest
 
 from configs.common import base_config
 from synjax import models
-from synjax.models.separate import HEADS
 from tests import tiny
 from tests.methods.contrastive.closed_forms import head, linear
 
@@ -77,7 +76,7 @@ def test_views_are_projected_each_by_the_statistics_of_its_examples_that_are_the
       np.testing.assert_allclose(found[name][i][has], head(params[f"heads_{name}"], x), rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
 def test_heads_have_the_widths_of_the_config(kind):
   _, variables, _ = create(kind)
   shapes = jax.tree.map(jnp.shape, variables["params"]["heads_right"])

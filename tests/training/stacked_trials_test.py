@@ -70,7 +70,12 @@ def test_a_trial_alone_and_among_others_is_the_same(folder, tmp_path, family, fi
     assert (lengths[i] < lengths.max(axis=0)).any(), "no neighbour has a longer batch"
   alone = take_steps(family(folder, **fields), tmp_path / "one", SEEDS[i : i + 1])
   for name, value in alone[0].items():
-    assert_same(metrics[name][i], value[0])
+    if (
+      name == "gradient_norm" and not exact
+    ):  # a hundred times as sensitive as the loss to rounding
+      np.testing.assert_allclose(metrics[name][i], value[0], rtol=2e-2)
+    else:
+      assert_same(metrics[name][i], value[0])
   jax.tree.map(lambda a, b: assert_same(a[i], b[0]), params, alone[1])
   np.testing.assert_allclose(scores[i], alone[2][0], rtol=1e-3, atol=1e-4)
 

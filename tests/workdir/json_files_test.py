@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from configs import published
-from launch import evaluate
+from launch import stored_run
 from synjax import report
 from synjax.report import sweeps
 from synjax.sweeps import journal
@@ -127,7 +127,7 @@ def test_an_evaluation_names_its_damaged_file(workdir):
 def test_evaluate_and_initialize_from_name_a_damaged_config(workdir, text):
   (workdir / "config.json").write_text(text)
   with pytest.raises(ValueError, match=r"config\.json: expected.*; bring the file back"):
-    evaluate._load("--workdir", workdir)
+    stored_run.load("--workdir", workdir)
   with pytest.raises(ValueError, match=r"^f: .*config\.json: expected.*; bring the file back"):
     checkpoint.read_selected(str(workdir), "f")
 
@@ -135,7 +135,7 @@ def test_evaluate_and_initialize_from_name_a_damaged_config(workdir, text):
 def test_evaluate_names_a_config_that_no_run_can_be_built_of(workdir):
   path = workdir / "config.json"
   text = json.dumps(json.loads(path.read_text()) | {"batch_size": 8, "num_devices": 1})
-  use = lambda: evaluate._load("--workdir", workdir)  # noqa: E731
+  use = lambda: stored_run.load("--workdir", workdir)  # noqa: E731
   for field, value in {"batch_size": "x", "method": {"name": "x"}, "optim": {"lr": "x"}}.items():
     path.write_text(json.dumps(json.loads(text) | {field: value}))
     with pytest.raises(ValueError, match=r"^--workdir: .*config\.json: expected"):
