@@ -40,9 +40,8 @@ def test_defaults_fit_small_data(tmp_path, count, method):
 def test_every_method_has_defaults_that_its_config_can_hold(tmp_path):
   write(tmp_path)
   trunks = {name: arrays.get_config(f"{name},{tmp_path}").model.trunk.name for name in METHODS}
-  assert trunks["supervised"] == trunks["synib"] == "mlp"
-  # A classifier that starts from a fusion has one.
-  assert trunks["finetune"] == trunks["infmasking"] == "transformer"
+  # Whoever starts from a pre-trained run can take over its fusion.
+  assert set(trunks.values()) == {"transformer"}
 
 
 def test_open_data_are_found_by_name_or_how_to_make_them_is_said(tmp_path, monkeypatch):

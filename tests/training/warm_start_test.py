@@ -28,7 +28,6 @@ def get(method, data, **fields):
   config = arrays_config.get_config(f"{method},{data}")
   config.update({"batch_size": 16, "eval_batch_size": 16, "num_devices": 1})
   config.model.update({"width": 8, "num_heads": 2, "head_hidden": 8, "head_features": 4})
-  config.model.trunk.name = "transformer"  # of classifiers too: the fusion that is taken
   config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 1.0
   config.update_from_flattened_dict(fields)
   return config
