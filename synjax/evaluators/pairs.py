@@ -74,13 +74,17 @@ def decompose_pairs(
       f" {classes} class{'es' if classes > 1 else ''}"
     )
   codes = quantise.affordable(len(labels), classes) if num_codes is None else num_codes
+  most = int(
+    (len(labels) / classes) ** 0.5
+  )  # of each modality: cells of a pair are at most examples
   draws = {"num_shuffles": num_shuffles, "num_bootstraps": num_bootstraps, "seed": seed}
   # Predictions crowd in a few cells, so that they can have more: what coding loses of each alone would be
   # taken for synergy.
-  predicted = max(codes, min(quantise.MAX_CODES, int((len(labels) / classes) ** 0.5)))
+  predicted = max(codes, min(quantise.MAX_CODES, most))
+  distinct = most if num_codes is None else 0
   clusters, predictions = {}, {}
   for name, values in features.items():
-    clusters[name] = quantise.codes(values, codes, seed=seed)
+    clusters[name] = quantise.codes(values, codes, max_distinct=distinct, seed=seed)
     predictions[name] = cross_fitted.predict(values, labels, seed=seed)
     done()
   for pair in itertools.combinations(features, 2):

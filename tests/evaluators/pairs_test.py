@@ -50,6 +50,18 @@ def test_what_one_modality_shows_is_unique_to_it_and_labels_may_have_any_numbers
     assert own.parts.synergy.estimate < 0.1
 
 
+def test_discrete_data_are_kept_as_they_are_only_while_cells_are_fewer_than_examples():
+  rng = np.random.default_rng(2)
+  options = {"num_shuffles": 3, "num_bootstraps": 20}
+  for values, kept in ((17, True), (20, False)):  # 600 examples and 2 classes allow 17 x 17 cells
+    a, b = rng.integers(values, size=(2, 600))
+    features = {"first": a[:, None].astype(float), "second": b[:, None].astype(float)}
+    labels = rng.integers(2, size=600)
+    found, _ = pairs.decompose_pairs(features, labels, **options)
+    assert (found.parts.num_cells == 2 * values**2) == kept
+    assert found.parts.num_cells <= 600
+
+
 def test_one_modality_or_one_class_is_refused():
   features = {"first": np.zeros((20, 2)), "second": np.zeros((20, 2))}
   with pytest.raises(ValueError, match=r"modalities \('first',\) and 2 classes"):

@@ -15,12 +15,16 @@ def affordable(num_examples: int, num_classes: int) -> int:
   return min(MAX_CODES, max(2, found))
 
 
-def codes(features: np.ndarray, max_codes: int, *, seed: int = 0) -> np.ndarray:
+def codes(
+  features: np.ndarray, max_codes: int, *, max_distinct: int = 0, seed: int = 0
+) -> np.ndarray:
   """Turns vectors into codes: the distinct ones where these are few, else clusters.
 
   Args:
     features: [examples, dim], finite.
-    max_codes: clusters, where there are more distinct vectors than the root of the examples.
+    max_codes: how many clusters, and how many distinct vectors are kept as they are.
+    max_distinct: keeps distinct vectors up to this number too, without which data that are codes
+      already would be clustered.
     seed: of the clusters' first centres.
 
   Returns:
@@ -36,9 +40,7 @@ def codes(features: np.ndarray, max_codes: int, *, seed: int = 0) -> np.ndarray:
       f" {list(features.shape)}"
     )
   values, number = np.unique(features, axis=0, return_inverse=True)
-  if len(values) <= max_codes or (
-    len(values) ** 2 <= len(features) and len(values) <= 2 * MAX_CODES
-  ):
+  if len(values) <= max(max_codes, max_distinct):
     return number.reshape(-1)
   return kmeans.assign(components(features, _MAX_COMPONENTS), max_codes, seed=seed)
 
