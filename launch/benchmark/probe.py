@@ -11,7 +11,7 @@ from synjax.evaluators.estimators import linear, metrics
 
 
 def probe_rows() -> Iterator[Row]:
-  """The probe with its two-stage cost search against the same search with scikit-learn, both converged."""
+  """The probe with its two-stage cost search against scikit-learn that converges as far."""
   from sklearn.linear_model import LogisticRegression
 
   rng = np.random.default_rng(0)

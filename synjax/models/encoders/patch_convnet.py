@@ -81,12 +81,51 @@ class PatchConvNet(nn.Module):
     stages = zip(self.widths, self.depths, self.overlaps, strict=True)
     for stage, (width, depth, overlap) in enumerate(stages):
       stride = self.patch if stage == 0 else 2
-      patches = _overlapping_patches(x, stride) if overlap else space_to_depth(x, stride)
-      x = nn.gelu(nn.Dense(width, dtype=self.dtype, name=f"embed{stage}")(patches))
+      embed = _PatchEmbed(width, dtype=self.dtype, stride=stride, overlap=overlap)
+      x = nn.gelu(embed.copy(name=f"embed{stage}")(x))
       for block in range(depth):
         name = f"block{stage}_{block}"
         x = x + _PointwiseMLP(self.expansion * width, dtype=self.dtype, name=name)(x)
     return nn.LayerNorm(dtype=self.dtype, name="norm")(x)
+
+
+class _Dense(nn.Dense):
+  """`nn.Dense` of one matrix: XLA's CPU backend takes longer for the gradient of batched rows."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.features)
+
+
+class _PatchEmbed(nn.Module):
+  """W patches(x) + b, of patches of side `stride`, or 2 * stride where they overlap.
+
+  A patch that overlaps others is four neighbouring cells of `space_to_depth`: it has W = [W_1; ..; W_4].
+  """
+
+  features: int
+  stride: int
+  overlap: bool
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    dense = _Dense(self.features, dtype=self.dtype)
+    nn.share_scope(self, dense)
+    if not self.overlap:
+      return dense(space_to_depth(x, self.stride))
+    margin = (self.stride // 2, self.stride - self.stride // 2)
+    cells = space_to_depth(jnp.pad(x, ((0, 0), margin, margin, (0, 0))), self.stride)
+    if 2 * self.features > cells.shape[-1] or self.is_initializing():
+      return dense(_join_neighbours(cells))
+    # Products at most half as wide as the patches: four of every cell, then shifted sums, write less
+    # than the patches would take, for the operations of a border of cells.
+    kernel, bias = (self.get_variable("params", name) for name in ("kernel", "bias"))
+    x, kernel, bias = nn.dtypes.promote_dtype(cells, kernel, bias, dtype=self.dtype)
+    parts = jnp.concatenate(jnp.split(kernel, 4), axis=1)
+    products = (x.reshape(-1, x.shape[-1]) @ parts).reshape(*x.shape[:-1], -1)
+    first, below, right, diagonal = jnp.split(products, 4, axis=-1)
+    return first[:, :-1, :-1] + below[:, 1:, :-1] + right[:, :-1, 1:] + diagonal[:, 1:, 1:] + bias
 
 
 class _PointwiseMLP(nn.Module):
@@ -98,17 +137,11 @@ class _PointwiseMLP(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     y = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
-    y = nn.gelu(nn.Dense(self.hidden, dtype=self.dtype, name="layer1")(y))
-    return nn.Dense(x.shape[-1], dtype=self.dtype, name="layer2")(y)
+    y = nn.gelu(_Dense(self.hidden, dtype=self.dtype, name="layer1")(y))
+    return _Dense(x.shape[-1], dtype=self.dtype, name="layer2")(y)
 
 
-def _overlapping_patches(x: jax.Array, stride: int) -> jax.Array:
-  """Flattened patches of side 2 * stride at every stride, half a stride beyond the border.
-
-  [batch, rows, columns, channels] to [batch, rows / stride, columns / stride, 4 * stride^2 *
-  channels]: each is four neighbouring cells of `space_to_depth`, so no gather is needed.
-  """
-  margin = (stride // 2, stride - stride // 2)
-  cells = space_to_depth(jnp.pad(x, ((0, 0), margin, margin, (0, 0))), stride)
+def _join_neighbours(cells: jax.Array) -> jax.Array:
+  """Each cell with those below, to the right and diagonally: [.., r, c, n] to [.., r - 1, c - 1, 4 n]."""
   pairs = jnp.concatenate([cells[:, :-1], cells[:, 1:]], axis=-1)
   return jnp.concatenate([pairs[:, :, :-1], pairs[:, :, 1:]], axis=-1)

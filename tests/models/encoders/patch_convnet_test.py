@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from synjax.models.encoders import patch_convnet
 from synjax.models.encoders.patch_convnet import PatchConvNet
 
 TINY = {"patch": 4, "widths": (6, 8), "depths": (0, 1)}
@@ -91,3 +92,20 @@ def test_user_errors():
     PatchConvNet(widths=(4, 4)).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
   with pytest.raises(ValueError, match="PatchConvNet expects"):
     PatchConvNet().init(jax.random.key(0), jnp.zeros((64, 64, 3)))
+
+
+@pytest.mark.parametrize("features", [5, 20])  # at most half a cell's 12 numbers, and more
+def test_overlapping_patches_times_the_kernel_as_loops_say_it(x64, features):
+  net = patch_convnet._PatchEmbed(features, stride=2, overlap=True, dtype=jnp.float64)
+  x = np.random.RandomState(0).randn(2, 6, 4, 3)
+  variables = net.init(jax.random.key(0), x)
+  kernel = np.asarray(variables["params"]["kernel"], np.float64).reshape(2, 2, 2, 2, 3, features)
+  padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  expected = np.zeros((2, 3, 2, features))
+  for row, column in np.ndindex(3, 2):
+    # Cells in the order first, below, right, diagonal; kernel axes: right, down, and in the cell.
+    for right, down in np.ndindex(2, 2):
+      top, left = 2 * (row + down), 2 * (column + right)
+      cell = padded[:, top : top + 2, left : left + 2]
+      expected[:, row, column] += np.einsum("nrcd,rcdf->nf", cell, kernel[right, down])
+  np.testing.assert_allclose(net.apply(variables, x), expected, rtol=1e-12, atol=1e-12)
