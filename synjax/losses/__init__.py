@@ -7,6 +7,7 @@ from synjax.losses.contrastive import (
   mean_of_valid,
   normalize,
   nt_xent,
+  pairwise_nt_xent,
   retrieval_accuracy,
   sup_con,
 )
@@ -29,6 +30,7 @@ __all__ = [
   "mean_of_valid",
   "normalize",
   "nt_xent",
+  "pairwise_nt_xent",
   "retrieval_accuracy",
   "sup_con",
 ]

@@ -1,4 +1,4 @@
-"""Contrastive losses: symmetric NT-Xent, CLIP and CoMM's terms of two views, SupCon of labels."""
+"""Contrastive losses: symmetric NT-Xent, CLIP and CoMM's terms of two views, and two of labels."""
 
 import functools
 
@@ -167,6 +167,52 @@ def sup_con(
   log_probs = logits - jax.nn.logsumexp(denominators, axis=1, keepdims=True)
   positive = others & (labels[:, None] == labels)
   return -jnp.where(positive, log_probs, 0).sum(axis=1) / jnp.maximum(positive.sum(axis=1), 1)
+
+
+def pairwise_nt_xent(
+  embeddings: jax.Array,
+  labels: jax.Array,
+  *,
+  temperature: float,
+  valid: jax.Array | None = None,
+) -> jax.Array:
+  r"""Computes NT-Xent over all pairs of one class, each against the examples of other classes.
+
+  With unit vectors z and logits l_ij = <z_i, z_j> / t, the mean over all pairs a != p with y_a = y_p of
+
+      -log[e^{l_ap} / (e^{l_ap} + sum_{n: y_n != y_a} e^{l_an})].
+
+  Unlike in `sup_con` other positives are in no denominator, and every pair counts alike. The contrastive
+  term of MCR (docs/spec/baselines.md 5.6); rows of one example in several modalities share its label.
+
+  Args:
+    embeddings: [rows, dim], not normalised.
+    labels: int[rows].
+    temperature: t > 0.
+    valid: bool[rows], False = in no pair and no denominator; None: all take part.
+
+  Returns:
+    Scalar, nats; 0 where there is no pair.
+
+  Raises:
+    ValueError: there is not one label for each embedding [rows, dim].
+  """
+  if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+    raise ValueError(
+      "pairwise_nt_xent needs embeddings [rows, dim] and labels [rows], found"
+      f" {embeddings.shape}, {labels.shape}"
+    )
+  z = normalize(embeddings)
+  logits = z @ z.T / temperature
+  same = labels[:, None] == labels
+  both = jnp.ones_like(same) if valid is None else valid[:, None] & valid
+  negative = both & ~same
+  # A row without negatives would be normalised by nothing: its pairs have loss 0.
+  some = negative.any(axis=1, keepdims=True)
+  against = jax.nn.logsumexp(jnp.where(negative | ~some, logits, -jnp.inf), axis=1, keepdims=True)
+  terms = jnp.where(some, jax.nn.softplus(against - logits), 0)
+  positive = both & same & ~jnp.eye(len(labels), dtype=bool)
+  return jnp.where(positive, terms, 0).sum() / jnp.maximum(positive.sum(), 1)
 
 
 def retrieval_accuracy(a: jax.Array, b: jax.Array, valid: jax.Array | None = None) -> jax.Array:

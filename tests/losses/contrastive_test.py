@@ -248,3 +248,41 @@ def test_embeddings_that_do_not_fit_are_refused():
     losses.clip_loss(wide, wide[:3], logit_scale=0.0)
   with pytest.raises(ValueError, match="sup_con needs"):
     losses.sup_con(wide, jnp.zeros(3, int), temperature=1.0)
+
+
+@pytest.mark.parametrize("case", range(4))
+def test_pairwise_nt_xent_is_the_published_one_and_so_is_its_gradient(golden, case, x64):
+  arrays, meta = golden("synib_baselines")
+  name = f"ntxent_{case}"
+  views = [v for v in ("zx", "zy", "zk") if f"{name}/{v}" in arrays]
+  embeddings = [jnp.asarray(arrays[f"{name}/{view}"]) for view in views]
+  labels = arrays[f"{name}/label"] if meta[name]["labels"] else np.arange(len(embeddings[0]))
+  labels = jnp.asarray(np.tile(labels, len(views)))
+
+  def value(embeddings, labels=labels, valid=None):
+    rows = jnp.concatenate(embeddings)
+    return losses.pairwise_nt_xent(rows, labels, temperature=meta[name]["temperature"], valid=valid)
+
+  found, gradient = jax.jit(jax.value_and_grad(value))(embeddings)
+  np.testing.assert_allclose(found, arrays[f"{name}/value"], rtol=1e-9)
+  for view, g in zip(views[:2], gradient, strict=False):
+    np.testing.assert_allclose(g, arrays[f"{name}/g{view}"], rtol=1e-7, atol=1e-12)
+  # Rows that take no part change nothing, also as the only ones of their class.
+  more = [*embeddings, jnp.full((2, embeddings[0].shape[1]), 3.0)]
+  same = jax.jit(value)(
+    more, jnp.append(labels, jnp.array([labels[0], 99])), jnp.arange(len(labels) + 2) < len(labels)
+  )
+  np.testing.assert_allclose(same, found, rtol=1e-12)
+
+
+def test_pairwise_nt_xent_of_one_class_or_of_no_pair_is_0_and_has_a_gradient(pair):
+  for labels, valid in (
+    (jnp.zeros(len(pair[0]), int), None),
+    (LABELS, jnp.zeros(len(pair[0]), bool)),
+  ):
+    mean = lambda z, y=labels, v=valid: losses.pairwise_nt_xent(z, y, temperature=0.5, valid=v)  # noqa: E731
+    found, gradient = jax.jit(jax.value_and_grad(mean))(jnp.asarray(pair[0]))
+    assert found == 0
+    np.testing.assert_array_equal(gradient, 0)
+  with pytest.raises(ValueError, match="pairwise_nt_xent needs embeddings"):
+    losses.pairwise_nt_xent(jnp.ones((3, 2)), jnp.ones(2), temperature=1.0)
