@@ -18,12 +18,17 @@ flags.disclaim_key_flags()  # they belong to the command that asks for them
 USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 
 
-def run(main: Callable[[], None], example: str = "") -> None:
+def run(
+  main: Callable[[], None],
+  example: str = "",
+  complete: Callable[[Sequence[str]], list[str]] = list,
+) -> None:
   """Runs `main()` after the flags are parsed.
 
   Args:
     main: the command.
     example: a command line to type, for who leaves out a flag that is needed.
+    complete: adds to the command line what follows from it, before it is parsed; raises ValueError.
 
   Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT.
   """
@@ -44,11 +49,12 @@ def run(main: Callable[[], None], example: str = "") -> None:
       sys.stderr.write(f"{stopped}\n")
       sys.exit(stopped.status)
 
-  app.run(start, flags_parser=lambda argv: _parse(argv, example))
+  app.run(start, flags_parser=lambda argv: _parse(argv, example, complete))
 
 
-def _parse(argv: Sequence[str], example: str) -> list[str]:
+def _parse(argv: Sequence[str], example: str, complete) -> list[str]:
   try:
+    argv = sys.argv = complete(argv)  # ml_collections reads the latter
     argv = _at_home(config_flag.joined(argv))
     if "config" in flags.FLAGS:
       config_flag.check(argv)

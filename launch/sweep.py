@@ -1,10 +1,15 @@
 """Runs a sweep: python -m launch.sweep --config=FILE[:ARGUMENT] --sweep=FILE[:ARGUMENT] --workdir=FOLDER.
 
+A sweep file that names its configs itself, such as `configs/sweeps/table.py:DATASET`, needs no --config.
+
 Starting it again continues: rows that are done are skipped, failed ones are tried again. Other
 machines take a share with --shard=i/n and the same workdir (launch/slurm_sweep.sh). Ends with
 rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only makes them at any time.
 `--config.<field>=<value>` holds for every row that does not set the field itself.
 """
+
+import itertools
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -74,9 +79,26 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
   return end.failed
 
 
+def add_flags(argv: Sequence[str]) -> list[str]:
+  """Returns a command line with the flags of its sweep file put first, where --config is not typed."""
+  sweep, config = (_typed(argv, name) for name in ("sweep", "config"))
+  added = sweep_file.load_flags(sweep) if sweep and config is None else []
+  return [argv[0], *added, *argv[1:]]
+
+
+def _typed(argv: Sequence[str], name: str) -> str | None:
+  """Returns the value of a flag as it is typed, None without it."""
+  for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+    found, equals, value = argument.partition("=")
+    if found in (f"-{name}", f"--{name}"):
+      return value if equals else following
+  return None
+
+
 if __name__ == "__main__":
   app.run(
     main,
     "python -m launch.sweep --config=configs/xor.py:supervised,spurious"
     " --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor",
+    add_flags,
   )

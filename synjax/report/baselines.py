@@ -14,18 +14,19 @@ from synjax.report.sections import Points, Section, Table, Text
 from synjax.workdir import scores
 from synjax.workdir.scores import Baseline, Score
 
+SIS = "SIS = (all modalities - best single one) / best single one, in %."
 ABOUT = (
   "Baselines on the same splits: {metric} on the test split, mean ± std (ddof 1) over seeds and, in"
   " brackets, the 95 % interval over test examples (of several seeds, means of the ends). Raw features"
   " are standardised on training statistics; a sequence is mean, deviation, minimum and maximum of each"
   " feature over its real steps. Costs are chosen on the validation split; nearest neighbours vote with"
-  " weights, as in the runs' own k-NN score. SIS = (all modalities - best single one) / best single one,"
-  " in %."
+  f" weights, as in the runs' own k-NN score. {SIS}"
 )
 RULE = (
   "Clearly better than a baseline: the intervals do not overlap. (Both are of the same test examples: a"
   " difference may be there although they do.)"
 )
+GUESSES = ("majority", "mean_label")  # look at no example
 _NAMES = {
   "majority": "majority class",
   "mean_label": "mean label",
@@ -156,31 +157,39 @@ def contestants(groups: Sequence[Group]) -> list[Contestant]:
   ]
 
 
-def baseline_sections(found: Sequence[Contestant]) -> list[Section]:
-  """Makes the tables and the verdicts of contestants, data by data; nothing where none has baselines."""
+def baseline_sections(found: Sequence[Contestant], *, scores_too: bool = True) -> list[Section]:
+  """Makes the tables and the verdicts of contestants, data by data; nothing where none has baselines.
+
+  Args:
+    found: the contestants.
+    scores_too: False: another table has the scores, and only SIS and verdicts are wanted.
+  """
   sections: list[Section] = []
   scored = [one for one in found if one.baselines]
   for data in dict.fromkeys(one.data for one in scored):
     same = [one for one in scored if one.data == data]
     classes = list(same[0].chance)
-    sections += _sections(same, ACCURACY, classes) if classes else []
+    sections += _sections(same, ACCURACY, classes, scores_too) if classes else []
     dataset = same[0].config["data"]["name"]
     scale = units.error_scale(dataset)
     error = _Metric("mse", units.error_name(dataset), scale, 2 if scale != 1 else 4, -1)
-    sections += _sections(same, error, same[0].errors) if same[0].errors else []
+    sections += _sections(same, error, same[0].errors, scores_too) if same[0].errors else []
   return sections
 
 
-def _sections(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[Section]:
+def _sections(
+  same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str], scores_too: bool
+) -> list[Section]:
   """Returns text, table and verdicts of the tasks of one kind on one dataset."""
-  about = ABOUT.format(metric=metric.title)
   verdicts = [verdict(one, metric, task) for one in same for task in tasks]
-  return [
-    Text(about),
-    Table(["score of", "modalities", *tasks], _rows(same, metric, tasks)),
-    Text(RULE),
-    Points(list(filter(None, verdicts))),
-  ]
+  header, gains = ["score of", "modalities", *tasks], _gains(same, tasks) if metric.sign > 0 else []
+  table: list[Section] = []
+  if scores_too:
+    about = ABOUT.format(metric=metric.title)
+    table = [Text(about), Table(header, _rows(same, metric, tasks) + gains)]
+  elif gains:
+    table = [Text(SIS), Table(header, gains)]
+  return [*table, Text(RULE), Points(list(filter(None, verdicts)))]
 
 
 def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[list[str]]:
@@ -197,9 +206,7 @@ def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> 
       cells = [str(metric.of(one, task, baseline)) for task in tasks]
       if any(cell != NOT_AVAILABLE for cell in cells):
         of = f" ({one.label})" if baseline.model == "random_encoder" else ""
-        rows.append([f"{_name(baseline, one)}{of}", _seen(baseline), *cells])
-  if metric.sign > 0:
-    rows += _gains(same, tasks)
+        rows.append([f"{name_of(baseline, one.config)}{of}", _seen(baseline), *cells])
   return rows
 
 
@@ -207,7 +214,7 @@ def _gains(same: Sequence[Contestant], tasks: Sequence[str]) -> list[list[str]]:
   """Returns the rows of SIS, of what it is known of."""
   of = [(f"{one.label}, {one.reader}", one, lambda t: str(Score("test", t, "sis"))) for one in same]
   logistic = Baseline("logistic")
-  of.append((_name(logistic, same[0]), same[0], lambda t: logistic.score(t, "sis")))
+  of.append((name_of(logistic, same[0].config), same[0], lambda t: logistic.score(t, "sis")))
   rows = []
   for label, one, name in of:
     cells = [str(one.value(name(task), 100, 1)) for task in tasks]
@@ -216,13 +223,14 @@ def _gains(same: Sequence[Contestant], tasks: Sequence[str]) -> list[list[str]]:
   return rows
 
 
-def _name(baseline: Baseline, one: Contestant) -> str:
-  neighbors = one.config.get("probe", {}).get("neighbors", 20)
+def name_of(baseline: Baseline, config: Mapping[str, Any]) -> str:
+  """Names the model of a baseline of a run with this config, whatever it sees."""
+  neighbors = config.get("probe", {}).get("neighbors", 20)
   return _NAMES.get(baseline.model, baseline.model).format(neighbors=neighbors)
 
 
 def _seen(baseline: Baseline) -> str:
-  return "none" if baseline.model in ("majority", "mean_label") else baseline.modalities or "all"
+  return "none" if baseline.model in GUESSES else baseline.modalities or "all"
 
 
 def verdict(one: Contestant, metric: _Metric, task: str) -> str:
@@ -263,7 +271,7 @@ def _rivals(one: Contestant, metric: _Metric, task: str) -> dict[str, Value]:
   named = {}
   for baseline, value in ordered:
     alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
-    named[f"{_name(baseline, one)}{alone}"] = value
+    named[f"{name_of(baseline, one.config)}{alone}"] = value
   if metric.sign > 0 and "majority" not in best:
     level = 100 * one.chance[task]
     named["chance"] = Value(level, level, level)

@@ -7,8 +7,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.config import durations, protocols
+from synjax.config import durations
 from synjax.report.alike import require_one_code
+from synjax.report.comparable import read_field
 from synjax.workdir import evaluation, files, identity, results, scores
 from synjax.workdir.metrics import read_metrics
 from synjax.workdir.results import config_hash
@@ -305,20 +306,14 @@ class Group:
     return {task: 1 / count for task, count in self.classes.items()}
 
   def field(self, name: str) -> Any:
-    """Returns a dotted config field; `num_seeds` and `total_epochs` count what the group covers.
-
-    A list comes as a tuple: config.json has no others. A field left to the protocol is what that says.
-    """
+    """Returns `read_field`; `num_seeds` and `total_epochs` count what the group covers."""
     if name == "num_seeds":
       return len(self.rows)
     if name == "total_epochs":
       results = self.runs[0].results
       epochs = results["total_steps"] / results["steps_per_epoch"]
       return int(epochs) if epochs.is_integer() else round(epochs, 2)
-    value = protocols.resolve(self.config)
-    for part in name.split("."):
-      value = value.get(part) if isinstance(value, Mapping) else None
-    return tuple(value) if isinstance(value, list) else value
+    return read_field(self.config, name)
 
 
 def group_runs(runs: Sequence[Run], published: Mapping[str, Any] | None = None) -> list[Group]:

@@ -9,6 +9,7 @@ import numpy as np
 from synjax.report import units
 from synjax.report.baselines import baseline_sections, contestants
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
+from synjax.report.comparable import columns_of, differences
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Points, Section, Table, Text
 from synjax.report.synergy_table import synergy_sections
@@ -223,19 +224,8 @@ def _comparability(group: Group, benchmark) -> list[str]:
     return [
       f"{group.label}: the paper has no numbers of {', '.join(sorted(set().union(*measured.values())))}."
     ]
-  own = [
-    column
-    for column in columns.values()
-    if all(group.field(field) == value for field, value in column.setting.items())
-  ]
-  wanted = dict(benchmark.setting)
-  for column in own:
-    wanted |= column.methods.get(group.method, {})
-  differing = [
-    f"{name} {group.field(name)} (published {value})"
-    for name, value in wanted.items()
-    if group.field(name) != value
-  ]
+  own = [column for name, column in columns_of(benchmark, group.field).items() if name in columns]
+  differing = differences(benchmark, own, group.method, group.field)
   size = (
     f"NOT of the published size or protocol: {', '.join(differing)}"
     if differing

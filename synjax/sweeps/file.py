@@ -8,10 +8,14 @@ A sweep file is Python. `get_hyper(hyper)` returns its rows, one flat dict of co
 Two fields of a row are no config fields: "config", the argument that the row's config file gets, for
 rows that start from different defaults; "arm", a name for tables and plots, recorded and never
 applied. `get_report()`, optional, describes the table and plots; see `synjax.report.sweeps`.
+`get_flags()`, optional, returns flags that stand before those that are typed where --config is not.
+
+With `--sweep=FILE:ARGUMENT` each of these functions that takes an argument more gets it.
 """
 
 import difflib
 import importlib.util
+import inspect
 import math
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -124,12 +128,38 @@ def load(name: str) -> tuple[list[Overrides], dict[str, Any]]:
     The rows' overrides, and the description of the report ({} when the file gives none).
 
   Raises:
-    ValueError: no such file, no `get_hyper` in it, or what `get_hyper` refuses.
+    ValueError: no such file, no `get_hyper` in it, an argument that it needs is missing, or what
+      `get_hyper` refuses.
   """
+  module, argument = _load_sweep(name)
+  overrides = _call(name, module.get_hyper, [Hyper], argument)
+  report = _call(name, module.get_report, [], argument) if hasattr(module, "get_report") else {}
+  return list(overrides), report
+
+
+def load_flags(name: str) -> list[str]:
+  """Returns the flags that a sweep file, see `load`, sets where --config is not typed; maybe none."""
+  module, argument = _load_sweep(name)
+  return _call(name, module.get_flags, [], argument) if hasattr(module, "get_flags") else []
+
+
+def _load_sweep(name: str):
   path, *argument = name.split(":", 1)
-  module = load_module(path, "get_hyper", "--sweep", "configs/sweeps")
-  overrides = module.get_hyper(Hyper, *argument)
-  return list(overrides), module.get_report() if hasattr(module, "get_report") else {}
+  return load_module(path, "get_hyper", "--sweep", "configs/sweeps"), argument
+
+
+def _call(name: str, function, first: Sequence[Any], argument: Sequence[str]):
+  """Calls a function of a sweep file, with the argument where the function takes one."""
+  taken = list(inspect.signature(function).parameters.values())[len(first) :]
+  path = name.partition(":")[0]
+  if argument and first and not taken:
+    raise ValueError(f"--sweep={name}: expected no argument, found one; type --sweep={path}")
+  if any(parameter.default is parameter.empty for parameter in taken) and not argument:
+    raise ValueError(
+      f"--sweep={name}: expected an argument after the file, found none; type --sweep={path}:ARGUMENT,"
+      " see the start of the file"
+    )
+  return function(*first, *(argument if taken else ()))
 
 
 def config_maker(name: str, overrides: Mapping[str, Any]) -> Callable[[str | None], ConfigDict]:

@@ -1,4 +1,4 @@
-"""Reports of sweeps: the journal in; rows.csv, table.md and plots out, finished or not.
+"""Reports of sweeps: the journal in; rows.csv, table.md, maybe table.csv and plots out, finished or not.
 
 The description of a report is plain data, as a sweep file's `get_report()` returns it:
 
@@ -16,13 +16,20 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
                 "labels": [three names], "metric": "test/accuracy", "range": [0.5, 1]},
                {"name": "bars", "kind": "bars", "x": "arm", "metrics": [...], "chance": 0.5},
                {"name": "k", "kind": "ablation", "x": "method.num_views", "metrics": [...],
-                "costs": ["seconds_per_step"], "log2": True}]}
+                "costs": ["seconds_per_step"], "log2": True},
+               {"name": "methods", "kind": "methods"}],     # bars of the comparison
+     "comparison": {"row": "arm",                           # the field that names methods; default
+                    "columns": [{"title": "synergy", "tasks": ["synergy"], "metric": "macro_accuracy",
+                                 "where": {"data.biased": True}}],
+                    "published": {}}}                       # dataset -> configs.published.Benchmark
 
 Every plot also takes "which" ("best", the default, or "last"), "where" (field -> value: only these
 runs), "xlabel" and "title". "<task>" in the metrics of the table, of bars and of ablations stands for
 every task that was scored; "chance": "measured" draws the chance levels of these tasks. "costs" (time
 of a run, time and memory of a step, `description.COSTS`) are columns of the table and panels of an
-ablation.
+ablation. "comparison" puts methods and baselines into one table, with what was published, marks what
+is clearly best and lists differences paired by seed (`comparison`; also table.csv); without "columns"
+it has one of every task, "where" is of runs that are probed (a classifier has what it learned).
 """
 
 import pathlib
@@ -30,9 +37,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax.report import markdown
+from synjax.report.comparison_sections import comparison_sections, to_csv
 from synjax.report.plots import canvas
 from synjax.report.sections import Heading, Image, Section, Table, Text
-from synjax.report.sweeps import rows, table
+from synjax.report.sweeps import methods, rows, table
 from synjax.report.sweeps.plots import KINDS
 from synjax.report.sweeps.plots.base import title_of
 from synjax.report.sweeps.sweep import Sweep
@@ -43,7 +51,7 @@ from synjax.workdir.files import write_atomically
 
 
 def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any]) -> pathlib.Path:
-  """Writes rows.csv, table.md and the plots of a sweep, finished or still running.
+  """Writes rows.csv, table.md, the plots and maybe table.csv of a sweep, finished or still running.
 
   Args:
     folder: of the sweep.
@@ -62,6 +70,7 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
     Heading(description.get("title", "Sweep"), level=1),
     Text(f"{sweep.state}."),
     *table.left_out(sweep),
+    *_comparison(sweep, folder),
     *(table.score_sections(sweep) if sweep.done else ()),
     *table.compared(sweep),
     *_plots(sweep, folder),
@@ -69,6 +78,16 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
   ]
   write_atomically(folder / "table.md", markdown.render(sections) + "\n")
   return folder / "table.md"
+
+
+def _comparison(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
+  """Writes table.csv, and returns the table of methods, where the description asks for it."""
+  comparison = sweep.comparison
+  if comparison is None:
+    return []
+  benchmark = methods.benchmark_of(sweep.description["comparison"], sweep.done)
+  write_atomically(folder / "table.csv", to_csv(comparison, benchmark))
+  return [*comparison_sections(comparison, benchmark), Heading("Each checkpoint")]
 
 
 def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:

@@ -6,7 +6,11 @@ from typing import Any
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweeps.plots import KINDS
 
-KEYS = ("title", "metrics", "percent", "table", "baselines", "costs", "reference", "plots")
+KEYS = (
+  *("title", "metrics", "percent", "table", "baselines", "costs", "reference", "plots"),
+  "comparison",
+)
+COMPARISON_KEYS = ("row", "columns", "published")
 OPTIONAL_KEYS = (
   *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
 )
@@ -46,6 +50,9 @@ def check(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> 
   unknown = sorted(set(description) - set(KEYS))
   if unknown:
     raise ValueError(f"get_report: expected keys of {KEYS}, found {unknown}")
+  unknown = sorted(set(description.get("comparison", ())) - set(COMPARISON_KEYS))
+  if unknown:
+    raise ValueError(f"get_report: comparison: expected keys of {COMPARISON_KEYS}, found {unknown}")
   wanted, costs = list(description.get("metrics", {})), list(description.get("costs", ()))
   for plot in description.get("plots", ()):
     kind = plot.get("kind")
@@ -58,7 +65,7 @@ def check(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> 
         f"get_report: plot {plot.get('name')!r} of kind {kind}: expected {sorted(needed)} and some of"
         f" {OPTIONAL_KEYS}, missing or unknown: {sorted(wrong)}"
       )
-    wanted += plot["metrics"] if "metrics" in plot else [plot["metric"]]
+    wanted += plot.get("metrics") or [plot[name] for name in ("metric",) if name in plot]
     costs += plot.get("costs", ())
   if not set(costs) <= set(COSTS):
     raise ValueError(f"get_report: costs: expected some of {sorted(COSTS)}, found {costs}")

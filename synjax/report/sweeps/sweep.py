@@ -1,22 +1,21 @@
 """Reads the rows of a sweep from its folder, and averages them over seeds."""
 
-import json
+import functools
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from synjax.report.alike import require_one_code
 from synjax.report.cells import NOT_AVAILABLE
+from synjax.report.comparison import Comparison
 from synjax.report.runs import CHECKPOINTS
+from synjax.report.sweeps import methods
 from synjax.report.sweeps.averages import Score, score
 from synjax.report.sweeps.description import COSTS, check, expand_tasks
+from synjax.report.sweeps.entries import SEED_FIELDS, field_of, hashable, require_alike
 from synjax.report.units import is_fraction
 from synjax.sweeps.journal import read_declared, read_journal
 from synjax.workdir import scores
-
-SEED_FIELDS = ("seed", "num_seeds")
-DATA_FIELDS = ("data", "protocol", "config")  # overrides, or sections, that decide the data
 
 
 class Sweep:
@@ -41,7 +40,7 @@ class Sweep:
         f"{folder / 'sweep.json'}: expected the rows of a sweep, found none; start launch.sweep"
       )
     self.declared = {
-      row["id"]: {name: _hashable(value) for name, value in row["overrides"].items()}
+      row["id"]: {name: hashable(value) for name, value in row["overrides"].items()}
       for row in declared
     }
     entries = read_journal(folder)
@@ -58,6 +57,13 @@ class Sweep:
     self.description = description = expand_tasks(description, self.tasks)
     self.scale = 100 if description.get("percent", True) else 1
     check(description, self.done)
+
+  @functools.cached_property
+  def comparison(self) -> Comparison | None:
+    """The comparison of methods that the description asks for, see `methods.compare`."""
+    if "comparison" not in self.description or not self.done:
+      return None
+    return methods.compare(self.description["comparison"], self.declared, self.done)
 
   @property
   def state(self) -> str:
@@ -154,7 +160,7 @@ class Sweep:
           ' its value with "where"'
         )
     for entries in averaged.values():
-      _require_alike(entries)
+      require_alike(entries)
     return {key: score(found) for key, found in values.items()}
 
   def intervals(
@@ -189,42 +195,3 @@ class Sweep:
       if reference["where"].items() <= overrides.items():
         return self.factor(metric) * reference["values"][metric]
     return None
-
-
-def _require_alike(entries: Sequence[Mapping[str, Any]]) -> None:
-  """Refuses an average over rows of two code versions, or of two states of the data, and names them.
-
-  Rows whose overrides of the data differ, which a table may pool, are on other data.
-  """
-  require_one_code(
-    ((f"row {entry['id']}", entry) for entry in entries),
-    "report of the sweep",
-    "Train the old ones again with --only=outdated, or use another --workdir",
-  )
-  states: dict[str, dict[str | None, str]] = {}
-  for entry in entries:
-    chosen = {k: v for k, v in entry["overrides"].items() if k.split(".")[0] in DATA_FIELDS}
-    known = states.setdefault(json.dumps(chosen, sort_keys=True), {})
-    known[entry.get("reads", {}).get("data")] = entry["id"]
-  for data in states.values():
-    if len(data) == 1:
-      continue
-    found = ", ".join(f"{fingerprint} (row {name})" for fingerprint, name in data.items())
-    raise ValueError(
-      "report of the sweep: expected rows on the same data in an average, found the fingerprints"
-      f" {found}; use another --workdir, or name the field in which their data differ"
-    )
-
-
-def field_of(entry: Mapping[str, Any], name: str) -> Any:
-  """Returns an override or, where there is none, a field of the config; None when it has none."""
-  if name in entry["overrides"]:
-    return _hashable(entry["overrides"][name])
-  value = entry["config"]
-  for part in name.split("."):
-    value = value.get(part) if isinstance(value, Mapping) else None
-  return _hashable(value)
-
-
-def _hashable(value: Any) -> Any:
-  return tuple(value) if isinstance(value, list) else value

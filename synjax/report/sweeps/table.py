@@ -13,7 +13,8 @@ from synjax.report.cells import NOT_AVAILABLE
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sections import Heading, Section, Table, Text
 from synjax.report.sweeps.averages import Score, score
-from synjax.report.sweeps.sweep import SEED_FIELDS, Sweep, field_of
+from synjax.report.sweeps.entries import SEED_FIELDS, field_of
+from synjax.report.sweeps.sweep import Sweep
 from synjax.workdir import scores
 
 
@@ -161,7 +162,10 @@ def score_sections(sweep: Sweep) -> list[Section]:
 
 
 def compared(sweep: Sweep) -> list[Section]:
-  """Returns the table's rows beside the baselines of their data; nothing where none were scored."""
+  """Returns the table's rows beside the baselines of their data; nothing where none were scored.
+
+  Where a comparison has the scores, only what it has not.
+  """
   if not sweep.description.get("baselines", True):
     return []
   fields, rows = _table_fields(sweep), collections.defaultdict(list)
@@ -179,7 +183,8 @@ def compared(sweep: Sweep) -> list[Section]:
         same[0].get("chance", {}),
       )
       for (data, key), same in rows.items()
-    ]
+    ],
+    scores_too="comparison" not in sweep.description,
   )
 
 

@@ -10,6 +10,7 @@ _NAMES = (
   "simplex",
   "bars",
   "ablation",
+  "methods",
 )
 KINDS: Mapping[str, Kind] = {
   name: importlib.import_module(f"{__name__}.{name}").KIND for name in _NAMES

@@ -1,0 +1,181 @@
+"""A dataset's table: methods in rows, baselines and published numbers beside them, means over seeds.
+
+  python -m launch.sweep --sweep=configs/sweeps/table.py:htad --workdir=runs/table_htad
+
+`--sweep=configs/sweeps/table.py:DATASET[:METHODS]`, without --config. DATASET is a name of
+configs/open.py (htad, htad_match, mfeat, mfeat_six), a folder of own arrays, or a config file's name and
+preset (mosi; mosi,3; vision_touch,cp2; trifeature; trifeature,small; xor,pid). METHODS are names joined
+by commas, such as infmasking,comm; by default those of `METHODS` for which there are modalities. 5 seeds,
+those of a method in one program; `--config.num_seeds=3` and any other `--config.FIELD=VALUE` hold for all
+rows (`--config.data.data_dir=D`, `--config.protocol=paper`, `--config.total_epochs=2`).
+
+Trifeature in full size has the paper's two kinds of pairs, unbiased for redundancy and uniqueness, biased
+for synergy: two runs a method. Its labelled methods learn one task each, four runs on unbiased pairs, and
+are trained where METHODS names them only. `finetune` goes on from a run that is there already, seed by
+seed: a table of its own, `table.py:DATASET:finetune` with `--config.initialize_from=W`.
+"""
+
+import importlib
+import pathlib
+from typing import NamedTuple
+
+from configs import open as open_data
+from configs import published
+from configs.methods import learns_from_labels, require
+
+METHODS = {  # in the order of the table: what papers call them
+  "infmasking": "InfMasking",
+  "comm": "CoMM",
+  "cross": "Cross",
+  "cross_self": "Cross+Self",
+  "simclr": "SimCLR",
+  "factorcl": "FactorCL",
+  "mae": "MAE",
+  "supervised": "Supervised",
+  "synib": "SynIB",
+}
+OTHERS = {
+  "cmc": "CMC",
+  "clip": "CLIP",
+  "slip": "SLIP",
+  "supcon": "SupCon",
+  "factorcl_sup": "FactorCL-SUP",
+  "finetune": "Fine-tuned",
+  "unimodal": "Unimodal",
+  "ensemble": "Ensemble",
+  "full_corruption": "Full corruption",
+  "confidence_penalty": "Confidence penalty",
+  "masked_augmentation": "Masked augmentation",
+}
+SEEDS = 5
+FILES = ("mosi", "mosei", "urfunny", "mustard", "mimic", "vision_touch", "trifeature", "xor")
+_PAIRS = ("cross", "cross_self")  # of two modalities or more
+_XOR = ("supervised", "ensemble", "confidence_penalty", "full_corruption", "synib")
+_TRIFEATURE_TASKS = ("share", "unique1", "unique2", "synergy")
+_TRIFEATURE_COLUMNS = (  # title, tasks, and the pairs that the paper trains on
+  ("redundancy", ("share",), False),
+  ("uniqueness", ("unique1", "unique2"), False),
+  ("synergy", ("synergy",), True),
+)
+_PUBLISHED_PAIRS = ("trifeature", "trifeature,full")
+
+
+class _Asked(NamedTuple):
+  """What the argument asks for.
+
+  Attributes:
+    dataset: as typed.
+    file: of configs.
+    preset: what follows "METHOD," in the config file's argument; "": its default.
+    methods: in the order of the table.
+  """
+
+  dataset: str
+  file: str
+  preset: str
+  methods: tuple[str, ...]
+
+  def argument(self, method: str) -> str:
+    """Returns the config file's argument of a method."""
+    return ",".join(filter(None, (method, self.preset)))
+
+
+def _read(argument: str) -> _Asked:
+  dataset, _, methods = argument.partition(":")
+  file, preset = _find(dataset)
+  asked = _Asked(dataset, file, preset, tuple(filter(None, methods.split(","))))
+  for method in asked.methods:
+    require("--sweep: a method of the table", method, METHODS | OTHERS)
+  return asked if asked.methods else asked._replace(methods=_defaults(asked))
+
+
+def _find(dataset: str) -> tuple[str, str]:
+  """Returns the config file of a dataset and the preset in it; ValueError for one that there is not."""
+  name, _, preset = dataset.partition(",")
+  if dataset in open_data.NAMES:
+    return "open", dataset
+  if name in FILES:
+    return name, preset
+  if (pathlib.Path(dataset).expanduser() / "train.npz").exists():
+    return "arrays", dataset
+  raise ValueError(
+    f"--sweep: expected configs/sweeps/table.py:DATASET, DATASET one of"
+    f" {', '.join((*open_data.NAMES, *FILES))}, or a folder with train.npz, found {dataset or 'none'!r}"
+  )
+
+
+def _defaults(asked: _Asked) -> tuple[str, ...]:
+  """Returns the methods of `METHODS` for which a dataset has modalities and labels."""
+  if asked.file == "xor":
+    return _XOR
+  count = _num_modalities(asked)
+  unlabelled = (
+    asked.file == "trifeature" or asked.file == "vision_touch" and asked.preset in ("", "ee")
+  )
+  return tuple(
+    method
+    for method in METHODS
+    if not (unlabelled and learns_from_labels(method))
+    and not (method == "factorcl" and count != 2)
+    and not (method in _PAIRS and count < 2)
+  )
+
+
+def _num_modalities(asked: _Asked) -> int:
+  module = importlib.import_module(f"configs.{asked.file}")
+  config = module.get_config(asked.argument("comm"))
+  return len(config.data.get("modalities") or config.model.modalities)
+
+
+def get_flags(argument: str) -> list[str]:
+  """Returns the flags of a command that has no --config; what is typed beside them holds."""
+  asked = _read(argument)
+  config = f"configs/{asked.file}.py:{asked.argument(asked.methods[0])}"
+  return [f"--config={config}", f"--config.num_seeds={SEEDS}"]
+
+
+def get_hyper(hyper, argument: str):
+  """Returns the rows."""
+  asked = _read(argument)
+  rows = []
+  for method in asked.methods:
+    row = {"arm": (METHODS | OTHERS)[method], "config": asked.argument(method)}
+    if asked.file != "xor":  # which makes examples for every trial
+      row["evaluators"] = _add_baselines
+    rows += hyper.product([[row], _settings(hyper, asked, method)])
+  return rows
+
+
+def _add_baselines(config) -> tuple[str, ...]:
+  return tuple(dict.fromkeys((*config.evaluators, "baselines")))
+
+
+def _settings(hyper, asked: _Asked, method: str) -> list[dict]:
+  """Returns the runs that a row of the table is made of, but for the seeds."""
+  if asked.file == "trifeature" and learns_from_labels(method):
+    tasks = hyper.sweep("data.task", _TRIFEATURE_TASKS)
+    return hyper.product([tasks, [{"data.biased": False}]])
+  return hyper.sweep("data.biased", (False, True)) if asked.dataset in _PUBLISHED_PAIRS else [{}]
+
+
+def get_report(argument: str):
+  """Describes the table and the figure."""
+  asked = _read(argument)
+  comparison = {"published": published.ROWS}
+  if asked.dataset in _PUBLISHED_PAIRS:
+    comparison["columns"] = [
+      {"title": f"{title} (%)", "tasks": tasks, "where": {"data.biased": biased}}
+      for title, tasks, biased in _TRIFEATURE_COLUMNS
+    ]
+  if asked.file == "xor":
+    parts = {"accuracy": "accuracy"}
+    parts |= {"synergy examples": "synergy/accuracy"} if asked.preset == "pid" else {}
+    comparison["columns"] = [
+      {"title": f"{title} (%)", "tasks": ("label",), "metric": metric}
+      for title, metric in parts.items()
+    ]
+  return {
+    "title": f"{asked.dataset}: methods",
+    "comparison": comparison,
+    "plots": [{"name": "methods", "kind": "methods"}],
+  }

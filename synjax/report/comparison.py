@@ -1,0 +1,294 @@
+"""Methods compared over seeds: scores with intervals, the clearly best, and paired differences."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from synjax.report.baselines import GUESSES, Value, name_of
+from synjax.report.comparable import read_field
+from synjax.workdir import scores
+from synjax.workdir.scores import Baseline, Score
+
+LABEL = "label"  # what a classifier's scores are of, whatever task it learned
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One trained run.
+
+  Attributes:
+    seed: equal seeds share data, splits and order of examples.
+    config: nested dict of plain values.
+    scores: of the selected parameters, by name.
+    stand_in: why the data are not those that results were published for; "": nothing says so.
+  """
+
+  seed: int
+  config: Mapping[str, Any]
+  scores: Mapping[str, float]
+  stand_in: str = ""
+
+  @property
+  def classifies(self) -> bool:
+    """Whether it is scored as a classifier, on the one task that it learned."""
+    return "classification" in self.config.get("evaluators", ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+  """A method: its runs of all seeds and, where a column asks for one, of several settings."""
+
+  label: str
+  runs: Sequence[Run]
+  planned: int
+
+  @property
+  def method(self) -> str:
+    """Name of the method."""
+    return self.runs[0].config["method"]["name"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """What is compared.
+
+  Attributes:
+    title: for people.
+    tasks: whose scores are averaged within a seed.
+    metric: of the score.
+    where: config field -> value, of the runs that are probed for it.
+    scale: what scores are multiplied with.
+    digits: behind the point.
+    sign: 1 where higher is better, else -1.
+    chance: level of a guess, times `scale`; None: there is none.
+  """
+
+  title: str
+  tasks: tuple[str, ...]
+  metric: str = "macro_accuracy"
+  where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  scale: float = 100
+  digits: int = 1
+  sign: int = 1
+  chance: float | None = None
+
+  def reads(self, run: Run, tasks: Iterable[str]) -> dict[str, str]:
+    """Returns its tasks that a run is scored on -> what the run calls them.
+
+    Args:
+      run: of any method.
+      tasks: of all runs that have classes.
+    """
+    if run.classifies:
+      return {task: LABEL for task in self.tasks if task == learned_task(run, tasks)}
+    if any(read_field(run.config, field) != value for field, value in self.where.items()):
+      return {}
+    return {task: task for task in self.tasks}
+
+
+def learned_task(run: Run, tasks: Iterable[str]) -> str:
+  """Returns the task that a classifier learned: its label's name among the tasks of the data."""
+  asked = run.config["data"].get("task") or run.config["data"].get("tasks") or ()
+  asked = (asked,) if isinstance(asked, str) else tuple(asked)
+  known = [task for task in asked if task in tuple(tasks)] or list(asked)
+  return known[0] if known else LABEL
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+  """A row of the table.
+
+  Attributes:
+    label: what it is.
+    kind: "method", "untrained" (its model before training), "raw" (models of raw features) or "guess".
+    values: of each column by seed; {}: not scored. Of what needs no seed there is one, None.
+    ends: of each column the 95 % interval over test examples, NaN where it is not known.
+    modalities: that a model of raw features sees; "": all, or it is of another kind.
+  """
+
+  label: str
+  kind: str
+  values: Sequence[Mapping[int | None, float]]
+  ends: Sequence[tuple[float, float]]
+  modalities: str = ""
+
+  def value(self, i: int, digits: int) -> Value:
+    """Returns mean, std and 95 % interval of a column.
+
+    The interval is Student's over seeds (`t_interval`) where scores differ between seeds, else that over
+    test examples.
+    """
+    found = np.array(list(self.values[i].values()), float)
+    if not len(found):
+      return Value(math.nan, math.nan, math.nan)
+    mean = float(found.mean())
+    if len(found) > 1 and np.ptp(found) > 0:
+      return Value(mean, *t_interval(found), float(found.std(ddof=1)), digits)
+    low, high = self.ends[i]
+    if self.kind == "guess" and math.isnan(low):  # what all examples are told has no error
+      low = high = mean
+    return Value(mean, low, high, math.nan, digits)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+  """Returns mean -+ t(0.975, n - 1) std / sqrt(n), std with ddof 1; NaN of fewer than two values."""
+  values = np.asarray(values, float)
+  if len(values) < 2:
+    return math.nan, math.nan
+  half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
+  return float(values.mean() - half), float(values.mean() + half)
+
+
+class Comparison:
+  """Entrants and baselines, column by column.
+
+  Attributes:
+    entrants: the methods.
+    columns: what is compared.
+    tasks: with classes that any run was scored on.
+    lines: rows of the table: the methods as `entrants` has them, then the baselines.
+  """
+
+  def __init__(self, entrants: Sequence[Entrant], columns: Sequence[Column], tasks: Iterable[str]):
+    """Collects the lines.
+
+    Args:
+      entrants: with at least one run each.
+      columns: what is compared.
+      tasks: with classes that any run was scored on, by the names of the data.
+
+    Raises:
+      ValueError: two runs of an entrant with one seed are scored on the same task of a column.
+    """
+    self.entrants, self.columns, self.tasks = list(entrants), list(columns), tuple(tasks)
+    self.lines = [self._method(entrant) for entrant in self.entrants]
+    self.lines += [*self._untrained(), *self._raw(), *self._guesses()]
+    self.lines = [line for line in self.lines if line.kind == "method" or any(line.values)]
+
+  def value(self, line: Line, i: int) -> Value:
+    """Returns what stands in a cell."""
+    return line.value(i, self.columns[i].digits)
+
+  def best(self, i: int, *, trained: bool = False) -> Line | None:
+    """Returns the line with the best mean of a column, maybe of the methods alone; None without any."""
+    lines = [line for line in self.lines if line.values[i]]
+    lines = [line for line in lines if line.kind == "method" or not trained]
+    means = [self.columns[i].sign * self.value(line, i).mean for line in lines]
+    return lines[int(np.argmax(means))] if lines else None
+
+  def clearly_best(self, i: int) -> Line | None:
+    """Returns the best line where its interval overlaps none of the others', else None.
+
+    An interval that is not known overlaps.
+    """
+    best, sign = self.best(i), self.columns[i].sign
+    others = [line for line in self.lines if line is not best and line.values[i]]
+    if best is None or not others:
+      return None
+    own, rivals = self.value(best, i), [self.value(line, i) for line in others]
+    apart = all(own.low > o.high if sign > 0 else own.high < o.low for o in rivals)
+    return best if apart else None
+
+  def paired(self, line: Line, i: int) -> np.ndarray:
+    """Returns score minus the best method's, of each seed that both have."""
+    best = self.best(i, trained=True)
+    found = line.values[i]
+    common = [seed for seed in found if best is not None and seed in best.values[i]]
+    return np.array([found[seed] - best.values[i][seed] for seed in common], float)
+
+  def _method(self, entrant: Entrant) -> Line:
+    found = [self._collect(entrant.runs, column, _own) for column in self.columns]
+    return Line(entrant.label, "method", *zip(*found, strict=True))
+
+  def _untrained(self) -> Iterator[Line]:
+    """Yields the untrained models; those with equal scores on their common seeds are one and the same."""
+    kept: list[tuple[list[str], Sequence, Sequence]] = []
+    for entrant in self.entrants:
+      name = _of(Baseline("random_encoder"))
+      found = [self._collect(entrant.runs, column, name) for column in self.columns]
+      values, ends = zip(*found, strict=True)
+      same = next((names for names, known, _ in kept if _agree(known, values)), None)
+      if same is not None:
+        same.append(entrant.label)
+      else:
+        kept.append(([entrant.label], values, ends))
+    for names, values, ends in kept:
+      yield Line(f"untrained model of {', '.join(names)}", "untrained", values, ends)
+
+  def _raw(self) -> Iterator[Line]:
+    """Yields the models of raw features, and guesses by the labels alone: the same for every run."""
+    runs = [run for entrant in self.entrants for run in entrant.runs]
+    known = dict.fromkeys(
+      baseline
+      for run in runs
+      for score in map(scores.parse, run.scores)
+      if score and (baseline := scores.baseline_of(score)) and baseline.model != "random_encoder"
+    )
+    models = list(dict.fromkeys(baseline.model for baseline in known))
+    for baseline in sorted(known, key=lambda b: models.index(b.model)):
+      found = [self._first(runs, column, _of(baseline)) for column in self.columns]
+      kind = "guess" if baseline.model in GUESSES else "raw"
+      alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
+      label = f"{name_of(baseline, runs[0].config)}{alone}"
+      yield Line(label, kind, *zip(*found, strict=True), baseline.modalities)
+
+  def _guesses(self) -> Iterator[Line]:
+    levels = [{} if c.chance is None else {None: c.chance} for c in self.columns]
+    yield Line("chance", "guess", levels, [(math.nan, math.nan)] * len(levels))
+
+  def _first(self, runs, column: Column, name):
+    """Returns what `_collect` does of the first run that has a baseline, without its seed."""
+    for run in runs:
+      values, ends = self._collect([run], column, name)
+      if values:
+        return {None: next(iter(values.values()))}, ends
+    return {}, (math.nan, math.nan)
+
+  def _collect(self, runs: Sequence[Run], column: Column, name):
+    """Returns seed -> score of a column, and the mean ends of the intervals over test examples."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for run in runs:
+      for task, known_as in column.reads(run, self.tasks).items():
+        metric = name(task, known_as, column.metric)
+        row = [run.scores.get(f"{metric}{end}", math.nan) for end in ("", "_low", "_high")]
+        own = found.setdefault(run.seed, {})
+        if math.isnan(row[0]):
+          continue
+        if task in own:
+          raise ValueError(
+            f"report of methods, {column.title}: expected one run of"
+            f" {run.config['method']['name']} with seed {run.seed} on {task}, found two; compare in it"
+            ' only those of one setting, "where" in get_report'
+          )
+        own[task] = row
+    whole = {seed: own for seed, own in found.items() if set(own) == set(column.tasks)}
+    table = np.array([[own[t] for t in column.tasks] for own in whole.values()])
+    if not len(table):
+      return {}, (math.nan, math.nan)
+    means = column.scale * table.mean(1)  # [seeds, (score, low, high)]
+    low, high = means[:, 1:].mean(0) if len(column.tasks) == 1 else (math.nan, math.nan)
+    return dict(zip(whole, map(float, means[:, 0]), strict=True)), (float(low), float(high))
+
+
+def _agree(known: Sequence[Mapping], values: Sequence[Mapping]) -> bool:
+  """Says whether scores of all columns are equal where both have the seed, and there is such a seed."""
+  pairs = [
+    (first[seed], second[seed])
+    for first, second in zip(known, values, strict=True)
+    for seed in first.keys() & second.keys()
+  ]
+  return bool(pairs) and all(math.isclose(*pair, rel_tol=1e-9) for pair in pairs)
+
+
+def _own(task: str, known_as: str, metric: str) -> str:
+  del task
+  return str(Score("test", known_as, metric))
+
+
+def _of(baseline: Baseline):
+  """Returns the function to the name of a baseline's score; baselines know tasks by the data's names."""
+  return lambda task, known_as, metric: baseline.score(task, metric)
