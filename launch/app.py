@@ -21,7 +21,7 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 def run(
   main: Callable[[], None],
   example: str = "",
-  complete: Callable[[Sequence[str]], list[str]] = list,
+  complete: Callable[[Sequence[str]], list[str]] | None = None,
 ) -> None:
   """Runs `main()` after the flags are parsed.
 
@@ -52,9 +52,10 @@ def run(
   app.run(start, flags_parser=lambda argv: _parse(argv, example, complete))
 
 
-def _parse(argv: Sequence[str], example: str, complete) -> list[str]:
+def _parse(argv: Sequence[str], example: str, complete=None) -> list[str]:
   try:
-    argv = sys.argv = complete(argv)  # ml_collections reads the latter
+    if complete is not None:
+      argv = sys.argv = complete(argv)  # ml_collections reads the latter
     argv = _at_home(config_flag.joined(argv))
     if "config" in flags.FLAGS:
       config_flag.check(argv)
