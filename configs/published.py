@@ -111,7 +111,7 @@ _TRIFEATURE = Benchmark(
   ),
   columns={
     "redundancy": Column(
-      tasks=("share",), setting={"data.biased": False}, methods=_TRIFEATURE_METHODS
+      tasks=("redundancy",), setting={"data.biased": False}, methods=_TRIFEATURE_METHODS
     ),
     "uniqueness": Column(
       tasks=("unique1", "unique2"),
@@ -131,7 +131,7 @@ _TRIFEATURE = Benchmark(
     "comm": _trifeature_row((99.9, None), (86.8, 2.99), (71.4, 3.47)),
     "infmasking": _trifeature_row((99.9, 0.09), (90.6, 2.31), (77.0, 4.22)),
   },
-  classes={"share": 10, "unique1": 10, "unique2": 10, "synergy": 2},
+  classes={"redundancy": 10, "unique1": 10, "unique2": 10, "synergy": 2},
   setting={
     "protocol": "paper",
     "num_seeds": 5,

@@ -1,11 +1,11 @@
 """Scores a trained run again: python -m launch.evaluate --workdir=FOLDER [--which=best|last].
 
-Scores the checkpoint in the workdir, prints the scores, and writes `evaluation.json` and, of probed runs,
-the representations of all splits as `embeddings.npz`. With --unimodal=FOLDER, a run of `ensemble` on the
-same data and seeds, also the synergy subset: the test examples that every unimodal model gets wrong. Its
-models are selected together, by the ensemble's score; with --unimodal=FOLDER,FOLDER,... of runs of
-`unimodal`, one a modality, each is selected by its own. With --subsets, of probed runs, also what every
-subset of the modalities is worth, as scores and `subsets.png`.
+Scores the checkpoint in the workdir, prints tables of the scores, and writes `evaluation.json` and, of
+probed runs, the representations of all splits as `embeddings.npz`. With --unimodal=FOLDER, a run of
+`ensemble` on the same data and seeds, also the synergy subset: the test examples that every unimodal
+model gets wrong. Its models are selected together, by the ensemble's score; with
+--unimodal=FOLDER,FOLDER,... of runs of `unimodal`, one a modality, each is selected by its own. With
+--subsets, of probed runs, also what every subset of the modalities is worth, with `subsets.png`.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ import logging
 import pathlib
 import shlex
 import sys
-from collections.abc import Iterable
 
 from absl import flags
 
 from launch import app, stored_run
 from synjax import evaluators, train
 from synjax.evaluators import When
+from synjax.report import score_tables
 from synjax.report.score_plots import write_score_plots
 from synjax.training import outcome
 from synjax.workdir import evaluation, files, lock
@@ -43,7 +43,6 @@ _REQUESTS = {
   )
   for name, cls in evaluators.on_request().items()
 }
-_OF_A_FIT = ("cost", "converged")
 flags.mark_flag_as_required("workdir")
 
 
@@ -73,22 +72,13 @@ def _evaluate(path: pathlib.Path, alone: bool) -> None:
   chance = evaluators.chance(run.evaluators)
   for plot in write_score_plots(path, asked, chance=chance, title=title):
     print(f"plot: {plot}")
-  for name in _shown(content["scores"]):
-    by_seed = content["scores"][name]
-    print(f"{name:50s} " + "  ".join(f"seed {seed}: {v:.4f}" for seed, v in by_seed.items()))
+  print(score_tables.render(content["scores"], chance=chance, dataset=run.dataset.name))
+  print(f"scores of every seed: {path / files.EVALUATION}")
   for evaluator in run.evaluators:
     if evaluator.file and When.REQUEST in evaluator.when:
       where = path / evaluator.file if alone else "left to the run in progress"
       print(f"{evaluator.name}: {where}")
   run.checkpointer.close()
-
-
-def _shown(names: Iterable[str]) -> list[str]:
-  """Returns the scores to print: evaluation.json has also how probes were fitted, and names twice."""
-  names = [name for name in names if name.rpartition("/")[2] not in _OF_A_FIT]
-  if any(name.startswith("subset/") for name in names):  # these have the probes of one modality too
-    names = [name for name in names if "/without_" not in name]
-  return names
 
 
 def _requested(run: train.Run) -> tuple[dict, dict]:

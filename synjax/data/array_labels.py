@@ -4,6 +4,7 @@ Classes are those that occur in training, numbered in the order in which they fi
 are called then changes no number, and their names are kept for reports.
 """
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,7 @@ _NO_LABELS = "pre-train without labels: --config.data.label_kind=none"
 _CHECKED_FIRST = 1024  # examples: features that survive are checked on all
 _ENOUGH = 8  # examples of one value, below which a feature may follow the label by chance
 _ENOUGH_RANKED = 64  # examples, below which a feature near the label may be in its order
+_UNLIKELY = 0.01  # features that follow the label by chance
 
 
 def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
@@ -80,6 +82,34 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
 def _means_no_label(label: np.ndarray) -> str | int | None:
   """Returns the value among classes that may stand for no label, see `array_sentinels`; or None."""
   return array_sentinels.find(np.unique(_column(label)).tolist())
+
+
+def ask_about_numbers(where: str, label: np.ndarray, asked: str | None) -> str:
+  """Says which number to predict may stand for no label, see `array_sentinels`; "": none.
+
+  Args:
+    where: file and array, for messages.
+    label: of a split, [examples] or [examples, outputs].
+    asked: `config.data.label_kind`.
+
+  Raises:
+    ValueError: there is one, and nobody has said that the labels are numbers.
+  """
+  for column in label.reshape(len(label), -1).astype(np.float64).T:
+    none = array_sentinels.find_among_numbers(column)
+    if none is None:
+      continue
+    found = (
+      f"{none:g} for {(column == none).sum()} of {len(column)} examples, apart from all others"
+    )
+    if asked is None:
+      raise ValueError(
+        f"{where}: expected numbers to predict, found {found}; if that is a number,"
+        " --config.data.label_kind=regression; if it means no label, leave these examples out, or"
+        f" {_NO_LABELS}"
+      )
+    return f"{found}, is learned as a number"
+  return ""
 
 
 def check_presence(path: pathlib.Path, members: Mapping[str, Member], asked: str | None) -> None:
@@ -262,6 +292,27 @@ def copies(array: np.ndarray, label: np.ndarray) -> np.ndarray:
   return found[enough] if label.ndim == 1 else found
 
 
+def in_order(array: np.ndarray, label: np.ndarray) -> np.ndarray:
+  """Finds the features that rank fewer than 64 examples as an output does, or the other way.
+
+  A feature near the label may do so, but none by chance: for that there are too few orders of fewer than
+  8 different outputs, or of many features.
+
+  Args:
+    array: [examples, ...], without NaN.
+    label: float[examples, outputs].
+
+  Returns:
+    Indices of the features, in the order of the flattened array; of more examples see `copies`.
+  """
+  flat = array.reshape(len(array), -1)
+  distinct = min(len(np.unique(output)) for output in label.T)
+  by_chance = 2 * flat.shape[1] * label.shape[1] / math.factorial(distinct)
+  if not _ENOUGH <= distinct <= len(flat) < _ENOUGH_RANKED or by_chance > _UNLIKELY:
+    return np.zeros(0, int)
+  return np.flatnonzero(_rank_alike(flat, label))
+
+
 def separators(array: np.ndarray, label: np.ndarray) -> np.ndarray:
   """Finds the features that tell all classes apart: the values of one class lie all beyond another's.
 
@@ -326,17 +377,20 @@ def _are_in_order(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
 
   Spearman's correlation, of a few examples first. Almost 1: float32 makes neighbours alike.
   """
-  from scipy import stats  # takes two seconds to import, and few datasets are regressions
-
   found = np.zeros(flat.shape[1], bool)
   if len(flat) < _ENOUGH_RANKED:
     return found
   candidates = np.arange(flat.shape[1])
   for rows in (slice(None, None, len(flat) // _ENOUGH_RANKED), slice(None)):
-    ranks = (stats.rankdata(part[rows], axis=0) for part in (flat[:, candidates], label))
-    candidates = candidates[_correlation(*ranks) > 1 - 1e-6]
+    candidates = candidates[_rank_alike(flat[rows][:, candidates], label[rows])]
   found[candidates] = True
   return found
+
+
+def _rank_alike(flat: np.ndarray, label: np.ndarray) -> np.ndarray:
+  from scipy import stats  # takes two seconds to import, and few datasets are regressions
+
+  return _correlation(*(stats.rankdata(part, axis=0) for part in (flat, label))) > 1 - 1e-6
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -101,7 +101,7 @@ def describe_numbers(where: str, label: np.ndarray) -> str:
 def look_for_labels(
   path: pathlib.Path, train: Found, modalities: Sequence[str], chosen: Sequence[str]
 ) -> dict[str, str]:
-  """Looks for the label among the inputs, see `array_labels.copies` and `separators`.
+  """Looks for the label among the inputs, see `array_labels.copies`, `separators` and `in_order`.
 
   Args:
     path: of the archive, for messages.
@@ -139,8 +139,13 @@ def look_for_labels(
         " highest always that of the label; leave it out, or say that it is an input by naming all"
         " modalities in --config.data.modalities"
       )
-    apart = array_labels.separators(values, label) if label.ndim == 1 else found
-    for kind, features in (("follow the label exactly", found), ("tell all classes apart", apart)):
+    apart = array_labels.separators(values, label) if label.ndim == 1 else found[:0]
+    ordered = array_labels.in_order(values, label) if label.ndim == 2 else found[:0]
+    for kind, features in (
+      ("follow the label exactly", found),
+      ("tell all classes apart", apart),
+      ("are in the order of the label", ordered),
+    ):
       if len(features):
         said = (
           f"{_features(features, values.shape[1:])} {kind} in training: is it made of the label?"

@@ -1,10 +1,12 @@
-"""Which value among a user's classes may stand for no label: -1, -100, 255, "", "<NA>", ...
+"""Which value among a user's labels may stand for no label: -1, -100, 255, "", "<NA>", ...
 
-What is found is asked about, never dropped: such a value may be a class.
+What is found is asked about, never dropped: such a value may be a class, or a number to predict.
 """
 
 import re
 from collections.abc import Sequence
+
+import numpy as np
 
 _NO_CLASS = {
   *("na", "nan", "nat", "none", "null", "nil", "missing", "unlabeled", "unlabelled"),
@@ -14,6 +16,7 @@ _BLANK = re.compile(r"[\s?._-]*")
 _AROUND = re.compile(r"[\s<>\[\](){}#./_-]+")  # "<NA>", "n.a.", "no_label"
 _WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 _FAR = 50  # a number above all others by this may be none
+_MANY = 3  # as many numbers may mean none at a time
 # What no label is called in bytes, in two to five digits, and at the end of a type.
 _USUAL = {99, 127, 255, 999, 9999, 99999, *(2**bits - 1 for bits in (15, 16, 31, 32, 63))}
 
@@ -65,3 +68,29 @@ def _find_number(values: list[int]) -> int | None:
   enough = len(others) > 2 or others[0] in (0, 1)
   far = last - others[-1] >= _FAR and ((in_sequence and enough) or last in _USUAL)
   return last if far else None
+
+
+def find_among_numbers(numbers: np.ndarray) -> float | None:
+  """Returns a number that may stand for no label among numbers to predict, or None.
+
+  That is a whole number that is several examples' or a usual one, -999 or the like, and lies further from
+  the others than they lie from each other, or below 0 where no other does. Up to three may do so.
+
+  Args:
+    numbers: [examples], finite.
+  """
+  values, counts = np.unique(numbers, return_counts=True)
+  usual = np.isin(np.abs(values), list(_USUAL))
+  may_be_none = (values == np.floor(values)) & (usual | (counts > 1))
+  for count in range(1, min(_MANY, len(values) - 2) + 1):
+    for outer, inner in ((slice(count), count), (slice(-count, None), -count - 1)):
+      others = np.delete(values, outer)
+      others = others[~usual[np.isin(values, others)]]
+      if len(others) < 2 or not may_be_none[outer].all():
+        continue
+      gap = np.abs(values[inner] - values[outer]).min()
+      alone = count == 1 and counts[outer][0] > 1
+      below = alone and values[outer][0] < 0 <= others[0]
+      if gap > np.ptp(others) or below:
+        return float(values[outer][0])
+  return None

@@ -72,10 +72,11 @@ class _Source(NamedTuple):
 
 
 class _Labels(NamedTuple):
-  """What labels are: kind, and the classes' names in the order of their numbers."""
+  """What labels are: kind, the classes' names in the order of their numbers, what to say of numbers."""
 
   kind: str
   classes: tuple = ()
+  remark: str = ""
 
 
 def load(config, statistics: standardize.Statistics | None = None) -> pipeline.Dataset:
@@ -136,7 +137,7 @@ def load(config, statistics: standardize.Statistics | None = None) -> pipeline.D
     )
     paths["val"], archives["val"] = paths["train"], archives["train"]
   _complete_presence(found, modalities)
-  labels = _find_labels(paths["train"], found["train"], asked)
+  labels = _find_labels(paths, found, asked)
   facts |= {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
   source = _Source(paths, archives, modalities, chosen)
   return _make_dataset(config, source, labels, found, facts, statistics)
@@ -288,10 +289,17 @@ def _complete_presence(found: Mapping[str, Found], modalities) -> None:
         arrays[f"{name}_present"] = array_split.present(arrays, name)
 
 
-def _find_labels(path: pathlib.Path, train: Found, asked: str | None) -> _Labels:
-  where = f"{path}: label"
+def _find_labels(paths, found: Mapping[str, Found], asked: str | None) -> _Labels:
+  train, where = found["train"], f"{paths['train']}: label"
   kind = array_labels.find_kind(where, train.get("label"), asked)
-  return _Labels(kind, array_labels.classes_of(where, train["label"]) if kind == "classes" else ())
+  if kind == "classes":
+    return _Labels(kind, array_labels.classes_of(where, train["label"]))
+  remarks = {
+    split: array_labels.ask_about_numbers(f"{paths[split]}: label", arrays["label"], asked)
+    for split, arrays in (found.items() if kind == "regression" else ())
+  }
+  said = [f"{split}: {remark}" for split, remark in remarks.items() if remark]
+  return _Labels(kind, remark="; ".join(said))
 
 
 def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object]:
@@ -302,7 +310,7 @@ def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object
     said = array_remarks.describe_numbers(f"{paths['train']}: label", found["train"]["label"])
     for arrays in found.values():
       arrays["label"] = arrays["label"].astype(np.float32).reshape(len(arrays["label"]), -1)
-    return {"label": said}
+    return {"label": "; ".join(filter(None, (said, labels.remark)))}
   left_out = {}
   for split, arrays in found.items():
     number = array_labels.encode(f"{paths[split]}: label", arrays["label"], labels.classes)

@@ -28,7 +28,7 @@ from synjax.workdir import json_files
 logger = logging.getLogger("synjax")
 
 MODALITIES = ("image_1", "image_2")
-TASKS: dict[str, int] = {"share": 10, "unique1": 10, "unique2": 10, "synergy": 2}
+TASKS: dict[str, int] = {"redundancy": 10, "unique1": 10, "unique2": 10, "synergy": 2}
 MAX_PAIRS = 10_000  # published size of every pair set that is not exhausted before
 NUM_VAL_COMBINATIONS = 100
 # sha256 over raw RGB bytes, first 16 hex digits, of (224, 10): taken from the published generator
@@ -247,13 +247,13 @@ def label_pairs(
 ) -> dict[str, np.ndarray]:
   """Labels pairs: task -> int32[num_pairs].
 
-  `share` = the common shape; `unique1`, `unique2` = texture of image 1, 2; `synergy` =
-  1[color(image 2) = map(texture(image 1))], true of one pair in ten if pairs are unbiased.
+  `redundancy` (published: `share`) = the common shape; `unique1`, `unique2` = texture of image 1, 2;
+  `synergy` = 1[color(image 2) = map(texture(image 1))], true of one pair in ten if pairs are unbiased.
   """
   first, second = pairs.T
   synergy = stimuli.color[second] == color_map[stimuli.texture[first]]
   return {
-    "share": stimuli.shape[first],
+    "redundancy": stimuli.shape[first],
     "unique1": stimuli.texture[first],
     "unique2": stimuli.texture[second],
     "synergy": synergy.astype(np.int32),

@@ -12,7 +12,13 @@ from synjax.evaluators import raw_features
 from synjax.evaluators.base import Evaluator, Scores, When, provides
 from synjax.evaluators.estimators import knn, linear, metrics, ridge
 from synjax.evaluators.progress import Progress
-from synjax.evaluators.representation import Representation, is_labelled, probe, score_subset
+from synjax.evaluators.representation import (
+  CALLED,
+  Representation,
+  is_labelled,
+  probe,
+  score_subset,
+)
 from synjax.workdir.scores import WITHOUT, Baseline, Score, full_name, parse
 
 logger = logging.getLogger("synjax")
@@ -185,7 +191,12 @@ class Baselines(Evaluator):
     for seen, splits in problems:
       for task, size in (tasks | regressions).items():
         fit = self._classes if task in tasks else self._numbers
-        scores |= fit(seen, task, size, {name: _of_task(s, task) for name, s in splits.items()})
+        own = {name: _of_task(s, task) for name, s in splits.items()}
+        if reason := self._cannot_fit(task, own):
+          what = (task, seen or "all modalities", reason)
+          logger.warning("%s: no baselines on raw features of %s: %s", *what)
+        else:
+          scores |= fit(seen, task, size, own)
         said()
     for task in tasks if len(problems) > 1 else ():
       whole, *parts = (
@@ -196,11 +207,19 @@ class Baselines(Evaluator):
       scores[Baseline("logistic").score(task, "sis")] = sis
     return scores
 
+  def _cannot_fit(self, task: str, splits: Mapping[str, linear.Split]) -> str:
+    """Says why no model can be fitted and scored; "": one can."""
+    empty = [CALLED[name] for name, split in splits.items() if not len(split.labels)]
+    if empty:
+      return f"no {' and no '.join(empty)} example has any"
+    if task in self.dataset.regressions:
+      return ""
+    names = self.dataset.class_names.get(task)
+    return linear.cannot_fit(splits["probe"].labels, names, hold_out=self._held_out)
+
   def _classes(self, seen, task, classes, splits) -> dict[str, float]:
-    """Scores logistic regression and nearest neighbours; nothing where a split lacks what they need."""
+    """Scores logistic regression and nearest neighbours."""
     train, val, test = (splits[name] for name in ("probe", "val", "test"))
-    if len(np.unique(train.labels)) < 2 or not (len(val.labels) and len(test.labels)):
-      return {}
     search = self.config.probe.test_search
     logistic = linear.evaluate(
       train, test, None if self._held_out else val, num_classes=classes, search=search
@@ -213,10 +232,8 @@ class Baselines(Evaluator):
     )
 
   def _numbers(self, seen, task, outputs, splits) -> dict[str, float]:
-    """Scores ridge regression; nothing where a split is empty."""
+    """Scores ridge regression."""
     train, val, test = (splits[name] for name in ("probe", "val", "test"))
-    if not all(len(split.labels) for split in (train, val, test)):
-      return {}
     found = ridge.evaluate(train, test, val, num_outputs=outputs)
     return dict(_named(Baseline("ridge", seen), task, found))
 

@@ -1,5 +1,6 @@
 """Scores of classifiers: accuracy, also of each source of the label, and calibration."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,10 @@ from scipy.special import log_softmax
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
 from synjax.evaluators.estimators import knn, metrics
-from synjax.evaluators.representation import check_neighbors
+from synjax.evaluators.representation import NONE_HAS_ANY, check_neighbors
 from synjax.workdir.scores import WITHOUT, Score
+
+logger = logging.getLogger("synjax")
 
 TASK = "label"
 # Of `score`.
@@ -114,6 +117,7 @@ class Classification(Evaluator):
       return _stack([score(*trial) for trial in zip(logits, label, strict=True)])
     counts = np.full(len(logits), float((~having).sum()))
     if not having.any():
+      logger.warning(NONE_HAS_ANY, " and ".join(left), f"{len(having)} test")
       return {"left_out": counts} | dict.fromkeys(METRICS, np.nan * counts)
     rows = [score(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
     return {"left_out": counts} | _stack(rows)

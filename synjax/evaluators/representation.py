@@ -20,6 +20,13 @@ from synjax.workdir.scores import WITHOUT, Score, full_name
 
 logger = logging.getLogger("synjax")
 
+NONE_HAS_ANY = "no scores of %s (NaN): expected examples that have any, found none of %s"
+CALLED = {
+  "probe": "training",
+  "val": "validation",
+  "test": "test",
+}  # field of `Dataset` -> in words
+
 # (split, modalities) -> representations [trials, examples, dim]; (): all modalities
 Embed = Callable[..., np.ndarray]
 
@@ -70,7 +77,7 @@ class Representation(Evaluator):
   def _check_examples(self) -> None:
     """Checks that every split has examples, and that there are two classes to tell apart."""
     dataset = self.dataset
-    for name, called in (("probe", "training"), ("val", "validation"), ("test", "test")):
+    for name, called in CALLED.items():
       split = getattr(dataset, name)
       having = split.having(dataset.modalities)
       if having is not None and not having.any():
@@ -89,13 +96,16 @@ class Representation(Evaluator):
   def _check_hold_out(self) -> None:
     """Checks that `paper`, which chooses the cost on a part of the training split, has such a part."""
     dataset = self.dataset
-    for task in dataset.tasks if self.config.protocol == "paper" else ():
-      labels = _labels(dataset, dataset.probe)[task]
-      reason = linear.cannot_hold_out(labels, dataset.class_names.get(task))
+    if self.config.protocol != "paper":
+      return
+    labels, names = _labels(dataset, dataset.probe), dataset.class_names
+    reasons = {t: linear.cannot_hold_out(labels[t], names.get(t)) for t in dataset.tasks}
+    reasons |= {t: ridge.cannot_hold_out(len(labels[t])) for t in dataset.regressions}
+    for task, reason in reasons.items():
       if reason:
         raise ValueError(
-          "config.protocol: expected training examples of which paper can hold out 40 % to choose the"
-          f" probe's cost, found {task}: {reason}; add examples, leave the class out, or"
+          "config.protocol: expected training examples of which paper can hold out a part to choose the"
+          f" probe's cost, found {task}: {reason}; add examples, leave a class out, or"
           " --config.protocol=clean, which chooses it on the validation split"
         )
 
@@ -254,7 +264,11 @@ def _probe(
   counts = np.full(len(target.features), float(left_out))
   named = (*dataset.tasks, *dataset.regressions) if left_out else ()
   scores = {f"{task}/left_out": counts for task in named}
-  if not all(split.features.shape[1] for split in (probe, val, target)):
+  seen = " and ".join(modalities or dataset.modalities)
+  empty = [name for name, split in splits.items() if not split.features.shape[1]]
+  if empty:
+    found = ", ".join(f"{getattr(dataset, e).num_examples} {CALLED[e]}" for e in empty)
+    logger.warning(NONE_HAS_ANY, seen, found)
     unknown = {f"{task}/macro_accuracy": np.nan * counts for task in dataset.tasks}
     return scores | unknown | {f"{task}/mse": np.nan * counts for task in dataset.regressions}
   held_out = config.protocol == "paper" and not dataset.published_validation
@@ -264,7 +278,7 @@ def _probe(
     if reason := linear.cannot_fit(probe.labels[task], names, hold_out=held_out):
       logger.warning(
         "%s: no score of %s (NaN): expected training examples to fit a probe to, found %d: %s",
-        *(task, " and ".join(modalities or dataset.modalities), len(probe.labels[task]), reason),
+        *(task, seen, len(probe.labels[task]), reason),
       )
       scores[f"{task}/macro_accuracy"] = np.nan * counts
     else:

@@ -3,12 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from synjax.report import units
-from synjax.report.cells import NOT_AVAILABLE
+from synjax.report.cells import NOT_AVAILABLE, Value
 from synjax.report.runs import Group
 from synjax.report.sections import Points, Section, Table, Text
 from synjax.workdir import scores
@@ -35,32 +33,6 @@ _NAMES = {
   "knn": "{neighbors}-NN on raw features",
   "random_encoder": "its own encoder at random initialisation",
 }
-
-
-class Value(NamedTuple):
-  """A score with the ends of its interval, as it is shown; NaN: not known.
-
-  Attributes:
-    mean: over seeds.
-    low: end of the interval; the mean itself where there is none.
-    high: likewise.
-    std: over seeds; NaN of one, and of what all seeds share.
-    digits: behind the point.
-  """
-
-  mean: float
-  low: float
-  high: float
-  std: float = math.nan
-  digits: int = 1
-
-  def __str__(self) -> str:
-    if math.isnan(self.mean):
-      return NOT_AVAILABLE
-    text = f"{self.mean:.{self.digits}f}"
-    text += "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
-    known = self.high > self.low
-    return text + (f" [{self.low:.{self.digits}f}, {self.high:.{self.digits}f}]" if known else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +76,7 @@ class Contestant:
 
   def value(self, name: str, scale: float, digits: int) -> Value:
     """Returns a score; NaN where a seed lacks it."""
-
-    def column(metric):
-      return scale * np.array([row[self.which].get(metric, math.nan) for row in self.rows], float)
-
-    values, low, high = column(name), column(f"{name}_low").mean(), column(f"{name}_high").mean()
-    mean = float(values.mean())
-    spread = len(values) > 1 and np.ptp(values) > 0
-    ends = (mean, mean) if math.isnan(low) or math.isnan(high) else (float(low), float(high))
-    return Value(mean, *ends, float(values.std(ddof=1)) if spread else math.nan, digits)
+    return Value.of([row[self.which] for row in self.rows], name, scale, digits)
 
 
 @dataclasses.dataclass(frozen=True)

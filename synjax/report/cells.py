@@ -2,11 +2,59 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 NOT_AVAILABLE = "n/a"
+
+
+class Value(NamedTuple):
+  """A score with the ends of its interval, as it is shown; NaN: not known.
+
+  Attributes:
+    mean: over seeds.
+    low: end of the interval; the mean itself where there is none.
+    high: likewise.
+    std: over seeds; NaN of one, and of what all seeds share.
+    digits: behind the point.
+  """
+
+  mean: float
+  low: float
+  high: float
+  std: float = math.nan
+  digits: int = 1
+
+  @classmethod
+  def of(
+    cls, rows: Sequence[Mapping[str, float]], name: str, scale: float = 1.0, digits: int = 1
+  ) -> "Value":
+    """Returns a score over seeds.
+
+    Args:
+      rows: one a seed: metric -> value.
+      name: of the metric; NaN where a row lacks it.
+      scale: what it is multiplied with.
+      digits: behind the point.
+    """
+
+    def column(metric):
+      return scale * np.array([row.get(metric, math.nan) for row in rows], float)
+
+    values, low, high = column(name), column(f"{name}_low").mean(), column(f"{name}_high").mean()
+    mean = float(values.mean())
+    spread = len(values) > 1 and np.ptp(values) > 0
+    ends = (mean, mean) if math.isnan(low) or math.isnan(high) else (float(low), float(high))
+    return cls(mean, *ends, float(values.std(ddof=1)) if spread else math.nan, digits)
+
+  def __str__(self) -> str:
+    if math.isnan(self.mean):
+      return NOT_AVAILABLE
+    text = f"{self.mean:.{self.digits}f}"
+    text += "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
+    known = self.high > self.low
+    return text + (f" [{self.low:.{self.digits}f}, {self.high:.{self.digits}f}]" if known else "")
 
 
 def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from synjax import evaluators, parallel, trial
 from synjax.training import optim, step_metrics
+from synjax.training.compile_clock import CompileClock
 from synjax.training.run import Run
 from synjax.workdir import identity
 from synjax.workdir.metrics import MetricWriter
@@ -32,9 +33,7 @@ class RunLog:
     self._run, self._started, self._first, self._seen = run, time.monotonic(), run.step, run.step
     self._before = identity.read_spent(run.workdir)
     self._warned: set[str] = set()
-    self._compiled: tuple[float, int] | None = (
-      None  # seconds, steps when the first program was there
-    )
+    self._compiling = CompileClock()
     self._writer = MetricWriter(
       run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
     )
@@ -50,6 +49,7 @@ class RunLog:
 
   def __exit__(self, *error) -> None:
     self._bar.close()
+    self._compiling.close()
     self._writer.__exit__(*error)
 
   @property
@@ -76,7 +76,6 @@ class RunLog:
   def queue(self, metrics: Mapping[str, jax.Array]) -> None:
     """Takes what `Run.advance` returned for the steps that it did."""
     self.queued.append((range(self._seen, self._run.step), metrics))
-    self._compiled = self._compiled or (self.seconds, self.steps)
     self._bar.update(self._run.step - self._seen)
     self._seen = self._run.step
 
@@ -125,11 +124,8 @@ class RunLog:
     logger.info("step %d: %s", self._run.step, line or "no labels to score")
 
   def _rate(self) -> float:
-    """Returns steps a second, evaluation included and the first compilation left out."""
-    seconds, steps = self._compiled or (0.0, 0)
-    if self.steps == steps:  # nothing since
-      return self.steps / self.seconds
-    return (self.steps - steps) / (self.seconds - seconds)
+    """Returns steps a second, evaluation included and compilation left out."""
+    return self.steps / (self.seconds - self._compiling.seconds)
 
   def _say_progress(self, loss: float) -> None:
     run, rate = self._run, self._rate()

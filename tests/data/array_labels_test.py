@@ -173,6 +173,37 @@ def test_features_in_the_order_of_a_number_to_predict_are_copies_and_near_ones_a
   )
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_numbers_that_may_be_no_label_are_asked_about_and_then_said(tmp_path, split, outputs):
+  def change(here, found):
+    label = np.random.default_rng(0).normal(size=(len(found["label"]), outputs))
+    if here == split:
+      label[[2, 5], -1] = -999
+    found["label"] = label
+
+  write(tmp_path, change)
+  found = rf"-999 for 2 of {40 if split == 'train' else 16} examples"
+  with pytest.raises(ValueError, match=rf"{split}.npz: label: .*{found}.*label_kind=regression"):
+    load(tmp_path)
+  said = load(tmp_path, label_kind="regression").facts["label"]
+  assert said.startswith(f"regression, {outputs} outputs; {split}: -999 for 2 of")
+
+
+def test_a_feature_in_the_order_of_few_numbers_is_said_where_it_is_no_chance(tmp_path):
+  rng = np.random.default_rng(0)
+  label = rng.normal(size=(20, 2))
+  features = np.c_[rng.normal(size=(20, 2)), np.exp(-label[:, 1]), label[:, 0] ** 2]
+  np.testing.assert_array_equal(array_labels.in_order(features, label), [2])
+  assert not len(array_labels.in_order(features[:7], label[:7]))
+  assert not len(array_labels.in_order(np.tile(features[:8], 2000), label[:8]))
+  few = np.round(label)  # such as -1, 0 and 1
+  assert not len(array_labels.in_order(few, few))
+  folder = write(tmp_path, add(label=lambda f: np.exp(f["table"][:, 0])))
+  said = load(folder).facts["label in table"]
+  assert said.startswith("1 of its 4 features, such as [0], are in the order of the label")
+
+
 def test_the_answers_are_taken(tmp_path):
   floats = write(tmp_path / "floats", add(label=lambda f: f["label"].astype(np.float32)))
   assert load(floats, label_kind="classes").class_names == {"label": (0, 1)}

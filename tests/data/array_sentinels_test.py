@@ -1,5 +1,6 @@
 """What may stand for no label, and what are classes without a question."""
 
+import numpy as np
 import pytest
 
 from synjax.data import array_sentinels
@@ -71,3 +72,45 @@ CLASSES = [
 @pytest.mark.parametrize("values", CLASSES)
 def test_usual_classes_are_not_asked_about(values):
   assert array_sentinels.find(values) is None
+
+
+NUMBERS = np.random.default_rng(0).normal(size=40)
+PRICES = np.exp(3 + NUMBERS)
+ASKED_NUMBERS = {
+  "-999 for some": (NUMBERS, [-999, -999], -999),
+  "-999 for one": (NUMBERS, [-999], -999),
+  "9999": (PRICES, [9999.0] * 3, 9999),
+  "a filling at the end of the type": (NUMBERS, [-(2.0**31)] * 2, -(2.0**31)),
+  "0 far below": (1000 + NUMBERS, [0, 0, 0], 0),
+  "-1 below shares": (np.abs(NUMBERS) / 10, [-1, -1], -1),
+  "two of them": (NUMBERS, [-999, -999, -998, -998], -999),
+  "on both sides": (NUMBERS, [-999, -999, 999], -999),
+}
+
+
+@pytest.mark.parametrize("case", ASKED_NUMBERS)
+def test_a_number_apart_from_those_to_predict_is_found(case):
+  numbers, none, found = ASKED_NUMBERS[case]
+  shuffled = np.random.default_rng(1).permutation([*numbers, *none])
+  assert array_sentinels.find_among_numbers(shuffled) == found
+
+
+@pytest.mark.parametrize(
+  "numbers",
+  [
+    NUMBERS,
+    PRICES,
+    [*NUMBERS, 40.0],  # an outlier
+    [*NUMBERS, 40.5, 40.5],
+    [*NUMBERS, -1, -1, 1, 1],  # scores that were cut off
+    [*np.clip(NUMBERS, -1, 1)],
+    [*PRICES, 0, 0, 0],
+    [*PRICES, -1.5, -1.5],
+    np.arange(40) / 5,
+    np.round(NUMBERS),
+    np.zeros(4),
+    [0.5, 7.0],
+  ],
+)
+def test_usual_numbers_are_not_asked_about(numbers):
+  assert array_sentinels.find_among_numbers(np.array(numbers)) is None

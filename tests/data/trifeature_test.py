@@ -254,7 +254,7 @@ def test_labels_follow_from_the_file_names(load, stimuli, protocol):
         by_name, (names[row_1], names[row_2])
       )
       labels = {task: labels[index] for task, labels in split.labels.items()}
-      assert shape_1 == shape_2 == labels["share"]
+      assert shape_1 == shape_2 == labels["redundancy"]
       assert (labels["unique1"], labels["unique2"]) == (texture_1, texture_2)
       assert labels["synergy"] == (color_2 == MAP[texture_1])
 
@@ -308,7 +308,7 @@ def test_splits_share_one_image_array(load):
 def test_dataset_contract(load):
   dataset = load("clean", task="unique2")
   assert dataset.modalities == ("image_1", "image_2")
-  assert dataset.tasks == {"share": 10, "unique1": 10, "unique2": 10, "synergy": 2}
+  assert dataset.tasks == {"redundancy": 10, "unique1": 10, "unique2": 10, "synergy": 2}
   for split in (dataset.train, dataset.probe, dataset.val, dataset.test):
     assert split.arrays["pairs"].dtype == split.arrays["label"].dtype == np.int32
     np.testing.assert_array_equal(split.arrays["label"], split.labels["unique2"])
@@ -316,19 +316,19 @@ def test_dataset_contract(load):
       assert split.labels[task].shape == (split.num_examples,)
       assert 0 <= split.labels[task].min() <= split.labels[task].max() < classes
   assert dataset.facts["chance_macro_accuracy"]["synergy"] == 0.5
-  assert dataset.facts["chance_macro_accuracy"]["share"] == 0.1
+  assert dataset.facts["chance_macro_accuracy"]["redundancy"] == 0.1
   assert json.loads(json.dumps(dataset.facts)) == dataset.facts
 
 
 @pytest.mark.parametrize("name", ["train", "test"])
 def test_gather_under_jit_equals_numpy_indexing(load, name):
-  split = getattr(load("paper", task="share"), name)
+  split = getattr(load("paper", task="redundancy"), name)
   index = np.array([0, 5, split.num_examples - 1, 5], np.int32)
   batch = jax.jit(split.gather)({k: jax.numpy.asarray(v) for k, v in split.arrays.items()}, index)
   images, pairs = split.arrays["images"], split.arrays["pairs"]
   np.testing.assert_array_equal(batch["image_1"], images[pairs[index, 0]])
   np.testing.assert_array_equal(batch["image_2"], images[pairs[index, 1]])
-  np.testing.assert_array_equal(batch["label"], split.labels["share"][index])
+  np.testing.assert_array_equal(batch["label"], split.labels["redundancy"][index])
   assert batch["image_1"].dtype == np.uint8
 
 
@@ -338,7 +338,7 @@ def test_num_pairs_bounds_only_pretraining(load):
 
 
 def test_fingerprint_tells_data_apart(load):
-  same = load("clean").fingerprint, load("clean", task="share").fingerprint
+  same = load("clean").fingerprint, load("clean", task="redundancy").fingerprint
   assert same[0] == same[1]
   assert len(same[0]) == 16
   others = [

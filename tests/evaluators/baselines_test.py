@@ -181,6 +181,15 @@ def test_one_that_has_nothing_of_a_modality_is_left_out_of_what_it_is_about(data
     assert found[name] == pytest.approx(alone[name], abs=1e-6)
 
 
+def test_a_modality_that_allows_no_baseline_has_none_and_a_reason(dataset, caplog):
+  test = dataset.test
+  lacking = {"left_present": np.zeros(test.num_examples, bool)}
+  test = dataclasses.replace(test, arrays=test.arrays | lacking)
+  found = score(dataclasses.replace(dataset, test=test))
+  assert not [name for name in found if "/left/" in name]
+  assert "label: no baselines on raw features of left: no test example has any" in caplog.text
+
+
 def test_too_many_raw_features_are_left_out_and_said(dataset, monkeypatch):
   monkeypatch.setattr(raw_features, "MAX_FEATURES", 100)
   evaluator = Baselines(tiny.get_config(), dataset, types.SimpleNamespace())

@@ -106,6 +106,23 @@ def test_examples_of_which_nothing_is_left_are_counted_and_left_out():
   assert "test/without_table/label/left_out" not in found
 
 
+def test_without_a_modality_that_all_have_alone_there_is_no_score_and_a_reason(caplog):
+  dataset = tiny.load_dataset(None)
+  arrays = {**dataset.test.arrays, "table_present": np.ones(40, bool)}
+  test = dataclasses.replace(dataset.test, arrays=arrays | {"series_present": np.zeros(40, bool)})
+  frozen = types.SimpleNamespace(
+    logits=lambda split, modalities=(): np.eye(2)[split.arrays["label"]][None],
+    embed=lambda split: np.ones((1, split.num_examples, 2)),
+    field=lambda name, split: split.arrays["label"][None],
+  )
+  changed = dataclasses.replace(dataset, test=test)
+  found = Classification(tiny.get_config("supervised"), changed, None).run(frozen, When.END)
+  assert np.isnan(found["test/without_table/label/macro_accuracy"]).all()
+  assert (
+    "no scores of series (NaN): expected examples that have any, found none of 40" in caplog.text
+  )
+
+
 def test_splits_are_scored_trial_by_trial_and_validation_never_looks_at_the_test_split():
   dataset = tiny.load_dataset(None)
 

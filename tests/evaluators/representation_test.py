@@ -111,13 +111,29 @@ def test_regressions_choose_alpha_where_the_protocol_says(dataset, protocol, mon
   assert set(sizes) == {40}
 
 
-def test_a_subset_that_no_test_example_has_is_not_scored(dataset):
+def test_a_regression_that_paper_cannot_hold_out_is_refused_before_training(dataset, monkeypatch):
+  monkeypatch.setattr(Representation, "requires", ())
+  only = with_regression(dataset, {})
+  one = dataclasses.replace(
+    only.probe, labels={"numbers": np.ones((1, 2))}, arrays={}, num_examples=1
+  )
+  single = dataclasses.replace(only, probe=one)
+  Representation(tiny.get_config(protocol="clean"), single, None).check()
+  with pytest.raises(ValueError, match="config.protocol: .*numbers: 1 examples cannot .*=clean"):
+    Representation(tiny.get_config(protocol="paper"), single, None).check()
+
+
+def test_a_subset_that_no_test_example_has_is_not_scored(dataset, caplog):
   changed = lacking(dataset, table=np.ones(96, bool), series=np.arange(96) >= 40)
   scores = run_test(tiny.get_config(), changed, types.SimpleNamespace(embed=planted))
   np.testing.assert_array_equal(scores["test/without_table/shared/left_out"], [40, 40])
   assert np.isnan(scores["test/without_table/shared/macro_accuracy"]).all()
   assert np.isnan(scores["test/without_table/mean/macro_accuracy"]).all()
   np.testing.assert_array_equal(scores["test/shared/macro_accuracy"], [1, 1])
+  said = (
+    "no scores of series (NaN): expected examples that have any, found none of 40 validation, 40"
+  )
+  assert said in caplog.text
 
 
 def test_a_class_that_paper_cannot_hold_out_is_refused_before_training(dataset, monkeypatch):

@@ -146,10 +146,3 @@ def test_the_features_of_a_run_are_decomposed_example_by_example(trained):
     assert values.shape[0] == 16 and np.isfinite(values).all()
     # Equal inputs alone have equal features, and every input is another one.
     assert len(np.unique(values, axis=0)) == len(np.unique(test[name], axis=0)) == 16
-
-
-def test_what_is_printed_are_scores_and_no_probe_twice():
-  names = ["test/a/accuracy", "test/a/cost", "test/a/converged", "test/a/without_x1/accuracy"]
-  assert evaluate._shown(names) == ["test/a/accuracy", "test/a/without_x1/accuracy"]
-  both = [*names, "subset/x2/a/accuracy"]
-  assert evaluate._shown(both) == ["test/a/accuracy", "subset/x2/a/accuracy"]

@@ -94,18 +94,18 @@ def test_a_regression_is_beaten_by_less_error():
 
 def test_a_report_shows_them_once_for_the_runs_of_one_dataset(tmp_path):
   extra = {
-    "test/share/baseline/logistic/macro_accuracy": 0.95,
-    "test/share/baseline/logistic/macro_accuracy_low": 0.94,
-    "test/share/baseline/logistic/macro_accuracy_high": 0.96,
-    "test/share/baseline/random_encoder/macro_accuracy": 0.3,
-    "test/share/baseline/logistic/sis": 0.25,
+    "test/redundancy/baseline/logistic/macro_accuracy": 0.95,
+    "test/redundancy/baseline/logistic/macro_accuracy_low": 0.94,
+    "test/redundancy/baseline/logistic/macro_accuracy_high": 0.96,
+    "test/redundancy/baseline/random_encoder/macro_accuracy": 0.3,
+    "test/redundancy/baseline/logistic/sis": 0.25,
   }
   folders = []
   for name in ("infmasking", "comm"):
     folder = make_workdir(tmp_path / name, method={"name": name})
     file = folder / "results.json"
     content = json.loads(file.read_text())
-    content["rows"][0]["best"] |= extra | {"test/share/sis": 0.125}
+    content["rows"][0]["best"] |= extra | {"test/redundancy/sis": 0.125}
     file.write_text(json.dumps(content))
     folders.append(folder)
   text = table(*folders)
@@ -119,8 +119,8 @@ def test_a_report_shows_them_once_for_the_runs_of_one_dataset(tmp_path):
   assert text.count("| logistic regression on raw features | all |") == 1
   for label in ("1: infmasking", "2: comm"):
     assert (
-      f"* {label}: share: probe 90.0 [88.8, 91.2] is not above logistic regression on raw features 95.0"
-      " [94.0, 96.0]."
+      f"* {label}: redundancy: probe 90.0 [88.8, 91.2] is not above logistic regression on raw features"
+      " 95.0 [94.0, 96.0]."
     ) in text
 
 

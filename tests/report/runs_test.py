@@ -76,7 +76,7 @@ def broken_embeddings(workdir):
 
 def embeddings_of_other_shape(workdir):
   np.savez(
-    workdir / "embeddings.npz", **{"test/embeddings": np.zeros((5, 3)), "test/share": [0] * 5}
+    workdir / "embeddings.npz", **{"test/embeddings": np.zeros((5, 3)), "test/redundancy": [0] * 5}
   )
 
 

@@ -15,19 +15,19 @@ def test_mean_and_std_over_seeds_of_several_workdirs(tmp_path):
   a = make_workdir(
     tmp_path / "a",
     (42, 43),
-    best=[{"share": 0.90}, {"share": 0.92, "unique1": 0.7, "unique2": 0.7}],
-    last=[{"share": 0.8}, {"share": 0.8}],
+    best=[{"redundancy": 0.90}, {"redundancy": 0.92, "unique1": 0.7, "unique2": 0.7}],
+    last=[{"redundancy": 0.8}, {"redundancy": 0.8}],
   )
   b = make_workdir(
     tmp_path / "b",
     (44,),
-    best=[{"share": 0.97, "unique1": 0.8, "unique2": 0.9}],
-    last=[{"share": 0.8}],
+    best=[{"redundancy": 0.97, "unique1": 0.8, "unique2": 0.9}],
+    last=[{"redundancy": 0.8}],
   )
   text = table(a, b)
   best = cells(text, "1: infmasking", "best")
   # 90, 92, 97: mean 93, squared deviations 9 + 1 + 16 = 26, over n - 1 = 2: 13, root 3.606.
-  assert best["redundancy: share (chance 10.0)"] == "93.0 ± 3.6"
+  assert best["redundancy (chance 10.0)"] == "93.0 ± 3.6"
   # 60, 70, 80: mean 70, (100 + 0 + 100) / 2 = 100, root 10.
   assert best["unique1 (chance 10.0)"] == "70.0 ± 10.0"
   # 80, 70, 90: the same around 80.
@@ -37,7 +37,7 @@ def test_mean_and_std_over_seeds_of_several_workdirs(tmp_path):
   assert best["seeds"] == "3"
   assert best["data"] == "trifeature, biased, 64 px"
   last = cells(text, "1: infmasking", "last")
-  assert last["redundancy: share (chance 10.0)"] == "80.0 ± 0.0"
+  assert last["redundancy (chance 10.0)"] == "80.0 ± 0.0"
   assert "2: infmasking" not in text
 
 
@@ -70,7 +70,7 @@ def test_table_states_how_the_numbers_came_about(tmp_path):
 def test_paper_row_is_beside_every_run_with_a_note_on_its_size(tmp_path):
   text = table(make_workdir(tmp_path / "a"))
   row = cells(text, "paper: infmasking")
-  assert row["redundancy: share (chance 10.0)"] == "99.9 ± 0.1"
+  assert row["redundancy (chance 10.0)"] == "99.9 ± 0.1"
   assert row["unique1 (chance 10.0)"] == "-"
   assert row["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "90.6 ± 2.3"
   assert row["synergy (chance 50.0)"] == "77.0 ± 4.2"
@@ -151,9 +151,9 @@ def test_best_and_last_are_one_row_where_they_are_one_checkpoint(tmp_path):
 
 
 def test_chance_is_of_every_run_in_the_column(tmp_path):
-  a = mark(make_workdir(tmp_path / "a"), chance={"share": 0.1})
-  b = mark(make_workdir(tmp_path / "b", batch_size=16), chance={"share": 0.25})
-  assert "share (chance 10.0 or 25.0)" in table(a, b, rows={})
+  a = mark(make_workdir(tmp_path / "a"), chance={"redundancy": 0.1})
+  b = mark(make_workdir(tmp_path / "b", batch_size=16), chance={"redundancy": 0.25})
+  assert "redundancy (chance 10.0 or 25.0)" in table(a, b, rows={})
 
 
 def test_method_and_dataset_without_published_numbers(tmp_path):
@@ -161,7 +161,7 @@ def test_method_and_dataset_without_published_numbers(tmp_path):
   text = table(workdir)
   assert "paper: " not in text
   assert "new: no published numbers for trifeature" in text
-  assert "share (chance 10.0)" in cells(table(workdir, rows={}), "1: new")
+  assert "redundancy (chance 10.0)" in cells(table(workdir, rows={}), "1: new")
 
 
 def test_other_configs_and_other_data_are_other_rows(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 from configs import published
 from synjax import report
 
-CHANCE = {"share": 0.1, "unique1": 0.1, "unique2": 0.1, "synergy": 0.5}
+CHANCE = {"redundancy": 0.1, "unique1": 0.1, "unique2": 0.1, "synergy": 0.5}
 
 
 TERMS = ("masked_aug1", "infonce_full")
@@ -34,8 +34,8 @@ def make_config(seeds, **fields):
   }
 
 
-def scores(share=0.9, unique1=0.6, unique2=0.8, synergy=0.7):
-  values = {"share": share, "unique1": unique1, "unique2": unique2, "synergy": synergy}
+def scores(redundancy=0.9, unique1=0.6, unique2=0.8, synergy=0.7):
+  values = {"redundancy": redundancy, "unique1": unique1, "unique2": unique2, "synergy": synergy}
   found = {f"test/{task}/macro_accuracy": value for task, value in values.items()}
   found |= {f"test/{task}/macro_accuracy_low": value - 0.012 for task, value in values.items()}
   found |= {f"test/{task}/macro_accuracy_high": value + 0.012 for task, value in values.items()}
@@ -76,14 +76,14 @@ def make_results(config, best, last=None, **fields):
 
 
 def make_metrics(seeds, steps):
-  """Every 10 steps: term i of seed s is 4 + i + s - 42, the loss 3; the share's accuracy rises."""
+  """Every 10 steps: term i of seed s is 4 + i + s - 42, the loss 3; the accuracy of redundancy rises."""
   rows = []
   for step in steps:
     for seed in seeds:
       terms = {f"train/term/{name}": 4.0 + i + seed - 42 for i, name in enumerate(TERMS)}
       rows.append({"step": step, "seed": seed, "train/loss": 3.0, **terms})
       accuracy = {f"val/{task}/macro_accuracy": 0.5 for task in (*CHANCE, "mean")}
-      accuracy["val/share/macro_accuracy"] = step / 200 + (seed - 42) / 10
+      accuracy["val/redundancy/macro_accuracy"] = step / 200 + (seed - 42) / 10
       rows.append({"step": step, "seed": seed, **accuracy})
   return "".join(json.dumps(row) + "\n" for row in rows)
 
@@ -108,7 +108,7 @@ def make_embeddings(path, *, masked=True):
   rng = np.random.default_rng(0)
   labels = np.repeat(np.arange(10), 6)
   embeddings = (rng.normal(size=(10, 8))[labels] * 3 + rng.normal(size=(60, 8)))[None]
-  arrays = {"test/embeddings": embeddings.astype(np.float32), "test/share": labels}
+  arrays = {"test/embeddings": embeddings.astype(np.float32), "test/redundancy": labels}
   if masked:
     index = np.arange(0, 60, 10)
     views = embeddings[:, None, index] + rng.normal(size=(1, 3, 6, 8))

@@ -1,9 +1,12 @@
+import dataclasses
 import logging
+import time
 import types
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import monitoring
 
 from synjax import parallel, train, trial
 from synjax.training import optim, run_log, step_clock
@@ -112,13 +115,20 @@ def test_a_schedule_over_the_whole_length_is_named_when_a_run_becomes_longer(
   assert said in caplog.text
 
 
-def test_the_time_left_leaves_compilation_out(monkeypatch):
-  clock = iter([60.0, 62.0, 62.0])
-  monkeypatch.setattr(run_log.time, "monotonic", lambda: next(clock))
-  log = object.__new__(run_log.RunLog)
-  log._started, log._first, log._compiled = 0.0, 100, None
-  log._run = types.SimpleNamespace(step=110)
-  log._seen, log.queued, log._bar = 100, [], types.SimpleNamespace(update=lambda steps: None)
-  log.queue({})  # the first program took a minute to compile
-  log._run.step = 120
-  assert log._rate() == 5.0
+def test_the_time_left_leaves_every_compilation_out(tmp_path, monkeypatch):
+  """Of a run that continues: what is compiled first, a longer sequence later, and an evaluation."""
+  now = [0.0]
+  monkeypatch.setattr(time, "monotonic", lambda: now[0])
+  run = make_run(tmp_path)
+  run.step, run.durations = 100, dataclasses.replace(run.durations, total=150)
+
+  def take(seconds, steps, compiling=0.0):
+    now[0] += seconds
+    monitoring.record_event_duration_secs("/jax/core/compile/backend_compile_duration", compiling)
+    run.step += steps
+
+  with run_log.RunLog(run) as log:
+    take(62.0, 10, compiling=60.0)
+    take(4.0, 20)
+    take(34.0, 10, compiling=30.0)
+    assert log._rate() == pytest.approx(40 / 10)

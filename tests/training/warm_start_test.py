@@ -181,8 +181,11 @@ def test_unimodal_heads_of_another_task_stay_behind(source, tmp_path):
     made.data.task = task
     return made
 
-  train.train_and_evaluate(config("share"), str(tmp_path / "a"))
-  for task, kept in (("share", []), ("unique1", ["unimodal_heads_sensor", "unimodal_heads_table"])):
+  train.train_and_evaluate(config("redundancy"), str(tmp_path / "a"))
+  for task, kept in (
+    ("redundancy", []),
+    ("unique1", ["unimodal_heads_sensor", "unimodal_heads_table"]),
+  ):
     run = train.Run(config(task, initialize_from=str(tmp_path / "a")), tmp_path / "b")
     assert run.origin["at_random"] == kept
 

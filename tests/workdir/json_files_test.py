@@ -113,7 +113,7 @@ def test_a_report_names_a_damaged_file(workdir, name):
 
 
 def test_an_evaluation_names_its_damaged_file(workdir):
-  scores = {"test/share/macro_accuracy": {"42": 0.5}}
+  scores = {"test/redundancy/macro_accuracy": {"42": 0.5}}
   same = {"which": "best", "steps": {"42": 20}, "checkpoint": 20, "config_hash": "c"}
   content = same | {"data_fingerprint": "f00d", "unimodal": None, "scores": scores}
   evaluation.write(workdir, content)

@@ -122,6 +122,14 @@ def fit(examples: Moments, alphas: Sequence[float]) -> list[LinearRegression]:
   return fits
 
 
+def cannot_hold_out(num_examples: int, *, train_fraction: float = 0.8) -> str:
+  """Says why `holdout_split` cannot split so many examples; "": it can."""
+  num_train = int(np.floor(train_fraction * num_examples))
+  if 0 < num_train < num_examples:
+    return ""
+  return f"{num_examples} examples cannot be split into {num_train} + {num_examples - num_train}"
+
+
 def holdout_split(
   num_examples: int, *, train_fraction: float = 0.8, seed: int = 48
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -141,13 +149,9 @@ def holdout_split(
   Raises:
     ValueError: a part would be empty.
   """
-  num_train = int(np.floor(train_fraction * num_examples))
-  num_rest = num_examples - num_train
-  if min(num_train, num_rest) < 1:
-    raise ValueError(
-      f"holdout_split: {num_examples} examples cannot be split into {num_train} + {num_rest}; pass a"
-      " validation split, or more examples."
-    )
+  if reason := cannot_hold_out(num_examples, train_fraction=train_fraction):
+    raise ValueError(f"holdout_split: {reason}; pass a validation split, or more examples.")
+  num_rest = num_examples - int(np.floor(train_fraction * num_examples))
   order = np.random.RandomState(seed).permutation(num_examples)
   return order[num_rest:], order[:num_rest]
 

@@ -14,10 +14,10 @@ def test_accuracy_curves_have_epochs_and_chance(tmp_path, finished):
   axes = accuracy.draw(group).axes[0]
   lines = {line.get_label(): line for line in axes.get_lines()}
   # Step 10 of 10 an epoch: seeds 42 and 43 reach 5 % and 15 %; step 20: 10 % and 20 %.
-  np.testing.assert_allclose(lines["share"].get_xdata(), [1, 2])
-  np.testing.assert_allclose(lines["share"].get_ydata(), [10, 15])
+  np.testing.assert_allclose(lines["redundancy"].get_xdata(), [1, 2])
+  np.testing.assert_allclose(lines["redundancy"].get_ydata(), [10, 15])
   for label, level in (
-    ("chance 10.0 %: share, unique1, unique2", 10),
+    ("chance 10.0 %: redundancy, unique1, unique2", 10),
     ("chance 50.0 %: synergy", 50),
     ("chance 20.0 %: mean", 20),
   ):

@@ -67,7 +67,7 @@ def test_a_curve_is_mean_and_deviation_of_the_seeds_that_have_the_step(group):
 def test_names_are_those_logged_once_each_as_they_appeared(group):
   names = canvas.logged(group)
   assert len(names) == len(set(names)) and names[-1] == "extra"
-  assert names.index("train/loss") < names.index("val/share/macro_accuracy")
+  assert names.index("train/loss") < names.index("val/redundancy/macro_accuracy")
   assert canvas.logged(group, lambda name: name.endswith("loss")) == ["train/loss"]
 
 

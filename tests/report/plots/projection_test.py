@@ -43,7 +43,9 @@ def test_projection_without_masked_views(tmp_path):
 
 def test_a_single_test_example_is_reported_without_a_projection(tmp_path):
   workdir = make_workdir(tmp_path / "a")
-  np.savez(workdir / "embeddings.npz", **{"test/embeddings": np.ones((1, 1, 3)), "test/share": [0]})
+  np.savez(
+    workdir / "embeddings.npz", **{"test/embeddings": np.ones((1, 1, 3)), "test/redundancy": [0]}
+  )
   path = report.write_report([workdir], tmp_path / "out", published.ROWS)
   assert "projection" not in path.read_text()
 

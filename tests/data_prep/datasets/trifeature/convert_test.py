@@ -168,7 +168,7 @@ def test_pairs_are_those_of_brute_force(builders, tables, biased, split):
   np.testing.assert_array_equal(found["source_index"], np.arange(len(pairs)))
   labels = np.array([labels_of(name) for name in names])
   first, second = labels[pairs[:, 0]], labels[pairs[:, 1]]
-  np.testing.assert_array_equal(found["share"], first[:, 0])
+  np.testing.assert_array_equal(found["redundancy"], first[:, 0])
   np.testing.assert_array_equal(found["unique1"], first[:, 1])
   np.testing.assert_array_equal(found["unique2"], second[:, 1])
   wanted = [COLOR_MAP[one[1]] == two[2] for one, two in zip(first, second, strict=True)]
