@@ -25,6 +25,9 @@ RULE = (
   " difference may be there although they do.)"
 )
 GUESSES = ("majority", "mean_label")  # look at no example
+BRACKETS = (
+  "In brackets here: the 95 % interval over test examples (of several seeds, means of the ends)."
+)
 _NAMES = {
   "majority": "majority class",
   "mean_label": "mean label",
@@ -153,7 +156,8 @@ def _sections(
     table = [Text(about), Table(header, _rows(same, metric, tasks) + gains)]
   elif gains:
     table = [Text(SIS), Table(header, gains)]
-  return [*table, Text(RULE), Points(list(filter(None, verdicts)))]
+  rule = RULE if scores_too else f"{RULE} {BRACKETS}"
+  return [*table, Text(rule), Points(list(filter(None, verdicts)))]
 
 
 def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[list[str]]:

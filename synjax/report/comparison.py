@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
+from synjax.report import units
 from synjax.report.baselines import GUESSES, Value, name_of
 from synjax.report.comparable import read_field
 from synjax.workdir import scores
@@ -108,6 +108,7 @@ class Line:
     values: of each column by seed; {}: not scored. Of what needs no seed there is one, None.
     ends: of each column the 95 % interval over test examples, NaN where it is not known.
     modalities: that a model of raw features sees; "": all, or it is of another kind.
+    of: labels of the methods whose untrained model it is.
   """
 
   label: str
@@ -115,6 +116,7 @@ class Line:
   values: Sequence[Mapping[int | None, float]]
   ends: Sequence[tuple[float, float]]
   modalities: str = ""
+  of: tuple[str, ...] = ()
 
   def value(self, i: int, digits: int) -> Value:
     """Returns mean, std and 95 % interval of a column.
@@ -136,11 +138,47 @@ class Line:
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
   """Returns mean -+ t(0.975, n - 1) std / sqrt(n), std with ddof 1; NaN of fewer than two values."""
+  from scipy.special import stdtrit  # takes a while, and few reports need it
+
   values = np.asarray(values, float)
   if len(values) < 2:
     return math.nan, math.nan
   half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / math.sqrt(len(values))
   return float(values.mean() - half), float(values.mean() + half)
+
+
+def chance_levels(found: Iterable[tuple[Run, Mapping[str, float]]]) -> dict[str, float]:
+  """Returns task -> chance level of runs with theirs; a classifier's is that of what it learned."""
+  found, levels = list(found), {}
+  for run, chance in found:
+    levels |= {} if run.classifies else chance
+  for run, chance in found:
+    for level in chance.values() if run.classifies else ():
+      levels.setdefault(learned_task(run, levels), level)
+  return levels
+
+
+def every_task(runs: Iterable[Run], levels: Mapping[str, float]) -> list[Column]:
+  """Returns a column of every task: macro accuracies, then errors of regressions.
+
+  Args:
+    runs: on one dataset.
+    levels: of `chance_levels`.
+  """
+  runs = list(runs)
+  classes = [
+    Column(f"{task}, macro accuracy (%)", (task,), chance=100 * level)
+    for task, level in levels.items()
+  ]
+  known = filter(None, (scores.parse(name) for run in runs for name in run.scores))
+  errors = dict.fromkeys(s.task for s in known if s == Score("test", s.task, "mse"))
+  dataset = runs[0].config["data"]["name"]
+  scale, name = units.error_scale(dataset), units.error_name(dataset)
+  digits = 2 if scale != 1 else 4
+  return classes + [
+    Column(f"{task}, {name}", (task,), "mse", scale=scale, digits=digits, sign=-1)
+    for task in errors
+  ]
 
 
 class Comparison:
@@ -170,8 +208,11 @@ class Comparison:
     self.lines = [line for line in self.lines if line.kind == "method" or any(line.values)]
 
   def value(self, line: Line, i: int) -> Value:
-    """Returns what stands in a cell."""
-    return line.value(i, self.columns[i].digits)
+    """Returns what stands in a cell; an interval holds no value that the score cannot have."""
+    column = self.columns[i]
+    value = line.value(i, column.digits)
+    most = column.scale if column.sign > 0 else math.inf
+    return value._replace(low=np.clip(value.low, 0, most), high=np.clip(value.high, 0, most))
 
   def best(self, i: int, *, trained: bool = False) -> Line | None:
     """Returns the line with the best mean of a column, maybe of the methods alone; None without any."""
@@ -217,7 +258,8 @@ class Comparison:
       else:
         kept.append(([entrant.label], values, ends))
     for names, values, ends in kept:
-      yield Line(f"untrained model of {', '.join(names)}", "untrained", values, ends)
+      label = f"untrained model of {', '.join(names)}"
+      yield Line(label, "untrained", values, ends, of=tuple(names))
 
   def _raw(self) -> Iterator[Line]:
     """Yields the models of raw features, and guesses by the labels alone: the same for every run."""

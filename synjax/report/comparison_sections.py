@@ -43,9 +43,19 @@ def comparison_sections(comparison: Comparison, benchmark=None) -> list[Section]
   sections: list[Section] = [Text(ABOUT), _table(comparison, beside)]
   points = _notes(comparison, beside, benchmark)
   sections += [Points(points)] if points else []
-  if sum(any(line.values) for line in _methods(comparison)) > 1:
-    sections += [Heading("Paired by seed"), Text(PAIRED), _paired_table(comparison)]
-  return sections
+  paired = paired_sections(comparison)
+  return [*sections, Heading("Paired by seed"), *paired] if paired else sections
+
+
+def paired_sections(comparison: Comparison) -> list[Section]:
+  """Makes the table of differences to the best method; nothing where none shares two seeds with it."""
+  pairs = [
+    len(comparison.paired(line, i))
+    for i in range(len(comparison.columns))
+    for line in _methods(comparison)
+    if line is not comparison.best(i, trained=True)
+  ]
+  return [Text(PAIRED), _paired_table(comparison)] if max(pairs, default=0) > 1 else []
 
 
 def published_cells(comparison: Comparison, benchmark) -> dict[tuple[int, int], Published]:
@@ -168,7 +178,8 @@ def to_csv(comparison: Comparison, benchmark=None) -> str:
       pairs = comparison.paired(line, i) if line.kind == "method" else []
       differs = (pairs.mean(), *t_interval(pairs), len(pairs)) if len(pairs) else (None,) * 4
       numbers = [value.mean, value.std, value.low, value.high]
-      cells = [line.label, line.kind, column.title, len(line.values[i]), *numbers]
+      seeds = None if None in line.values[i] else len(line.values[i])
+      cells = [line.label, line.kind, column.title, seeds, *numbers]
       cells += [line is comparison.clearly_best(i), *printed, *differs]
       lines.append(["" if _unknown(cell) else cell for cell in cells])
   file = io.StringIO()

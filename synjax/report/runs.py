@@ -89,10 +89,10 @@ def read_run(workdir: str | pathlib.Path) -> Run:
   path = pathlib.Path(workdir).expanduser().absolute()
   config_file, results_file = path / files.CONFIG, path / files.RESULTS
   if not (config_file.exists() or results_file.exists()):
-    raise ValueError(
-      f"{config_file}: expected the config of a run, found no such file; give the --workdir of a"
-      " launch.train command"
-    )
+    advice = "give the --workdir of a launch.train command"
+    if (path / "sweep.json").exists():
+      advice = "a sweep's report is written by its own command with --report_only"
+    raise ValueError(f"{config_file}: expected the config of a run, found no such file; {advice}")
   found = _read_results(results_file) if results_file.exists() else None
   config = found["config"] if found else identity.read_config(path)
   try:

@@ -10,6 +10,8 @@ from synjax.report import units
 from synjax.report.baselines import baseline_sections, contestants
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
 from synjax.report.comparable import columns_of, differences
+from synjax.report.comparison import Comparison, Entrant, Run, chance_levels, every_task
+from synjax.report.comparison_sections import paired_sections
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Points, Section, Table, Text
 from synjax.report.synergy_table import synergy_sections
@@ -313,8 +315,26 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
       *_tables(others, benchmark, paper=False),
     ]
   provenance = Table(PROVENANCE, [_provenance_row(group) for group in groups])
-  parts += [*baseline_sections(contestants(groups)), *synergy_sections(groups)]
+  parts += [*baseline_sections(contestants(groups)), *_paired(groups), *synergy_sections(groups)]
   return [*parts, provenance, Points(_notes(groups, benchmark))]
+
+
+def _paired(groups: Sequence[Group]) -> list[Section]:
+  """Returns the differences between groups on the same data, seed by seed."""
+  by_data: dict[str, list[Group]] = {}
+  for group in groups:
+    by_data.setdefault(group.runs[0].results["data_fingerprint"], []).append(group)
+  sections: list[Section] = []
+  for same in by_data.values():
+    entrants = [Entrant(group.label, _runs(group), len(group.rows)) for group in same]
+    levels = chance_levels((_runs(group)[0], group.chance) for group in same)
+    columns = every_task((run for entrant in entrants for run in entrant.runs), levels)
+    sections += paired_sections(Comparison(entrants, columns, levels))
+  return sections
+
+
+def _runs(group: Group) -> list[Run]:
+  return [Run(row["seed"], group.config, row["best"]) for row in group.rows]
 
 
 def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> list[Section]:

@@ -21,9 +21,12 @@ def test_a_cell_of_fewer_seeds_than_its_row_says_so():
   assert "seeds)" not in scores.rows[0][2]
 
 
-def test_one_method_has_nobody_to_be_paired_with_and_no_common_seed_no_difference():
+def test_pairs_are_of_common_seeds_and_of_fewer_than_two_there_is_no_table():
   assert len(tables(entrant("A", A))) == 1
-  _, paired = tables(entrant("A", A), entrant("B", B, start=100))
-  assert paired.rows == [["A", "best"], ["B", "n/a"]]
-  _, paired = tables(entrant("A", A), entrant("B", B, start=4))
-  assert paired.rows[1] == ["B", "-23.0 (1)"]  # .60 - .83: of one pair there is no interval
+  assert len(tables(entrant("A", A), entrant("B", B, start=4))) == 1
+  others = (entrant("C", B, start=4), entrant("D", B, start=100))
+  _, paired = tables(entrant("A", A), entrant("B", B, start=3), *others)
+  # .60 - .85 and .62 - .83: mean -23, std 2.828, half an interval 12.706 x 2.828 / sqrt(2) = 25.4.
+  assert paired.rows == [
+    ["A", "best"], ["B", "-23.0 [-48.4, +2.4] (2)"], ["C", "-23.0 (1)"], ["D", "n/a"]
+  ]  # fmt: skip

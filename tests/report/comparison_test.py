@@ -59,6 +59,15 @@ def test_a_cell_is_of_seeds_that_differ_or_else_of_test_examples():
   assert (chance.mean, chance.low, chance.high) == (50.0, 50.0, 50.0)
 
 
+def test_an_interval_holds_no_accuracy_above_one_and_no_error_below_zero():
+  found = compare(entrant("A", (0.9, 0.99)))
+  assert (found.value(found.lines[0], 0).high, t_interval((90, 99))[1] > 100) == (100, True)
+  runs = [Run(i, PROBED, {"test/score/mse": value}) for i, value in enumerate((1.0, 2.0))]
+  error = Column("score", ("score",), "mse", scale=1, sign=-1)
+  found = compare(Entrant("A", runs, 2), columns=[error], tasks=())
+  assert found.value(found.lines[0], 0).low == 0 and t_interval((1, 2))[0] < 0
+
+
 def test_only_what_overlaps_with_nothing_is_clearly_the_best():
   alone = compare(entrant("A", A), entrant("B", B))
   assert alone.clearly_best(0).label == "A"

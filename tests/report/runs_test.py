@@ -104,6 +104,12 @@ def test_broken_files_are_named(tmp_path, damage, file, found):
     report.write_report([workdir], tmp_path / "out", published.ROWS)
 
 
+def test_a_sweeps_folder_is_told_where_its_report_comes_from(tmp_path):
+  (tmp_path / "sweep.json").write_text("{}")
+  with pytest.raises(ValueError, match="a sweep's report is written by its own .* --report_only"):
+    report.read_run(tmp_path)
+
+
 def test_a_damaged_line_of_metrics_is_skipped_and_named(tmp_path, caplog):
   workdir = make_workdir(tmp_path / "a", finished=False)
   whole = report.read_run(workdir)

@@ -183,3 +183,19 @@ def test_published_rows_fit_their_columns():
       assert all(0 <= mean <= 100 for mean, _ in row.values())
     for column in benchmark.columns.values():
       assert column.error != (set(column.tasks) <= set(benchmark.classes)), name
+
+
+def test_runs_on_the_same_data_are_compared_seed_by_seed(tmp_path):
+  scores = {"infmasking": (0.6, 0.7, 0.8), "comm": (0.5, 0.62, 0.69), "cross": (0.1, 0.1, 0.1)}
+  folders = [
+    make_workdir(
+      tmp_path / method, (42, 43, 44), best=[{"synergy": value} for value in values],
+      method={"name": method}, data_fingerprint="other" if method == "cross" else "f00d",
+    )
+    for method, values in scores.items()
+  ]  # fmt: skip
+  text = table(*folders)
+  row = cells(text[text.index("seed by seed") :], "2: comm")
+  # -10, -8, -11: mean -9.67, std 1.528; half an interval 4.303 x 1.528 / sqrt(3) = 3.79.
+  assert row["synergy, macro accuracy (%)"] == "-9.7 [-13.5, -5.9] (3)"
+  assert text.count("seed by seed") == 1  # nothing is on the other data beside cross

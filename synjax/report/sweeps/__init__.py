@@ -70,24 +70,25 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
     Heading(description.get("title", "Sweep"), level=1),
     Text(f"{sweep.state}."),
     *table.left_out(sweep),
-    *_comparison(sweep, folder),
-    *(table.score_sections(sweep) if sweep.done else ()),
-    *table.compared(sweep),
-    *_plots(sweep, folder),
-    *table.failure_sections(sweep),
   ]
+  scores = table.score_sections(sweep) if sweep.done else []
+  compared, plots = table.compared(sweep), _plots(sweep, folder)
+  if sweep.comparison is None:
+    sections += [*scores, *compared, *plots]
+  else:
+    sections += [*_comparison(sweep, folder), *plots]
+    sections += [Heading("Each checkpoint"), *scores, *compared]
+  sections += table.failure_sections(sweep)
   write_atomically(folder / "table.md", markdown.render(sections) + "\n")
   return folder / "table.md"
 
 
 def _comparison(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
-  """Writes table.csv, and returns the table of methods, where the description asks for it."""
+  """Writes table.csv of a comparison, and returns its table."""
   comparison = sweep.comparison
-  if comparison is None:
-    return []
   benchmark = methods.benchmark_of(sweep.description["comparison"], sweep.done)
   write_atomically(folder / "table.csv", to_csv(comparison, benchmark))
-  return [*comparison_sections(comparison, benchmark), Heading("Each checkpoint")]
+  return comparison_sections(comparison, benchmark)
 
 
 def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:

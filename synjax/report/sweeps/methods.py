@@ -4,11 +4,8 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.report import units
-from synjax.report.comparison import Column, Comparison, Entrant, Run, learned_task
+from synjax.report.comparison import Column, Comparison, Entrant, Run, chance_levels, every_task
 from synjax.report.sweeps.entries import field_of, require_alike
-from synjax.workdir import scores
-from synjax.workdir.scores import Score
 
 
 def compare(
@@ -38,9 +35,11 @@ def compare(
     Entrant(str(label), [_run(entry) for entry in entries], len(planned[label]))
     for label, entries in same.items()
   ]
-  levels = _chance([(_run(entry), entry.get("chance", {})) for entry in done])
+  runs = [_run(entry) for entry in done]
+  chances = (entry.get("chance", {}) for entry in done)
+  levels = chance_levels(zip(runs, chances, strict=True))
   columns = [_asked(column, levels) for column in asked.get("columns", ())]
-  return Comparison(entrants, columns or _every_task(done, levels), levels)
+  return Comparison(entrants, columns or every_task(runs, levels), levels)
 
 
 def benchmark_of(asked: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Any:
@@ -52,34 +51,6 @@ def _run(entry: Mapping[str, Any]) -> Run:
   data = entry.get("data", {})
   why = (data.get("why") or "not the published data") if data.get("stand_in") else ""
   return Run(field_of(entry, "seed"), entry["config"], entry["best"], why)
-
-
-def _chance(found: Sequence[tuple[Run, Mapping[str, float]]]) -> dict[str, float]:
-  """Returns task -> chance level; a classifier's is that of the task that it learned."""
-  levels: dict[str, float] = {}
-  for run, chance in found:
-    levels |= {} if run.classifies else chance
-  for run, chance in found:
-    for level in chance.values() if run.classifies else ():
-      levels.setdefault(learned_task(run, levels), level)
-  return levels
-
-
-def _every_task(done: Sequence[Mapping[str, Any]], levels: Mapping[str, float]) -> list[Column]:
-  """Returns a column of every task: macro accuracies, then errors of regressions."""
-  classes = [
-    Column(f"{task}, macro accuracy (%)", (task,), chance=100 * level)
-    for task, level in levels.items()
-  ]
-  known = filter(None, (scores.parse(name) for entry in done for name in entry["best"]))
-  errors = dict.fromkeys(s.task for s in known if s == Score("test", s.task, "mse"))
-  dataset = done[0]["config"]["data"]["name"]
-  scale, name = units.error_scale(dataset), units.error_name(dataset)
-  digits = 2 if scale != 1 else 4
-  return classes + [
-    Column(f"{task}, {name}", (task,), "mse", scale=scale, digits=digits, sign=-1)
-    for task in errors
-  ]
 
 
 def _asked(column: Mapping[str, Any], levels: Mapping[str, float]) -> Column:

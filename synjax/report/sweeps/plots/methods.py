@@ -38,6 +38,7 @@ def draw(sweep: "Sweep", plot: Mapping[str, Any]) -> "Figure | None":
 
 
 def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
+  """Draws a bar for each method, and its untrained model on it."""
   lines = [line for line in comparison.lines if line.kind == "method"]
   for x, line in enumerate(lines):
     value = comparison.value(line, i)
@@ -52,19 +53,32 @@ def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
     axes.text(x, 0, text, ha="center", va="bottom", fontsize=7, color="white")
   names = [line.label for line in lines]
   axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20 if len(names) > 6 else 0)
+  points = [
+    (names.index(name), comparison.value(line, i).mean)
+    for line in comparison.lines
+    for name in (line.of if line.values[i] else ())
+  ]
+  if points:
+    style = {"marker": "D", "s": 24, "facecolors": "white", "edgecolors": "black", "zorder": 3}
+    axes.scatter(*zip(*points, strict=True), label="its model, untrained", **style)
 
 
 def _draw_baselines(comparison: "Comparison", axes: "Axes", i: int) -> None:
-  """Draws guesses dotted, models of all raw features and untrained models in colours."""
-  shown = [line for line in comparison.lines if line.kind != "method" and line.values[i]]
-  shown = [line for line in shown if not line.modalities]
-  for k, line in enumerate(shown):
-    value = comparison.value(line, i)
-    label = f"{line.label} {value.mean:.{value.digits}f}"
-    guess = line.kind == "guess"
-    color = "gray" if guess else LINE_COLORS[1 + k % 5]
-    style = (0, (1, 1 + k)) if guess else LINE_STYLES[k % 3]
-    axes.axhline(value.mean, color=color, linestyle=style, linewidth=1.2, label=_wrap(label))
+  """Draws lines: guesses dotted, those at one height once, and models of all raw features."""
+  guesses: dict[float, list[str]] = {}
+  models = []
+  for line in comparison.lines:
+    if line.values[i] and line.kind == "guess":
+      guesses.setdefault(round(comparison.value(line, i).mean, 9), []).append(line.label)
+    elif line.values[i] and line.kind == "raw" and not line.modalities:
+      models.append((comparison.value(line, i).mean, line.label))
+  digits = comparison.columns[i].digits
+  for k, (level, names) in enumerate(guesses.items()):
+    label = _wrap(f"{', '.join(names)} {level:.{digits}f}")
+    axes.axhline(level, color="gray", linestyle=(0, (1, 1 + 3 * k)), linewidth=1, label=label)
+  for k, (level, name) in enumerate(models):
+    style = {"color": LINE_COLORS[1 + k % 5], "linestyle": LINE_STYLES[k % 3]}
+    axes.axhline(level, linewidth=1.2, label=_wrap(f"{name} {level:.{digits}f}"), **style)
 
 
 def _wrap(label: str) -> str:
