@@ -1,5 +1,6 @@
 """The flag --config, and the fields of a config that are set or unset on the command line."""
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -107,6 +108,22 @@ def _check_field(config: ConfigDict, field: str, text: str | None, name: str) ->
         f"--config.{field}{f' ({meaning})' if meaning else ''}: expected {kind}, found {text!r}; type"
         f" --config.{field}={value}"
       ) from None
+
+
+def of_the_sweep_file(argv: Sequence[str]) -> list[str]:
+  """Returns a command line with what its --sweep=FILE sets put first, where --config is not typed."""
+  sweep, config = (_typed(argv, name) for name in ("sweep", "config"))
+  added = sweep_file.load_flags(sweep) if sweep and config is None else []
+  return [argv[0], *added, *argv[1:]]
+
+
+def _typed(argv: Sequence[str], name: str) -> str | None:
+  """Returns the value of a flag as it is typed, None without it."""
+  for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+    found, equals, value = argument.partition("=")
+    if found in (f"-{name}", f"--{name}"):
+      return value if equals else following
+  return None
 
 
 class ConfigFlag:

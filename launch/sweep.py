@@ -8,9 +8,6 @@ rows*.jsonl, rows.csv, table.md and PNG plots in the workdir; --report_only make
 `--config.<field>=<value>` holds for every row that does not set the field itself.
 """
 
-import itertools
-from collections.abc import Sequence
-
 from absl import flags
 
 from configs import defaults
@@ -79,26 +76,10 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
   return end.failed
 
 
-def add_flags(argv: Sequence[str]) -> list[str]:
-  """Returns a command line with the flags of its sweep file put first, where --config is not typed."""
-  sweep, config = (_typed(argv, name) for name in ("sweep", "config"))
-  added = sweep_file.load_flags(sweep) if sweep and config is None else []
-  return [argv[0], *added, *argv[1:]]
-
-
-def _typed(argv: Sequence[str], name: str) -> str | None:
-  """Returns the value of a flag as it is typed, None without it."""
-  for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
-    found, equals, value = argument.partition("=")
-    if found in (f"-{name}", f"--{name}"):
-      return value if equals else following
-  return None
-
-
 if __name__ == "__main__":
   app.run(
     main,
     "python -m launch.sweep --config=configs/xor.py:supervised,spurious"
     " --sweep=configs/sweeps/spurious_xor.py --workdir=runs/spurious_xor",
-    add_flags,
+    config_flag.of_the_sweep_file,
   )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.sweeps import table
-from launch import sweep
+from launch.config_flag import of_the_sweep_file
 from synjax import train
 from synjax.sweeps import file as sweep_file
 from synjax.sweeps import plan
@@ -95,14 +95,14 @@ def test_what_there_is_not_is_refused(argument, said):
 def test_the_command_gets_the_files_flags_where_config_is_not_typed(tmp_path):
   path = "configs/sweeps/table.py"
   for typed in ([f"--sweep={path}:mosi:comm"], ["-sweep", f"{path}:mosi:comm"]):
-    found = sweep.add_flags(["sweep", *typed, "--config.num_seeds=2"])
+    found = of_the_sweep_file(["sweep", *typed, "--config.num_seeds=2"])
     own = ["--config=configs/mosi.py:comm", "--config.num_seeds=5"]
     assert found == ["sweep", *own, *typed, "--config.num_seeds=2"]  # the last holds
   typed = ["sweep", "--config=configs/mosi.py:comm", f"--sweep={path}:mosi"]
-  assert sweep.add_flags(typed) == typed
+  assert of_the_sweep_file(typed) == typed
   typed = ["sweep", "--sweep=configs/sweeps/pid_point.py"]
-  assert sweep.add_flags(typed) == typed
+  assert of_the_sweep_file(typed) == typed
   with pytest.raises(ValueError, match=r"type --sweep=configs/sweeps/table.py:ARGUMENT"):
-    sweep.add_flags(["sweep", f"--sweep={path}"])
+    of_the_sweep_file(["sweep", f"--sweep={path}"])
   with pytest.raises(ValueError, match="expected no argument, found one"):
     sweep_file.load("configs/sweeps/pid_point.py:3")
