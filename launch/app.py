@@ -96,7 +96,7 @@ class _PathParser(flags.ArgumentParser):
 
   def parse(self, argument: str) -> str:
     path = files.resolve(argument)
-    files.require_folder(path, "the flag")
+    files.require_folder(path, "")
     return str(path)
 
   def flag_type(self) -> str:

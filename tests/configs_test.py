@@ -70,10 +70,13 @@ def test_every_config_builds_and_takes_a_step(argument, biased, tmp_path, cache_
 
 
 @pytest.mark.parametrize("preset", xor.PRESETS)
-@pytest.mark.parametrize("method", ["infmasking", *SUPERVISED_METHODS])
+@pytest.mark.parametrize("method", ["infmasking", "cross", *SUPERVISED_METHODS])
 def test_every_synthetic_config_is_accepted_or_says_why_not(method, preset):
   config = xor.get_config(f"{method},{preset}")
-  refused = {"infmasking": "masked views need tokens", "finetune": "goes on from a pre-trained run"}
+  refused = dict.fromkeys(
+    ("infmasking", "cross"), "learns from labels, such as supervised or synib"
+  )
+  refused |= {"finetune": "goes on from a pre-trained run"}
   if method in refused:
     with pytest.raises(ValueError, match=refused[method]):
       train.check_config(config)

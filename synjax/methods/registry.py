@@ -28,10 +28,19 @@ def create(config: ConfigDict, dataset: Dataset) -> Method:
     The method.
 
   Raises:
-    ValueError: unknown name; the message lists the known ones. Filler examples that the method would
-      not leave out, a batch too small for its networks, or what the method itself refuses.
+    ValueError: unknown name; the message lists the known ones. No classifier on data that are made for
+      every trial, filler examples that the method would not leave out, a batch too small for its
+      networks, or what the method itself refuses.
   """
-  method = find(config)(config, dataset)
+  chosen = find(config)
+  if dataset.train.generate is not None and not chosen.learns_from_labels:
+    raise ValueError(
+      f"config.method.name: {dataset.name} makes examples of its own for every trial, on which only"
+      " classifiers are scored: expected a method that learns from labels, such as supervised or synib,"
+      f" found {config.method.name}; choose one, or data that are stored, such as"
+      f" --config=configs/trifeature.py:{config.method.name},small"
+    )
+  method = chosen(config, dataset)
   if config.keep_partial_batch and not method.ignores_filler:
     raise ValueError(
       f"config.keep_partial_batch: {config.method.name} compares the examples of a batch, filler"

@@ -33,7 +33,7 @@ def require_folder(path: pathlib.Path, name: str) -> None:
 
   Args:
     path: absolute; it need not exist.
-    name: of the flag.
+    name: of the flag; "": it stands before the message already.
 
   Raises:
     ValueError: it is a file, or lies below one.
@@ -41,7 +41,7 @@ def require_folder(path: pathlib.Path, name: str) -> None:
   for place in (path, *path.parents):
     if place.exists() and not place.is_dir():
       raise ValueError(
-        f"{name}: expected a folder, found {path}, and {place} is a file; choose another"
+        f"{name}{': ' * bool(name)}expected a folder, found {path}, and {place} is a file; choose another"
       )
 
 
