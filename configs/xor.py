@@ -1,8 +1,8 @@
 r"""The synthetic studies of SynIB: Spurious XOR, PID-controlled XOR, and one of three modalities.
 
 `--config=configs/xor.py:METHOD,PRESET` with the presets `spurious`, `pid` and `three`. METHOD is a
-classifier (`supervised`, `synib`, ...): examples are made for every seed, no probe is fitted to them. Test
-accuracy in % (SynIB, App. F, and docs/spec/synib.md 3.4; 3 seeds):
+classifier (`supervised`, `synib`, ...): examples are made for every seed, no probe is fitted to them.
+Test accuracy in % (SynIB, App. F, and docs/spec/synib.md 3.4; 3 seeds):
 
   spurious, shortcut strength 1 (chance 50)      supervised 50, random mask below oracle, oracle 100
   pid at (.45, 0, .45, .10), synergy examples    supervised 50.3, tuned 90.0; with lambda 10:
