@@ -72,9 +72,15 @@ def test_trifeature_in_full_size_has_both_kinds_of_pairs_and_labelled_methods_ea
   found = [(r["arm"], r["data.biased"]) for r in table.get_hyper(Hyper, "trifeature:comm,cross")]
   assert found == [("CoMM", False), ("CoMM", True), ("Cross", False), ("Cross", True)]
   rows = table.get_hyper(Hyper, "trifeature,small:supervised")
-  assert [row["data.task"] for row in rows] == ["share", "unique1", "unique2", "synergy"]
+  assert [row["data.task"] for row in rows] == ["redundancy", "unique1", "unique2", "synergy"]
   assert not any(row["data.biased"] for row in rows)
   assert "data.biased" not in table.get_hyper(Hyper, "trifeature,small:comm")[0]
+  columns = table.get_report("trifeature")["comparison"]["columns"]
+  assert [(c["title"], c["tasks"], c["where"]) for c in columns] == [
+    ("redundancy (%)", ("redundancy",), {"data.biased": False}),
+    ("uniqueness (%)", ("unique1", "unique2"), {"data.biased": False}),
+    ("synergy (%)", ("synergy",), {"data.biased": True}),
+  ]  # what the paper trains each on
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,7 @@ SEEDS = 5
 FILES = ("mosi", "mosei", "urfunny", "mustard", "mimic", "vision_touch", "trifeature", "xor")
 _PAIRS = ("cross", "cross_self")  # of two modalities or more
 _XOR = ("supervised", "ensemble", "confidence_penalty", "full_corruption", "synib")
-_TRIFEATURE_TASKS = ("share", "unique1", "unique2", "synergy")
-_TRIFEATURE_COLUMNS = (  # title, tasks, and the pairs that the paper trains on
-  ("redundancy", ("share",), False),
-  ("uniqueness", ("unique1", "unique2"), False),
-  ("synergy", ("synergy",), True),
-)
+_TRIFEATURE = published.ROWS["trifeature"]
 _PUBLISHED_PAIRS = ("trifeature", "trifeature,full")
 
 
@@ -153,7 +148,7 @@ def _add_baselines(config) -> tuple[str, ...]:
 def _settings(hyper, asked: _Asked, method: str) -> list[dict]:
   """Returns the runs that a row of the table is made of, but for the seeds."""
   if asked.file == "trifeature" and learns_from_labels(method):
-    tasks = hyper.sweep("data.task", _TRIFEATURE_TASKS)
+    tasks = hyper.sweep("data.task", _TRIFEATURE.classes)
     return hyper.product([tasks, [{"data.biased": False}]])
   return hyper.sweep("data.biased", (False, True)) if asked.dataset in _PUBLISHED_PAIRS else [{}]
 
@@ -164,8 +159,8 @@ def get_report(argument: str):
   comparison = {"published": published.ROWS}
   if asked.dataset in _PUBLISHED_PAIRS:
     comparison["columns"] = [
-      {"title": f"{title} (%)", "tasks": tasks, "where": {"data.biased": biased}}
-      for title, tasks, biased in _TRIFEATURE_COLUMNS
+      {"title": f"{title} (%)", "tasks": column.tasks, "where": column.setting}
+      for title, column in _TRIFEATURE.columns.items()
     ]
   if asked.file == "xor":
     parts = {"accuracy": "accuracy"}
