@@ -96,6 +96,7 @@ _SYNIB = (
     "kl_updates_encoders": Field(True, "False: the penalty trains trunk and heads only"),
   }
 )
+_HEADS = {"unimodal_weight": _SUPERVISED["unimodal_weight"]}
 METHODS: Mapping[str, Settings] = {
   "comm": Settings(False, _COMM),
   "infmasking": Settings(False, _INFMASKING),
@@ -136,6 +137,59 @@ METHODS: Mapping[str, Settings] = {
   "confidence_penalty": Settings(True, _SUPERVISED | _PENALTY),
   "masked_augmentation": Settings(
     True, _SYNIB | {"site": Field("input", "input, and nothing else")}
+  ),
+  "multi_loss": Settings(True, _HEADS),
+  "ogm_ge": Settings(
+    True,
+    _HEADS
+    | {
+      "variant": Field(
+        "paper", "modulates matrices; official: 4-D kernels alone; released: nothing"
+      ),
+      "alpha": Field(0.8, "alpha >= 0 (published: 0.8 CREMA-D, 0.1 VGGSound): damps who is ahead"),
+      "noise": Field(True, "GE: noise as large as the gradient; False: OGM alone"),
+      "first_epoch": Field(0, "of the epochs with modulation, counted from 0"),
+      "last_epoch": Field(50, "of the epochs with modulation, itself included"),
+    },
+  ),
+  "mmpareto": Settings(
+    True, _HEADS | {"gamma": Field(1.5, "gamma >= 0, factor of the encoders' gradients")}
+  ),
+  "mcr": Settings(
+    True,
+    _HEADS
+    | {
+      "variant": Field("paper", "or released: SynIB's configs, whose regulariser is off"),
+      "strategy": Field("greedy", "of R (all published runs), or independent, collaborative"),
+      "mipd_weight": Field(0.1, "lambda >= 0 of R, the effects of permuted modalities"),
+      "contrast_weight": Field(1.0, "a_c >= 0 of the contrastive term"),
+      "decoder_weight": Field(
+        0.0, "a_g >= 0 of features decoded from logits; half the runs have 1"
+      ),
+      "num_permutations": Field(32, "K >= 1 of each modality's latents in a batch"),
+    },
+  ),
+  "reconboost": Settings(
+    True,
+    {
+      "variant": Field("paper", "official: no gradient of alpha's term; released: SynIB's code"),
+      "w1": Field(5.0, "of the boosted cross-entropy"),
+      "w2": Field(1.0, "of its reconcilement with what the others know"),
+      "alpha": Field(0.5, "alpha >= 0: variant=paper pulls the modalities' predictions together"),
+      "boosting_epochs": Field(4, "E1 >= 1 of one modality's turn"),
+      "ensemble_epochs": Field(4, "E2 >= 0 of all of them after it"),
+    },
+  ),
+  "diagnose_relearn": Settings(
+    True,
+    _HEADS
+    | {
+      "variant": Field("paper", "or released: heads train encoders, and go back with them"),
+      "strength": Field(3.0, "lambda >= 0: how far encoders go back for a gap of purities"),
+      "relearn_every": Field(20, "epochs between two re-learnings (SynIB's release: 10)"),
+      "relearn_times": Field(3, "R >= 0, how often at most"),
+      "clusters": Field(None, "of k-means; None: as many as classes", int),
+    },
   ),
 }
 

@@ -63,6 +63,7 @@ def get_config(method="infmasking", **overrides) -> ConfigDict:
   """Returns a config of the tiny dataset; overrides are dotted field names."""
   config = base_config()
   sizes = {"encoder_layers": 2, "decoder_layers": 1, "decoder_width": 8}
+  sizes |= {"num_permutations": 2, "relearn_every": 1, "boosting_epochs": 1, "ensemble_epochs": 1}
   config.method = method_config(method, num_views=2, mask_ratio=0.5, **sizes)
   config.data.name = "tiny"
   if learns_from_labels(method):

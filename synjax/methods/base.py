@@ -129,6 +129,11 @@ def path_name(path: jax.tree_util.KeyPath) -> str:
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def named_leaves(tree: Any) -> dict[str, Any]:
+  """Returns path, see `path_name` -> leaf of a tree of parameters."""
+  return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def named_modality(config: ConfigDict, dataset: Dataset, field: str = "modality") -> str:
   """Returns the modality in a field of `config.method`, where it is "" the first one.
 
@@ -176,9 +181,12 @@ class Method:
       not those of a longer run.
     keeps_initial: None, or path of a parameter -> whether `TrainState.initial` keeps what it was when
       training started (after `config.initialize_from`), for `epoch_end`.
-    epoch_end: None, or a function (epoch, state, frozen) -> state called after every epoch but the last,
-      after its validation: epochs done, host arrays with a leading axis of trials, and a
-      `predict.Frozen` of that state. Trials that have stopped early stay as they are.
+    epoch_end: None, or a function (epoch, state, frozen) -> state called after every
+      `epoch_end_every`-th epoch but the last, after its validation: epochs done, host arrays with a
+      leading axis of trials, and a `predict.Frozen` of that state. Trials that have stopped early stay as
+      they are.
+    epoch_end_every: epochs from one call of `epoch_end` to the next: the state is copied to the host for
+      each.
   """
 
   views: tuple[str, ...] = ("clean",)
@@ -196,6 +204,7 @@ class Method:
   follows_length: tuple[str, ...] = ()
   keeps_initial: Callable[[str], bool] | None = None
   epoch_end: Callable[..., Any] | None = None
+  epoch_end_every: int = 1
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     """Builds the networks.
@@ -239,6 +248,18 @@ class Method:
 
   def check_trials(self, hyper: Mapping[str, Any]) -> None:
     """Raises ValueError when traced fields, dotted config field -> [trials], do not fit the config."""
+
+  def start_remarks(
+    self, hyper: Mapping[str, Any], epochs: float, shapes: Mapping[str, tuple[int, ...]]
+  ) -> tuple[str, ...]:
+    """Returns what a user must hear of before the first step: what its settings switch off, for example.
+
+    Args:
+      hyper: traced fields, dotted config field -> [trials].
+      epochs: of the whole run.
+      shapes: path of a trained parameter -> its shape.
+    """
+    return ()
 
   def remarks(self, means: Mapping[str, Any], epoch: float) -> tuple[str, ...]:
     """Returns what of a log row, metric -> [trials], a user must hear of; said once each."""

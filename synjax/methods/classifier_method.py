@@ -1,6 +1,6 @@
 """What methods on the classifier share: encoders, trunk, heads, and how all of them learn from labels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,6 +48,27 @@ class ClassifierMethod(Method):
   def log_variance(self) -> bool:
     """Says whether the model has a head of log-variances."""
     return False
+
+  @property
+  def heads_are_probes(self) -> bool:
+    """Says whether the unimodal heads train themselves alone, and no encoder."""
+    return bool(self.config.method.get("detach_unimodal", False))
+
+  def require_modalities(self, count: int) -> None:
+    """Raises ValueError when the dataset has fewer modalities than the method compares."""
+    if len(self.dataset.modalities) < count:
+      raise ValueError(
+        f"config.method.name: {self.config.method.name} balances modalities: expected at least {count},"
+        f" found {self.dataset.modalities}; choose supervised for one"
+      )
+
+  def check_choice(self, field: str, known: Sequence[str]) -> None:
+    """Raises ValueError when a field of `config.method` is none of the values it may have."""
+    value = self.config.method[field]
+    if value not in known:
+      raise ValueError(
+        f"config.method.{field}: expected one of {', '.join(known)}, found {value!r}"
+      )
 
   def check_range(self, field: str, low: float, high: float = float("inf")) -> None:
     """Raises ValueError when a number of `config.method` is outside [low, high]."""
@@ -120,7 +141,7 @@ class ClassifierMethod(Method):
     """Returns {"unimodal_<modality>": weighted cross-entropy over the examples that have it}."""
     weight, found = info.hyper["method.unimodal_weight"], {}
     for name, feature in features.items():
-      if self.config.method.detach_unimodal:
+      if self.heads_are_probes:
         feature = jax.lax.stop_gradient(feature)
       logits = self.unimodal(params, name, feature, valid.get(name))
       found[f"unimodal_{name}"] = weight * cross_entropy(logits, batch, info, having(name, batch))
@@ -134,6 +155,18 @@ class ClassifierMethod(Method):
     Without unimodal heads it is the first term.
     """
     features, valid, model_state = self.encode(params, model_state, batch, info)
+    return self.loss_of(params, features, valid, model_state, batch, info)
+
+  def loss_of(
+    self,
+    params: Any,
+    features: Features,
+    valid: Valid,
+    model_state: Any,
+    batch: Batch,
+    info: Info,
+  ) -> tuple[Out, jax.Array]:
+    """Returns what `loss_and_logits` does, of what `encode` returned."""
     _, logits = self.fuse(params, features, valid, info)
     losses = {"fused": cross_entropy(logits, batch, info)}
     if self.unimodal_heads:
@@ -179,6 +212,12 @@ class ClassifierMethod(Method):
 def pool(feature: jax.Array, valid: jax.Array | None = None) -> jax.Array:
   """Returns a modality's feature as one vector [batch, width]: of tokens, the mean of the real ones."""
   return feature if feature.ndim == 2 else mean_of_tokens(feature, valid)
+
+
+def owner(path: str, modalities: Sequence[str]) -> str | None:
+  """Returns whose encoder or adapter a parameter, as "encoders_image/kernel", is of; None: no one's."""
+  part = path.partition("/")[0]
+  return next((m for m in modalities if part in (f"encoders_{m}", f"adapters_{m}")), None)
 
 
 def without_moments(model_state: Any) -> Any:

@@ -37,9 +37,16 @@ class Durations:
     }
     return cls(steps_per_epoch=steps_per_epoch, **steps)
 
-  def next_stop(self, step: int, steps_per_call: int, *, every_epoch: bool = False) -> int:
-    """Returns where the compiled call that starts at `step` ends: the next time the host is needed."""
-    stops = [self.log, self.eval, self.checkpoint] + every_epoch * [self.steps_per_epoch]
+  def next_stop(self, step: int, steps_per_call: int, *, every_epochs: int = 0) -> int:
+    """Returns where the compiled call that starts at `step` ends: the next time the host is needed.
+
+    Args:
+      step: steps done.
+      steps_per_call: at most so many steps a call.
+      every_epochs: the host is needed after every so many epochs, too; 0: not for epochs.
+    """
+    stops = [self.log, self.eval, self.checkpoint]
+    stops += [every_epochs * self.steps_per_epoch] if every_epochs else []
     due = [every * (step // every + 1) for every in stops]
     return min(step + steps_per_call, self.total, *due)
 

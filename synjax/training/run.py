@@ -15,6 +15,7 @@ from synjax.config import values
 from synjax.config.checks import check_scoring, make_order, traced_fields
 from synjax.data import stream
 from synjax.evaluators import When
+from synjax.methods.base import named_leaves
 from synjax.training import optim, selection, warm_start
 from synjax.training.frozen_params import FrozenParams
 from synjax.training.predict import Frozen, Predictor
@@ -149,6 +150,12 @@ class Run:
       evaluator.forget_after(self.workdir, self.step)
     return self
 
+  def start_remarks(self) -> tuple[str, ...]:
+    """Returns what the method says of its settings, see `Method.start_remarks`."""
+    shapes = {path: leaf.shape[1:] for path, leaf in named_leaves(self.state.params).items()}
+    epochs = self.durations.total / self.durations.steps_per_epoch
+    return self.method.start_remarks(self.trials.hyper, epochs, shapes)
+
   def own_ends(self) -> list[int]:
     """Returns steps where this run ended, and was evaluated, unlike a run of today's length."""
     return [
@@ -175,8 +182,8 @@ class Run:
 
   def advance(self) -> dict[str, jax.Array]:
     """Does one call's steps of every trial; returns their metrics, still on the devices."""
-    epochs = self.method.epoch_end is not None
-    stop = self.durations.next_stop(self.step, self.steps_per_call, every_epoch=epochs)
+    epochs = self.method.epoch_end_every if self.method.epoch_end else 0
+    stop = self.durations.next_stop(self.step, self.steps_per_call, every_epochs=epochs)
     index = self.order.take(self.step, self.steps_per_call)
     # Steps whose batches are padded to another length are another program, and another call.
     num_steps = min(stop - self.step, self.stepper.same_shape(index))
@@ -195,7 +202,8 @@ class Run:
 
   def end_epoch(self) -> None:
     """Lets the method change the state between two epochs."""
-    due = self.step % self.durations.steps_per_epoch == 0 and self.step < self.durations.total
+    every = self.method.epoch_end_every * self.durations.steps_per_epoch
+    due = self.step % every == 0 and self.step < self.durations.total
     if self.method.epoch_end is None or not due:
       return
     old = self.devices.fetch(self.state)

@@ -152,6 +152,8 @@ def announce(run: Run, length_before: int | None) -> None:
     logger.info("%s: %s", name, fact)
   for remark in (remark for one in run.evaluators for remark in one.remarks()):
     logger.warning("%s", remark)
+  for remark in run.start_remarks():
+    logger.warning("%s", remark)
   if length_before is not None:
     _announce_length(run, length_before)
 

@@ -105,12 +105,14 @@ def _update_phase(
     out = method.loss(state.whole(params), state.model_state, batch, info, phase.name)
     # The mean over devices is taken here and again of the gradients: of the obvious forms only this
     # one is right under jit, pmap and shard_map alike (docs/design.md 3).
-    return parallel.mean_over_devices(jnp.stack(list(out.losses.values())), info.axis), out
+    losses = list(out.losses.values())
+    losses = tuple(losses) if method.per_loss else jnp.stack(losses)
+    return parallel.mean_over_devices(losses, info.axis), out
 
-  values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
   if method.per_loss:
-    (grads,) = jax.vmap(pullback)(jnp.eye(len(values), dtype=values.dtype))
+    values, grads, out = _gradient_of_each(objective, state.params)
   else:
+    values, pullback, out = jax.vjp(objective, state.params, has_aux=True)
     (grads,) = pullback(jnp.ones_like(values))
   total, grads = parallel.mean_over_devices((values.sum(), grads), info.axis)
   metrics = parallel.mean_over_devices(
@@ -134,6 +136,21 @@ def _update_phase(
     opt_state={**state.opt_state, "transform": transform_state, phase.name: opt_state},
   )
   return new, metrics
+
+
+def _gradient_of_each(objective, params):
+  """Returns the losses, the gradient of each of them, leaves [losses, ...], and what else there is.
+
+  One forward pass. Each loss goes back through what it depends on alone: one batched pullback of all
+  would take the loss of one modality through the encoders of the others and the fusion, as zeros. So
+  would a stacked array of them: `objective` returns a tuple.
+  """
+  values, tangent, out = jax.linearize(objective, params, has_aux=True)
+  parts = [
+    jax.linear_transpose(lambda t, i=i: tangent(t)[i], params)(jnp.ones_like(value))[0]
+    for i, value in enumerate(values)
+  ]
+  return jnp.stack(values), jax.tree.map(lambda *rows: jnp.stack(rows), *parts), out
 
 
 def _mean_of_floats(tree, axis):

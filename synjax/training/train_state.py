@@ -12,7 +12,7 @@ import optax
 
 from synjax import parallel
 from synjax.data.pipeline import Batch, Dataset, make_views
-from synjax.methods.base import Info, Method, Phase, path_name
+from synjax.methods.base import Info, Method, Phase, named_leaves
 from synjax.training import frozen_params
 from synjax.trial import Trial
 
@@ -153,8 +153,7 @@ def keep_initial(method: Method, state: TrainState) -> TrainState:
   """
   if method.keeps_initial is None:
     return state
-  leaves, _ = jax.tree_util.tree_flatten_with_path(state.params)
-  named = {path_name(path): leaf for path, leaf in leaves}
+  named = named_leaves(state.params)
   kept = {name: leaf for name, leaf in named.items() if method.keeps_initial(name)}
   if not kept:
     raise ValueError(

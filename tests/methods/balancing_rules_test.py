@@ -8,6 +8,7 @@ import pytest
 from synjax.methods import balancing
 from synjax.methods.balancing_rules import cluster_purity
 from tests.golden.recipe import recipe
+from tests.methods.balancing.published import cross_entropy, network
 
 RNG = np.random.default_rng(0)
 
@@ -88,24 +89,6 @@ def test_pareto_weights_without_a_gradient_are_finite():
   np.testing.assert_array_equal(balancing.pareto_weights(zero, zero), (1, 1))
   np.testing.assert_array_equal(balancing.pareto_weights(one, zero), (0, 2))
   np.testing.assert_array_equal(balancing.pareto_weights(-one, one), (1, 1))
-
-
-def network(params, arrays, case):
-  """The published toy: logits of both branches and of both together."""
-  weight = lambda name: (params[f"{name}.weight"].T, params[f"{name}.bias"])  # noqa: E731
-  linear = lambda x, name: x @ weight(name)[0] + weight(name)[1]  # noqa: E731
-  z = [jnp.tanh(linear(jnp.asarray(arrays[f"{case}/x{i}"]), f"enc_{i}")) for i in range(2)]
-  alone = [linear(z[i], f"fc_{i}") for i in range(2)]
-  return alone, linear(jnp.concatenate(z, 1), "head")
-
-
-def cross_entropy(logits, labels):
-  return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], 1)
-
-
-def weights_of(meta, case, names=None):
-  shapes = {n: tuple(s) for n, s in meta[case]["recipe_shapes"].items()}
-  return {n: jnp.asarray(w) for n, w in recipe(shapes, meta[case]["recipe_seed"]).items()}
 
 
 # Diagnosing & Re-learning
