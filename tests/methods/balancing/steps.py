@@ -49,7 +49,9 @@ def tables(count=2, width=3, examples=48):
 class Stepped:
   """A method, its state at the start, and its steps under plain SGD."""
 
-  def __init__(self, name, *, trunk="mlp", count=2, encoder=None, optimizer=None, **fields):
+  def __init__(
+    self, name, *, trunk="mlp", count=2, encoder=None, optimizer=None, dataset=None, **fields
+  ):
     config = tiny.get_config(
       name, **{"model.trunk.name": trunk, "model.trunk.hidden": (5,), "model.width": 4}
     )
@@ -58,7 +60,7 @@ class Stepped:
     for modality in NAMES[:count]:
       config.model.modalities[modality] = {"encoder": encoder, "adapter": {"name": "feature"}}
     config.method.update(fields)
-    self.dataset = tables(count)
+    self.dataset = dataset or tables(count)
     self.method = methods.create(config, self.dataset)
     self.trials = trial.stack(config, train.traced_fields(config), [{"seed": 0}])
     self.method.check_trials(self.trials.hyper)
