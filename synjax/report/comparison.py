@@ -243,7 +243,7 @@ class Comparison:
 
   def _method(self, entrant: Entrant) -> Line:
     found = [self._collect(entrant.runs, column, _own) for column in self.columns]
-    return Line(entrant.label, "method", *zip(*found, strict=True))
+    return Line(entrant.label, "method", *_apart(found))
 
   def _untrained(self) -> Iterator[Line]:
     """Yields the untrained models; those with equal scores on their common seeds are one and the same."""
@@ -251,7 +251,7 @@ class Comparison:
     for entrant in self.entrants:
       name = _of(Baseline("random_encoder"))
       found = [self._collect(entrant.runs, column, name) for column in self.columns]
-      values, ends = zip(*found, strict=True)
+      values, ends = _apart(found)
       same = next((names for names, known, _ in kept if _agree(known, values)), None)
       if same is not None:
         same.append(entrant.label)
@@ -276,7 +276,7 @@ class Comparison:
       kind = "guess" if baseline.model in GUESSES else "raw"
       alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
       label = f"{name_of(baseline, runs[0].config)}{alone}"
-      yield Line(label, kind, *zip(*found, strict=True), baseline.modalities)
+      yield Line(label, kind, *_apart(found), baseline.modalities)
 
   def _guesses(self) -> Iterator[Line]:
     levels = [{} if c.chance is None else {None: c.chance} for c in self.columns]
@@ -314,6 +314,11 @@ class Comparison:
     means = column.scale * table.mean(1)  # [seeds, (score, low, high)]
     low, high = means[:, 1:].mean(0) if len(column.tasks) == 1 else (math.nan, math.nan)
     return dict(zip(whole, map(float, means[:, 0]), strict=True)), (float(low), float(high))
+
+
+def _apart(found: Sequence[tuple]) -> tuple[tuple, tuple]:
+  """Returns the values of all columns, and the ends; there may be none, of runs without scores."""
+  return tuple(values for values, _ in found), tuple(ends for _, ends in found)
 
 
 def _agree(known: Sequence[Mapping], values: Sequence[Mapping]) -> bool:

@@ -1,6 +1,7 @@
 """Whole reports, by what is in the files."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from tests.report.workdirs import (
   check_png,
   make_embeddings,
   make_workdir,
+  mark,
 )
 
 
@@ -32,6 +34,16 @@ def test_report_of_a_finished_run(tmp_path):
     name = f"1_infmasking_{kind}.png"
     assert f"({name})" in text
     check_png(path.parent / name)
+
+
+def test_a_run_without_labels_has_a_report(tmp_path):
+  """It was trained to its end, and nothing of it is scored."""
+  workdir = make_workdir(tmp_path / "a", (42, 43))
+  rows = json.loads((workdir / "results.json").read_text())["rows"]
+  mark(workdir, chance={}, rows=[row | {"best": {}, "last": {}} for row in rows])
+  (workdir / "metrics.jsonl").write_text('{"step": 10, "seed": 42, "train/loss": 3.0}\n')
+  path = report.write_report([workdir], tmp_path / "out", {})
+  assert "no published numbers for trifeature" in path.read_text()
 
 
 def test_unfinished_run_has_its_plots_and_says_how_far_it_is(tmp_path):
