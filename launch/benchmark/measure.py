@@ -1,7 +1,9 @@
 """What a row of the benchmark is, and how programs are measured."""
 
 import functools
+import importlib.util
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -64,6 +66,17 @@ def lowest_interleaved(calls: Mapping[str, Callable[[], object]], repeats: int =
   return {name: min(values) for name, values in seconds.items()}
 
 
+def against_torch(what: str, asked: str, compare: Callable[[], tuple[str, str, str, bool]]) -> Row:
+  """Makes a row of a comparison on the same number of threads: (ours, PyTorch's, ratio, met)."""
+  if importlib.util.find_spec("torch") is None:
+    return Row(what, "", "torch is not installed", "not measured", asked, False)
+  import torch
+
+  torch.set_num_threads(os.cpu_count())
+  ours, theirs, ratio, met = compare()
+  return Row(what, ours, theirs, ratio, asked, met)
+
+
 def measure(function: Callable[..., object], *args, run: bool = True) -> Cost:
   """Compiles a function for its arguments and returns what it costs."""
   compiled = jax.jit(function).lower(*args).compile()
@@ -73,20 +86,47 @@ def measure(function: Callable[..., object], *args, run: bool = True) -> Cost:
   )
 
 
+def compile_step(
+  step: Callable[..., object], state: object, arrays: object, trials: object, batch: int
+) -> tuple[Callable[[], object], float]:
+  """Compiles what `prepare` made; returns a call that does a step, and the operations of its products."""
+  state, one = jax.tree.map(lambda x: x[0], (state, trials))
+  function = functools.partial(step, axis=None)
+  arguments = (state, arrays, jnp.arange(batch), one)
+  operations = count_products(jax.make_jaxpr(function)(*arguments).jaxpr)
+  compiled = jax.jit(function).lower(*arguments).compile()
+  return functools.partial(compiled, *arguments), operations
+
+
+def show(seconds: float, operations: float) -> str:
+  """Says what a step costs."""
+  return f"{1e3 * seconds:.0f} ms, {operations / 1e9:.1f} GFLOP in products"
+
+
 def count_products(jaxpr: jax.extend.core.Jaxpr) -> float:
-  """Counts the operations (two a multiply-add) of matrix products, loops unrolled."""
+  """Counts the operations (two a multiply-add) of matrix products and convolutions, loops unrolled."""
   total = 0.0
   for equation in jaxpr.eqns:
     if equation.primitive.name == "dot_general":
       (contracted, _), _ = equation.params["dimension_numbers"]
       shape = equation.invars[0].aval.shape
       total += 2 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    elif equation.primitive.name == "conv_general_dilated":
+      total += _convolution_operations(equation)
     repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
     for value in equation.params.values():
       for part in value if isinstance(value, tuple | list) else (value,):
         if hasattr(part, "eqns"):
           total += repeats * count_products(part)
   return total
+
+
+def _convolution_operations(equation: jax.extend.core.JaxprEqn) -> float:
+  """Counts two operations a multiply-add, those with the zeros between the cells of a map left out."""
+  numbers, params = equation.params["dimension_numbers"], equation.params
+  kernel, out = equation.invars[1].aval.shape, equation.outvars[0].aval
+  window = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])
+  return 2 * out.size * window / math.prod(params["lhs_dilation"])
 
 
 def prepare(

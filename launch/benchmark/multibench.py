@@ -1,17 +1,20 @@
 """Rows about whole steps at the sizes of MultiBench, against plain PyTorch and against CoMM."""
 
-import functools
-import importlib.util
-import os
 from collections.abc import Callable, Iterator
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from configs import mimic, mosi, urfunny
-from launch.benchmark.measure import Row, count_products, lowest_interleaved, prepare
+from launch.benchmark.measure import (
+  Row,
+  against_torch,
+  compile_step,
+  lowest_interleaved,
+  prepare,
+  show,
+)
 from synjax.data import multibench, pipeline, sequence_views
 
 _CONFIGS = {
@@ -60,17 +63,8 @@ def _whole_step(name: str, method: str) -> tuple[Callable[[], object], float]:
   example = {
     modality: jnp.asarray(dataset.train.arrays[modality][:2]) for modality in dataset.modalities
   }
-  _, step, state, arrays, trials = prepare(config, dataset, example)
-  state, one = jax.tree.map(lambda x: x[0], (state, trials))
-  function = functools.partial(step, axis=None)
-  arguments = (state, arrays, jnp.arange(config.batch_size), one)
-  operations = count_products(jax.make_jaxpr(function)(*arguments).jaxpr)
-  compiled = jax.jit(function).lower(*arguments).compile()
-  return functools.partial(compiled, *arguments), operations
-
-
-def _show(seconds: float, operations: float) -> str:
-  return f"{1e3 * seconds:.0f} ms, {operations / 1e9:.1f} GFLOP in products"
+  _, *parts = prepare(config, dataset, example)
+  return compile_step(*parts, config.batch_size)
 
 
 def multibench_rows() -> Iterator[Row]:
@@ -83,27 +77,26 @@ def multibench_rows() -> Iterator[Row]:
     seconds = lowest_interleaved({"ours": ours, "comm": comm})
     ratio = seconds["ours"] / seconds["comm"]
     yield Row(
-      f"{name}: InfMasking's step against CoMM's", _show(seconds["ours"], our_operations),
-      _show(seconds["comm"], comm_operations), f"{ratio:.2f} time", "at most 1.25", ratio <= 1.25,
+      f"{name}: InfMasking's step against CoMM's", show(seconds["ours"], our_operations),
+      show(seconds["comm"], comm_operations), f"{ratio:.2f} time", "at most 1.25", ratio <= 1.25,
     )  # fmt: skip
 
 
 def _against_torch(name: str, bound: float) -> Row:
-  """Measures a row's step on the same number of threads, in turns with PyTorch's."""
-  what, asked = f"{name}: InfMasking's step against plain PyTorch", f"at least {bound}x faster"
-  if importlib.util.find_spec("torch") is None:
-    return Row(what, "", "torch is not installed", "not measured", asked, False)
-  import torch
+  """Measures a row's step in turns with PyTorch's."""
 
-  from launch.benchmark import torch_step
+  def compare():
+    from launch.benchmark import torch_step
 
-  torch.set_num_threads(os.cpu_count())
-  theirs = torch_step.InfMaskingStep(torch_step.ROWS[name])
-  ours, operations = _whole_step(name, "infmasking")
-  seconds = lowest_interleaved({"ours": ours, "theirs": theirs.step})
-  ratio = seconds["theirs"] / seconds["ours"]
-  return Row(
-    what, _show(seconds["ours"], operations),
-    _show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster", asked,
-    ratio >= bound,
-  )  # fmt: skip
+    theirs = torch_step.InfMaskingStep(torch_step.ROWS[name])
+    ours, operations = _whole_step(name, "infmasking")
+    seconds = lowest_interleaved({"ours": ours, "theirs": theirs.step})
+    ratio = seconds["theirs"] / seconds["ours"]
+    return (
+      show(seconds["ours"], operations),
+      show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster",
+      ratio >= bound,
+    )  # fmt: skip
+
+  what = f"{name}: InfMasking's step against plain PyTorch"
+  return against_torch(what, f"at least {bound}x faster", compare)

@@ -2,7 +2,18 @@
 
 from collections.abc import Callable, Iterator
 
-from launch.benchmark import baselines, fusion, multibench, pid, probe, shards, step, sweep, synib
+from launch.benchmark import (
+  alexnet,
+  baselines,
+  fusion,
+  multibench,
+  pid,
+  probe,
+  shards,
+  step,
+  sweep,
+  synib,
+)
 from launch.benchmark.measure import Row
 
 SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -10,6 +21,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "deep": fusion.deep_rows,
   "step": step.step_rows,
   "calls": step.calls_rows,
+  "alexnet": alexnet.alexnet_rows,
   "probe": probe.probe_rows,
   "pid": pid.pid_rows,
   "synib": synib.synib_rows,

@@ -10,6 +10,7 @@ Not part of the library: the only file that imports torch (extra `benchmark`), s
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,7 +28,8 @@ class Row:
   """Sizes of an experiment.
 
   Attributes:
-    modalities: name -> (encoder "transformer", "mlp" or "gru"; tokens; input features).
+    modalities: name -> (encoder "transformer", "mlp" or "gru"; tokens; input features), or of images
+      ("alexnet"; tokens; side in pixels).
     width: of tokens and embedding.
     num_layers: of the fusion.
     mask_ratio: share of each modality's tokens that is masked.
@@ -61,6 +63,10 @@ _VISION, _TEXT, _AUDIO = (("transformer", 20, features) for features in (371, 30
 _PREFER_FULL = (1.0, 1.0, 1.0, 1.0, 5.0)
 # Spec 10; sequences at their longest: 20 steps for UR-FUNNY, 50 for MOSI.
 ROWS = {
+  "trifeature": Row(
+    {"image_1": ("alexnet", 36, 224), "image_2": ("alexnet", 36, 224)},
+    512, 1, 0.7, 6, 0.1, lr=3e-4, weight_decay=1e-4,
+  ),
   "mimic": Row(
     {"tabular": ("mlp", 10, 5), "timeseries": ("gru", 24, 12)},
     512, 1, 0.8, 6, 0.2, _PREFER_FULL, lr=3e-4,
@@ -119,6 +125,40 @@ class _GRUEncoder(nn.Module):
 
   def forward(self, x):
     return self.gru(x)[0]
+
+
+class AlexNet(nn.Sequential):
+  """AlexNet's trunk: [batch, 3, side, side] to a map of 256 channels.
+
+  Source: docs/spec/infmasking.md 1.1.
+  """
+
+  def __init__(self):
+    pooled = lambda *conv: (nn.Conv2d(*conv), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2))  # noqa: E731
+    super().__init__(
+      *pooled(3, 64, 11, 4, 2), *pooled(64, 192, 5, 1, 2),
+      nn.Conv2d(192, 384, 3, 1, 1), nn.ReLU(inplace=True),
+      nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True), *pooled(256, 256, 3, 1, 1),
+    )  # fmt: skip
+
+
+class _ImageEncoder(nn.Module):
+  """AlexNet and the adapter that makes a token of each cell of its map.
+
+  Source: docs/spec/infmasking.md 1.1, 2.
+  """
+
+  def __init__(self, tokens: int, width: int):
+    super().__init__()
+    self.trunk, self.adapter = AlexNet(), nn.Conv2d(256, width, 1)
+    side, waves = math.isqrt(tokens), width // 4
+    angles = torch.outer(torch.arange(side), 1e4 ** (-torch.arange(waves) / waves))
+    code = torch.cat([angles.sin(), angles.cos()], 1)
+    both = [code[:, None].expand(-1, side, -1), code[None].expand(side, -1, -1)]
+    self.register_buffer("positions", torch.cat(both, -1).flatten(0, 1))
+
+  def forward(self, x):
+    return self.adapter(self.trunk(x)).flatten(2).transpose(1, 2) + self.positions
 
 
 class _Block(nn.Module):
@@ -239,8 +279,14 @@ def _encoder(kind: str, tokens: int, features: int, width: int) -> nn.Module:
     "transformer": lambda: _TransformerEncoder(features, width),
     "mlp": lambda: _TabularEncoder(features, tokens, width),
     "gru": lambda: _GRUEncoder(features, width),
+    "alexnet": lambda: _ImageEncoder(tokens, width),
   }
   return create[kind]()
+
+
+def _shape(kind: str, tokens: int, features: int) -> tuple[int, ...]:
+  """Returns the shape of an example of a modality."""
+  return {"mlp": (features,), "alexnet": (3, features, features)}.get(kind, (tokens, features))
 
 
 def info_nce(a: torch.Tensor, b: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -318,10 +364,7 @@ class InfMaskingStep:
     self.model = Model(row).train()
     self.optimizer = create_optimizer(self.model, row)
     self.views = [
-      {
-        name: torch.randn(*((row.batch,) if kind == "mlp" else (row.batch, length)), features)
-        for name, (kind, length, features) in row.modalities.items()
-      }
+      {name: torch.randn(row.batch, *_shape(*sizes)) for name, sizes in row.modalities.items()}
       for _ in range(2)
     ]
 

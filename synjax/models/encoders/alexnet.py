@@ -1,5 +1,6 @@
 """AlexNet, the image encoder of Trifeature."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from synjax.models.layers import Conv, Dense, check_layout
+from synjax.models.max_pool import max_pool
 
 # (output channels, kernel, stride, padding, whether a max-pool follows)
 _LAYERS = (
@@ -17,9 +19,9 @@ _LAYERS = (
   (256, 3, 1, 1, False),
   (256, 3, 1, 1, True),
 )
-_POOL, _POOL_STRIDE = 3, 2
 _SMALLEST_IMAGE = 63  # below this the last pooling window does not fit
 _GRID = 6  # the average-pooled map is 6 x 6
+_CPU_CHUNK = 16  # images
 
 
 class AlexNet(nn.Module):
@@ -57,7 +59,7 @@ class AlexNet(nn.Module):
       x: [batch, rows, columns, 3], normalised colours, at least 63 x 63.
       valid: not used.
       train: not used (the published network has no dropout in this part).
-      axis: not used.
+      axis: device axis that shares out the batch, or None.
 
     Returns:
       [batch, rows', columns', 256], or [batch, features] with `pool="average"`.
@@ -65,7 +67,7 @@ class AlexNet(nn.Module):
     Raises:
       ValueError: if x is not a batch of images or too small, or if `pool` is unknown.
     """
-    del valid, train, axis
+    del valid, train
     check_layout(x, "[batch, rows, columns, channels]", "AlexNet")
     if min(x.shape[1:3]) < _SMALLEST_IMAGE:
       raise ValueError(
@@ -75,16 +77,38 @@ class AlexNet(nn.Module):
     if self.pool not in ("none", "average"):
       raise ValueError(f"AlexNet.pool must be 'none' or 'average', found {self.pool!r}.")
 
-    for index, (channels, kernel, stride, padding, pooled) in enumerate(_LAYERS, start=1):
-      conv = Conv(channels, kernel, stride, padding, dtype=self.dtype, name=f"conv{index}")
-      x = nn.relu(conv(x))
-      if pooled:
-        x = nn.max_pool(x, (_POOL, _POOL), strides=(_POOL_STRIDE, _POOL_STRIDE))
+    layers = [
+      (Conv(*sizes, dtype=self.dtype, name=f"conv{index}"), pooled)
+      for index, (*sizes, pooled) in enumerate(_LAYERS, start=1)
+    ]
+
+    def trunk(x):
+      for conv, pooled in layers:
+        x = nn.relu(conv(x))
+        x = max_pool(x) if pooled else x
+      return x
+
+    x = _in_chunks(trunk, x, axis)
     if self.pool == "none":
       return x
     x = _adaptive_average_pool(x, _GRID).transpose(0, 3, 1, 2)
     x = x.reshape(x.shape[0], -1)
     return Dense(self.features, dtype=self.dtype, name="classifier")(x)
+
+
+def _in_chunks(
+  function: Callable[[jax.Array], jax.Array], x: jax.Array, axis: str | None
+) -> jax.Array:
+  """Applies a function of images to a few of them after the other where that is faster: on a CPU.
+
+  XLA takes 1.6 times as long there for the convolutions of 128 images as for 8 times 16. Images that
+  several devices share out without an axis of theirs stay together: a chunk would lie on one device.
+  """
+  together = jax.default_backend() != "cpu" or (axis is None and jax.device_count() > 1)
+  if together or len(x) <= _CPU_CHUNK:
+    return function(x)
+  starts = range(0, len(x), _CPU_CHUNK)
+  return jnp.concatenate([function(x[start : start + _CPU_CHUNK]) for start in starts])
 
 
 def _adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:

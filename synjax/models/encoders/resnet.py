@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from synjax.models.layers import BatchNorm, check_layout
+from synjax.models.max_pool import max_pool
 
 _WIDTHS = (64, 128, 256, 512)  # of the four stages, two blocks each
 
@@ -60,7 +61,7 @@ class ResNet18(nn.Module):
     statistics = _Statistics(train, axis, valid)
     x = _conv(64, 7, 2, self.dtype, "conv1")(x)
     x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, statistics))
-    x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+    x = max_pool(x, padding=1)
     for stage, width in enumerate(_WIDTHS, start=1):
       for block in (1, 2):
         stride = 2 if stage > 1 and block == 1 else 1

@@ -2,9 +2,10 @@ import ast
 import pathlib
 
 import jax
+import jax.numpy as jnp
 
 from configs import trifeature
-from launch.benchmark import baselines, sections, step, synib
+from launch.benchmark import baselines, measure, sections, step, synib
 
 
 def test_every_function_that_yields_rows_is_a_section():
@@ -34,3 +35,16 @@ def test_critics_and_visible_tokens_cost_what_they_promise():
   for rows in (baselines.critic_rows, baselines.mae_rows):
     (row,) = rows()
     assert row.met, row
+
+
+def test_convolutions_are_counted_forward_and_backward():
+  x, kernel = jnp.ones((3, 8, 8, 5)), jnp.ones((2, 2, 5, 7))
+
+  def total(x, kernel):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=numbers).sum()
+
+  forward = 2 * (3 * 4 * 4 * 7) * (2 * 2 * 5)
+  for argnums, count in (((0,), 2), ((0, 1), 3)):
+    jaxpr = jax.make_jaxpr(jax.value_and_grad(total, argnums))(x, kernel).jaxpr
+    assert measure.count_products(jaxpr) == count * forward

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from launch.benchmark import torch_step
 from synjax import masking
-from synjax.models.encoders import SequenceTransformer
+from synjax.models.adapters import PatchAdapter
+from synjax.models.encoders import AlexNet, SequenceTransformer
 from synjax.models.fusion import FusionTransformer
 from tests import torch_weights
 from tests.losses.contrastive_test import cases
@@ -150,6 +151,23 @@ def test_encoder_and_fusion_equal_synjax(double, x64):
   np.testing.assert_allclose(subsets, torch.stack(z), rtol=1e-9, atol=1e-11)
   np.testing.assert_allclose(masked, torch.stack(views_of[-1]), rtol=1e-9, atol=1e-11)
   assert [len(v) for v in views_of] == [3, 3, 3]  # of single modalities too
+
+
+def test_image_encoder_equals_synjax(double, x64):
+  row = torch_step.Row({"image": ("alexnet", 4, 96)}, 16, 1, 0.5, 2, 0.1, batch=3)
+  step = torch_step.InfMaskingStep(row)
+  encoder, (image, _) = step.model.encoders["image"], [view["image"] for view in step.views]
+  assert image.shape == (3, 3, 96, 96)
+  state = {k: v.detach().numpy() for k, v in encoder.state_dict().items()}
+  trunk = {f"features.{k.removeprefix('trunk.')}": v for k, v in state.items() if "trunk" in k}
+  x = jnp.asarray(image.numpy().transpose(0, 2, 3, 1))
+  variables = torch_weights.variables(trunk, torch_weights.alexnet("", ()))
+  features = jax.jit(AlexNet().apply)(variables, x)
+  weight = state["adapter.weight"][:, :, 0, 0].T
+  proj = {"kernel": weight, "bias": state["adapter.bias"]}
+  tokens = PatchAdapter(16).apply({"params": {"proj": proj}}, features)
+  with torch.no_grad():
+    np.testing.assert_allclose(encoder(image), tokens, rtol=1e-9, atol=1e-6)
 
 
 def test_draws_keep_the_published_number_of_tokens():

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from synjax.models.encoders import alexnet
 from synjax.models.encoders.alexnet import AlexNet
 from tests import torch_weights
 from tests.golden.recipe import recipe
@@ -68,3 +69,28 @@ def test_smallest_image_has_one_cell_and_smaller_ones_are_refused():
     AlexNet().init(jax.random.key(0), jnp.zeros((64, 64, 3)))
   with pytest.raises(ValueError, match="'none' or 'average', found 'avg'"):
     AlexNet("avg").init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+
+
+def test_chunks_of_a_cpu_change_neither_values_nor_gradients(monkeypatch, x64):
+  x = jax.random.normal(jax.random.key(0), (3, 63, 63, 3), jnp.float64)
+  net = AlexNet()
+  params = jax.tree.map(
+    lambda leaf: leaf.astype(jnp.float64), jax.jit(net.init)(jax.random.key(1), x)
+  )
+
+  def outputs():
+    total = lambda params, x: jnp.square(net.apply(params, x)).sum()  # noqa: E731
+    program = jax.jit(jax.value_and_grad(total, (0, 1)))
+    lowered = program.lower(params, x)
+    return lowered.compile()(params, x), lowered.as_text().count("stablehlo.convolution")
+
+  whole, count = outputs()
+  monkeypatch.setattr(alexnet, "_CPU_CHUNK", 2)
+  _, same = outputs()  # several devices share out a batch: not cut
+  assert same == count
+  monkeypatch.setattr(alexnet.jax, "device_count", lambda: 1)
+  chunked, twice = outputs()
+  assert twice == 2 * count
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), chunked, whole)
+  monkeypatch.setattr(alexnet.jax, "default_backend", lambda: "gpu")
+  assert outputs()[1] == count
