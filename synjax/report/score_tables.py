@@ -8,10 +8,11 @@ from synjax.report import units
 from synjax.report.cells import Value
 from synjax.workdir.scores import WITHOUT, Score, parse
 
-_ENDS = ("_low", "_high")  # of intervals, which stand beside their score
+_ENDS = ("_low", "_high", "_null", "_null_std")  # of what stands beside its score
 _OF_A_FIT = ("cost", "converged", "alpha")  # how a probe was fitted
 _ERRORS = {"mse": "mse", "mean_mse": "mse of the mean label"}  # squared; "mse_1e4" is one again
 _LEADING = ("macro_accuracy", "mse")  # by which subsets of the modalities are compared
+_MEAN = "mean"  # over tasks
 _DIGITS = 3  # of what is no fraction
 
 
@@ -36,6 +37,8 @@ def render(
     [{n: v[trial] for n, v in scores.items() if trial in v} for trial in names], dataset
   )
   found = [score for score in map(parse, scores) if score and _is_shown(score, scores)]
+  if len({score.task for score in found} - {_MEAN}) == 1:  # it says the same again
+    found = [score for score in found if score.task != _MEAN]
   whole = [score for score in found if not score.modalities and not score.part]
   seen = [score for score in found if score.modalities and score.metric in _LEADING]
   if any(score.split == "subset" for score in seen):
@@ -69,7 +72,7 @@ class _Shown:
     scale = units.error_scale(self.dataset) if score.metric in _ERRORS else 1.0
     value = Value.of(own, str(score), scale)
     text = str(value._replace(digits=_digits(value.mean)))
-    return f"{text} bits" if score.part == "pid" else text
+    return f"{text} bits{_beside(own, score)}" if score.part == "pid" else text
 
   def left_out(self, score: Score) -> str:
     """Says how many test examples have none of the modalities, if any lack them."""
@@ -83,11 +86,17 @@ class _Shown:
     return _words(metric)
 
 
+def _beside(trials: Sequence[Mapping[str, float]], score: Score) -> str:
+  """Says what shuffled labels give in place of bits, where that is known."""
+  null, std = (Value.of(trials, f"{score}_null{end}").mean for end in ("", "_std"))
+  return "" if math.isnan(null) else f", of shuffled labels {null:.3g} ± {std:.3g}"
+
+
 def _is_shown(score: Score, scores: Iterable[str]) -> bool:
   """Says whether a score stands in a table by itself."""
   end = next((end for end in _ENDS if score.metric.endswith(end)), None)
-  interval = end and str(score).removesuffix(end) in scores
-  return not interval and score.kind not in (*_OF_A_FIT, "mse_1e4")
+  beside = end and str(score).removesuffix(end) in scores
+  return not beside and score.kind not in (*_OF_A_FIT, "mse_1e4")
 
 
 def _by_kind(scores: Sequence[Score]) -> list[list[Score]]:
