@@ -309,17 +309,17 @@ def _neighbors(config, dataset, splits) -> dict[str, np.ndarray]:
   """Scores nearest neighbours of the test split in the probe split, "<task>/knn_<metric>"."""
   probe, target = splits["probe"], splits["test"]
   scores: dict[str, list] = {}
-  for task, num_classes in dataset.tasks.items():
-    for train, queries in zip(probe.features, target.features, strict=True):
-      found = knn.knn_accuracy(
-        train,
-        probe.labels[task],
-        queries,
-        target.labels[task],
-        num_neighbors=config.probe.neighbors,
-        num_classes=num_classes,
-      )
-      for metric, value in found.items():
+  for train, queries in zip(probe.features, target.features, strict=True):
+    found = knn.knn_accuracies(
+      train,
+      probe.labels,
+      queries,
+      target.labels,
+      num_classes=dataset.tasks,
+      num_neighbors=config.probe.neighbors,
+    )
+    for task, fractions in found.items():
+      for metric, value in fractions.items():
         scores.setdefault(f"{task}/knn_{metric}", []).append(value)
   return {name: np.array(values) for name, values in scores.items()}
 

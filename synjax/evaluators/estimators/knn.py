@@ -5,6 +5,7 @@ linear map may miss, and the reverse.
 """
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -50,46 +51,81 @@ def knn_accuracy(
   Source: Z. Wu et al., Unsupervised feature learning via non-parametric instance discrimination,
   CVPR 2018, section 3.4. Not part of the published InfMasking evaluation.
   """
+  (found,) = knn_accuracies(
+    train_features,
+    {"": train_labels},
+    test_features,
+    {"": test_labels},
+    num_classes={"": num_classes},
+    num_neighbors=num_neighbors,
+    temperature=temperature,
+  ).values()
+  return found
+
+
+def knn_accuracies(
+  train_features: np.ndarray,
+  train_labels: Mapping[str, np.ndarray],
+  test_features: np.ndarray,
+  test_labels: Mapping[str, np.ndarray],
+  *,
+  num_classes: Mapping[str, int],
+  num_neighbors: int = 20,
+  temperature: float = 0.07,
+) -> dict[str, dict[str, float]]:
+  """Returns task -> `knn_accuracy` of several tasks on the same features: neighbours are sought once."""
   if num_neighbors < 1 or not temperature > 0:
     raise ValueError(
       "knn_accuracy: num_neighbors must be at least 1 and temperature positive, got "
       f"{num_neighbors} and {temperature}."
     )
-  check = functools.partial(logistic.check_examples, num_classes=num_classes)
-  train_features, train_labels = check("train", train_features, train_labels)
-  dim = train_features.shape[1]
-  test_features, test_labels = check("test", test_features, test_labels, dim=dim)
-  num_train, num_test = len(train_labels), len(test_labels)
+  labels = {}
+  for task, classes in num_classes.items():
+    check = functools.partial(logistic.check_examples, num_classes=classes)
+    train_features, learned = check("train", train_features, train_labels[task])
+    dim = train_features.shape[1]
+    test_features, target = check("test", test_features, test_labels[task], dim=dim)
+    labels[task] = learned, target
+  if not labels:
+    return {}
+  neighbors = _find(train_features, test_features, temperature, num_neighbors)
+  return {
+    task: metrics.accuracies(
+      np.asarray(_vote(*neighbors, learned, num_classes=num_classes[task])), target
+    )
+    for task, (learned, target) in labels.items()
+  }
+
+
+def _find(train, test, temperature: float, num_neighbors: int) -> tuple[jax.Array, jax.Array]:
+  """Returns rows of the nearest training examples and the weight of each, `[test, neighbors]`."""
+  (num_train, dim), num_test = train.shape, len(test)
   num_chunks = -(-num_test * num_train // _SIMILARITIES_PER_CHUNK)
   chunk = -(-num_test // num_chunks)
-  filler = np.zeros((num_chunks * chunk - num_test, dim), test_features.dtype)
-  chunks = np.concatenate([test_features, filler]).reshape(num_chunks, chunk, dim)
-  predictions = _classify(
-    train_features,
-    train_labels,
-    chunks,
-    temperature,
-    num_neighbors=min(num_neighbors, num_train),
-    num_classes=num_classes,
-  )
-  predictions = np.asarray(predictions).reshape(-1)[:num_test]
-  return metrics.accuracies(predictions, test_labels)
+  filler = np.zeros((num_chunks * chunk - num_test, dim), test.dtype)
+  chunks = np.concatenate([test, filler]).reshape(num_chunks, chunk, dim)
+  found = _find_in_chunks(train, chunks, temperature, num_neighbors=min(num_neighbors, num_train))
+  return jax.tree.map(lambda x: x.reshape(num_chunks * chunk, -1)[:num_test], found)
 
 
-@functools.partial(jax.jit, static_argnames=("num_neighbors", "num_classes"))
-def _classify(features, labels, chunks, temperature, *, num_neighbors, num_classes) -> jax.Array:
-  """Predicted classes `[chunks, chunk]` of queries `[chunks, chunk, dim]`."""
-  features = _normalize(features)
+@functools.partial(jax.jit, static_argnames="num_neighbors")
+def _find_in_chunks(train, chunks, temperature, *, num_neighbors) -> tuple[jax.Array, jax.Array]:
+  train = _normalize(train)
 
-  def classify_chunk(queries):
-    similarities = jnp.matmul(_normalize(queries), features.T, precision=jax.lax.Precision.HIGHEST)
-    nearest, indices = jax.lax.top_k(similarities, num_neighbors)
+  def find(queries):
+    similarities = jnp.matmul(_normalize(queries), train.T, precision=jax.lax.Precision.HIGHEST)
+    nearest, rows = jax.lax.top_k(similarities, num_neighbors)
     # Relative to the nearest, so that a small temperature does not overflow.
-    weights = jnp.exp((nearest - nearest[:, :1]) / temperature)
-    votes = labels[indices][:, :, None] == jnp.arange(num_classes)
-    return jnp.where(votes, weights[:, :, None], 0).sum(1).argmax(1)
+    return rows, jnp.exp((nearest - nearest[:, :1]) / temperature)
 
-  return jax.lax.map(classify_chunk, chunks)
+  return jax.lax.map(find, chunks)
+
+
+@functools.partial(jax.jit, static_argnames="num_classes")
+def _vote(rows, weights, labels, *, num_classes) -> jax.Array:
+  """Predicted classes `[test]`."""
+  votes = labels[rows][:, :, None] == jnp.arange(num_classes)
+  return jnp.where(votes, weights[:, :, None], 0).sum(1).argmax(1)
 
 
 def _normalize(features) -> jax.Array:

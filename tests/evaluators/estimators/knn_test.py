@@ -44,6 +44,20 @@ def test_weighted_vote_is_brute_force(splits, num_neighbors, temperature):
   assert 0.3 < found["accuracy"] < 1
 
 
+def test_tasks_on_the_same_features_are_those_of_one_search(splits, monkeypatch):
+  train, labels, test, test_labels = splits
+  tasks = {"label": (labels, test_labels, NUM_CLASSES), "odd": (labels % 2, test_labels % 2, 2)}
+  alone = {
+    task: knn.knn_accuracy(train, learned, test, target, num_classes=classes)
+    for task, (learned, target, classes) in tasks.items()
+  }
+  find, searches = knn._find, []
+  monkeypatch.setattr(knn, "_find", lambda *args: searches.append(1) or find(*args))
+  learned, target, classes = ({task: row[i] for task, row in tasks.items()} for i in range(3))
+  assert knn.knn_accuracies(train, learned, test, target, num_classes=classes) == alone
+  assert len(searches) == 1 and alone["label"] != alone["odd"]
+
+
 def test_weights_matter(splits):
   accuracies = {
     temperature: knn.knn_accuracy(
