@@ -24,6 +24,46 @@ import numpy as np
 import pytest
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+# What takes longest, the longest first: begun last, one of these files would keep one worker busy alone.
+LONGEST = (
+  "launch/commands_test.py",
+  "train_test.py",
+  "examples_test.py",
+  "methods/contract_test.py",
+  "configs_test.py",
+  "readme_test.py",
+  "workdir/stopping_test.py",
+  "training/stacked_trials_test.py",
+  "evaluators/gaussianity_test.py",
+  "config/ignored_data_test.py",
+  "training/warm_start_test.py",
+  "sweeps/training_test.py",
+)
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    "--first-cases",
+    action="store_true",
+    help="of a parametrised test, run the first case only, or all where it is marked every_case",
+  )
+
+
+def pytest_collection_modifyitems(config, items):
+  rank = {f"tests/{name}": i for i, name in enumerate(LONGEST)}
+  items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+  if config.getoption("first_cases"):
+    seen: set[str] = set()
+    kept = [item for item in items if _is_kept(item, seen)]
+    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+    items[:] = kept
+
+
+def _is_kept(item, seen):
+  test = item.nodeid.partition("[")[0]
+  first = test not in seen
+  seen.add(test)
+  return first or item.get_closest_marker("every_case") is not None
 
 
 @pytest.fixture

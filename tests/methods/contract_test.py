@@ -6,21 +6,11 @@ import numpy as np
 import pytest
 
 from configs.methods import learns_from_labels
-from synjax import methods, train, trial
+from synjax import methods, train
 from synjax.data import pipeline
 from tests import tiny
+from tests.methods.presence import make_info
 from tests.methods.several import prepare_named
-
-
-def make_info(config, key, index):
-  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
-  return methods.Info(
-    step=jnp.int32(3),
-    progress=jnp.float32(0.5),
-    key=key,
-    index=index,
-    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
-  )
 
 
 @pytest.fixture(scope="module", params=sorted(methods.METHODS))
@@ -37,7 +27,7 @@ def prepared(request):
 
   @jax.jit
   def loss_and_gradient(params, raw, index):
-    info = make_info(config, jax.random.key(1), index)
+    info = make_info(config, jax.random.key(1), index, step=3)
 
     # A self-supervised method must not see the label; `unused` stands for anything else in the batch.
     def objective(params, unused):
@@ -135,22 +125,24 @@ def test_resume_is_exact(prepared, tmp_path):
   steps = {"total_steps": 6, "log_steps": 2, "eval_steps": 6, "checkpoint_steps": 2}
   config = tiny.get_config(name, batch_size=48, steps_per_call=2, **steps)
 
-  def advance(workdir, until):
+  def start():
     with tiny.registered():
-      run = train.Run(config, workdir).restore()
-      while run.step < until:
-        run.advance()
-        run.end_epoch()
-        run.save()
-      run.checkpointer.close()
-      return run.devices.fetch(run.state)
+      return train.Run(config, tmp_path).restore()
 
-  straight = advance(tmp_path / "straight", 6)
-  stopped = advance(tmp_path / "stopped", 2)
-  assert (stopped.step == 2).all()
-  resumed = advance(tmp_path / "stopped", 6)
-  assert (resumed.step == 6).all()
-  jax.tree.map(np.testing.assert_array_equal, resumed, straight)
+  def advance(run, until):
+    while run.step < until:
+      run.advance()
+      run.end_epoch()
+    return run.devices.fetch(run.state)
+
+  run = start()
+  advance(run, 2)
+  run.save()
+  run.checkpointer.close()
+  straight, resumed = advance(run, 6), start()
+  assert resumed.step == 2
+  jax.tree.map(np.testing.assert_array_equal, advance(resumed, 6), straight)
+  resumed.checkpointer.close()
 
 
 ODD_NAMES = ("full", "b_c", "full_b", "c")  # what terms are called, and pairs that read alike

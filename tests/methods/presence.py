@@ -14,6 +14,18 @@ PRESENT = {"table_present": HAS_TABLE, "series_present": HAS_SERIES}
 LENGTHS = np.array([5, 2, 0, 1, 4, 5, 0, 3])
 
 
+def make_info(config, key, index, step=0):
+  """The `Info` of a step half way through a run, with the config's own hyper-parameters."""
+  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
+  return methods.Info(
+    step=jnp.int32(step),
+    progress=jnp.float32(0.5),
+    key=key,
+    index=index,
+    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
+  )
+
+
 def prepare(name, *, trunk="mlp", padded=False, batch=8, **fields):
   """Returns (method, params, model_state, batch without a word on presence, info)."""
   overrides = {"model.trunk.name": trunk} if learns_from_labels(name) else {}
@@ -28,14 +40,7 @@ def prepare(name, *, trunk="mlp", padded=False, batch=8, **fields):
   if padded:
     raw["series_valid"] = jnp.arange(5) < jnp.asarray(LENGTHS)[:, None]
   params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
-  hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
-  info = methods.Info(
-    step=jnp.int32(0),
-    progress=jnp.float32(0.5),
-    key=jax.random.key(1),
-    index=jnp.arange(batch),
-    hyper={name: jnp.asarray(value[0]) for name, value in hyper.items()},
-  )
+  info = make_info(config, jax.random.key(1), jnp.arange(batch))
   return method, params, model_state, raw, info
 
 

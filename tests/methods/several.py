@@ -9,7 +9,7 @@ import numpy as np
 
 from synjax import methods
 from tests import tiny
-from tests.methods.presence import prepare
+from tests.methods.presence import make_info
 
 
 def prepare_several(name, count):
@@ -26,9 +26,9 @@ def prepare_named(name, names, *, abstract=False):
   method = methods.create(config, dataset)
   raw = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(names)}
   raw |= {"valid": jnp.ones(6, bool), "label": jnp.zeros(6, jnp.int32)}
-  init = functools.partial(jax.eval_shape, method.init) if abstract else method.init
+  init = functools.partial(jax.eval_shape, method.init) if abstract else jax.jit(method.init)
   params, model_state = init(jax.random.key(0), raw)
-  info = prepare(name)[-1].replace(index=jnp.arange(6))
+  info = make_info(config, jax.random.key(1), jnp.arange(6))
   return method, params, model_state, raw, info
 
 
