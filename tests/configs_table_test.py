@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 
+from configs.methods import METHODS
 from configs.sweeps import table
 from launch.config_flag import of_the_sweep_file
 from synjax import train
@@ -56,6 +57,11 @@ def test_methods_are_left_out_where_the_modalities_do_not_allow_them(tmp_path):
   assert "factorcl" not in methods_of(str(three))
   assert not {"factorcl", "cross", "cross_self"} & set(methods_of(str(one)))
   assert methods_of(f"{three}:factorcl,finetune") == ["factorcl", "finetune"]  # asked for
+
+
+def test_every_method_has_a_name_of_its_own():
+  names = table.METHODS | table.OTHERS
+  assert set(names) == set(METHODS) and len(set(names.values())) == len(METHODS)
 
 
 def test_the_datasets_and_their_presets():

@@ -46,6 +46,12 @@ OTHERS = {
   "full_corruption": "Full corruption",
   "confidence_penalty": "Confidence penalty",
   "masked_augmentation": "Masked augmentation",
+  "multi_loss": "Multi-loss",
+  "ogm_ge": "OGM-GE",
+  "mmpareto": "MMPareto",
+  "mcr": "MCR",
+  "reconboost": "ReconBoost",
+  "diagnose_relearn": "Diagnosing & Re-learning",
 }
 SEEDS = 5
 FILES = ("mosi", "mosei", "urfunny", "mustard", "mimic", "vision_touch", "trifeature", "xor")

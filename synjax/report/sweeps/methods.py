@@ -12,8 +12,8 @@ def compare(
   asked: Mapping[str, Any],
   declared: Mapping[str, Mapping[str, Any]],
   done: Sequence[Mapping[str, Any]],
-) -> Comparison:
-  """Returns the comparison of the rows that are done.
+) -> Comparison | None:
+  """Returns the comparison of the rows that are done; None where they have no scores to compare.
 
   Args:
     asked: "comparison" of the description, see `synjax.report.sweeps`.
@@ -39,7 +39,8 @@ def compare(
   chances = (entry.get("chance", {}) for entry in done)
   levels = chance_levels(zip(runs, chances, strict=True))
   columns = [_asked(column, levels) for column in asked.get("columns", ())]
-  return Comparison(entrants, columns or every_task(runs, levels), levels)
+  columns = columns or every_task(runs, levels)
+  return Comparison(entrants, columns, levels) if columns else None
 
 
 def benchmark_of(asked: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,6 +1,7 @@
 """The table of methods of a sweep's folder, whole."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -114,3 +115,13 @@ def test_nothing_is_compared_before_a_row_is_done(tmp_path):
     write(tmp_path, {"comm": ()}), table.get_report("mosi")
   ).read_text()
   assert "0 of 5 rows done" in text and "No values (yet) for the plot methods." in text
+
+
+def test_runs_without_labels_have_nothing_to_compare(tmp_path):
+  folder = write(tmp_path, {"comm": A})
+  entries = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+  unscored = {"best": {}, "last": {}, "chance": {}, "select_metric": "last"}
+  lines = "".join(json.dumps(entry | unscored) + "\n" for entry in entries)
+  (folder / "rows.jsonl").write_text(lines)
+  text = sweeps.write_sweep_report(folder, table.get_report("mosi")).read_text()
+  assert "5 of 5 rows done" in text and "No values (yet) for the plot methods." in text
