@@ -141,7 +141,8 @@ def score_sections(sweep: Sweep) -> list[Section]:
   fields = _table_fields(sweep)
   metrics = list(sweep.description.get("metrics", {})) or _scores(sweep)
   pool = "table" in sweep.description
-  keys = list(dict.fromkeys(tuple(field_of(e, name) for name in fields) for e in sweep.done))
+  done = collections.Counter(tuple(field_of(e, name) for name in fields) for e in sweep.done)
+  keys = list(done)
   columns = [_column(sweep, metric, fields, keys, pool=pool) for metric in metrics]
   wanted = sweep.description.get("costs", () if "metrics" in sweep.description else ("seconds",))
   costs = {cost: sweep.cells(fields, cost, "last", pool=pool) for cost in wanted}
@@ -152,7 +153,8 @@ def score_sections(sweep: Sweep) -> list[Section]:
   header += [text for column in columns for text in column.header(sweep)]
   lines = []
   for key, which in itertools.product(keys, CHECKPOINTS):
-    runs = max(column.scores[which].get(key, score([])).n for column in columns)
+    counts = (column.scores[which].get(key, score([])).n for column in columns)
+    runs = max(counts, default=done[key])  # without labels nothing is scored
     total = planned.get(key)
     line = [*map(_cell, key), which, f"{runs} of {total}" if total not in (None, runs) else runs]
     line += [cell for column in columns for cell in column.cells(sweep, key, which)]
