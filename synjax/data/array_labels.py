@@ -260,9 +260,9 @@ def describe_unknown(label: np.ndarray) -> str:
 
 
 def count(label: np.ndarray, classes: Sequence) -> dict[str, int]:
-  """Returns name of the class -> number of examples; label int[examples] in [0, classes)."""
+  """Returns name of the class, in order -> number of examples; label int[examples] in [0, classes)."""
   counts = np.bincount(label, minlength=len(classes))
-  return {str(name): int(n) for name, n in zip(classes, counts, strict=True)}
+  return {str(name): int(n) for name, n in sorted(zip(classes, counts, strict=True))}
 
 
 def copies(array: np.ndarray, label: np.ndarray) -> np.ndarray:
