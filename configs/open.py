@@ -35,6 +35,7 @@ def get_config(argument: str) -> ConfigDict:
   if not (folder / "train.npz").exists():
     raise ValueError(
       f"--config: expected {folder / 'train.npz'}, found none; make it with python -m data_prep.open"
-      f" {name} --source=. --out={folder} (--help says what to download)"
+      f" {name} --source=. --out={folder} (--help says what to download); a folder that is elsewhere:"
+      " configs/arrays.py:METHOD,FOLDER"
     )
   return arrays.get_config(f"{method},{folder}")

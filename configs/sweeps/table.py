@@ -3,11 +3,12 @@
   python -m launch.sweep --sweep=configs/sweeps/table.py:htad --workdir=runs/table_htad
 
 `--sweep=configs/sweeps/table.py:DATASET[:METHODS]`, without --config. DATASET is a name of
-configs/open.py (htad, htad_match, mfeat, mfeat_six), a folder of own arrays, or a config file's name and
-preset (mosi; mosi,3; vision_touch,cp2; trifeature; trifeature,small; xor,pid). METHODS are names joined
-by commas, such as infmasking,comm; by default those of `METHODS` for which there are modalities. 5 seeds,
-those of a method in one program; `--config.num_seeds=3` and any other `--config.FIELD=VALUE` hold for all
-rows (`--config.data.data_dir=D`, `--config.protocol=paper`, `--config.total_epochs=2`).
+configs/open.py (htad, htad_match, mfeat, mfeat_six; read from data/NAME), a folder of own arrays, or a
+config file's name and preset (mosi; mosi,3; vision_touch,cp2; trifeature; trifeature,small; xor,pid).
+METHODS are names joined by commas, such as infmasking,comm; by default those of `METHODS` for which there
+are modalities. 5 seeds, those of a method in one program; `--config.num_seeds=3` and any other
+`--config.FIELD=VALUE` hold for all rows (`--config.data.data_dir=D`, `--config.protocol=paper`,
+`--config.total_epochs=2`).
 
 Trifeature in full size has the paper's two kinds of pairs, unbiased for redundancy and uniqueness, biased
 for synergy: two runs a method. Its labelled methods learn one task each, four runs on unbiased pairs, and
