@@ -106,6 +106,19 @@ def test_a_step_costs_one_forward_pass_and_takes_each_encoder_back_twice():
   assert step < forward + (1 + 3) * back  # what all losses together through everything would cost
 
 
+def test_two_devices_balance_the_gradients_of_the_whole_batch():
+  own = Stepped("mmpareto")
+
+  def run(index):
+    state, _ = own.step_of_trial(own.start, own.arrays, index, own.one, "data")
+    return state
+
+  split = jax.jit(jax.vmap(run, axis_name="data"))(jnp.arange(16).reshape(2, 8))
+  whole = own.run()[0][-1]
+  for i in range(2):
+    assert not changed(jax.tree.map(lambda x, i=i: x[i], split), whole, 1e-5)
+
+
 def test_weights_without_a_unimodal_loss_and_a_negative_gamma_are_refused():
   with pytest.raises(ValueError, match="unimodal_weight: nothing is between the joint gradient"):
     Stepped("mmpareto", unimodal_weight=0.0)
