@@ -46,6 +46,11 @@ def _is_categorical(config) -> bool:
   return _penalises(config) and config.method.get("family") in (None, "categorical")
 
 
+def _balances(config) -> bool:
+  """Says whether a balancing method does more than train: SynIB's release switches some of them off."""
+  return config.method.get("variant") != "released"
+
+
 def _padding(config) -> str | None:
   published = "batch_max" if config.protocol == "paper" else "fixed"
   return config.data.padding or published
@@ -112,6 +117,20 @@ RULES = (
     ("method.noise_scale",),
     lambda config: config.method.fill == "ema",
     "only method.fill=ema scales its noise",
+  ),
+  Rule(
+    (
+      *("method.strategy", "method.mipd_weight", "method.contrast_weight", "method.decoder_weight"),
+      *("method.num_permutations", "method.alpha", "method.noise", "method.first_epoch"),
+      "method.last_epoch",
+    ),
+    _balances,
+    "method.variant=released has it switched off",
+  ),
+  Rule(
+    ("method.alpha",),
+    lambda config: config.method.name != "reconboost" or config.method.variant == "paper",
+    "only method.variant=paper has a gradient of its term",
   ),
   Rule(
     ("model.single_logit", "model.unimodal_hidden", "model.normalize_features", "model.trunk"),

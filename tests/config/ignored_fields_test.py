@@ -25,6 +25,9 @@ OTHER = {  # field -> a value that is not its default, nor what a case below set
   "temperature": 0.3, "weights": (1.0, 2.0, 3.0, 4.0, 5.0), "num_views": 3, "mask_ratio": 0.7,
   "mask_lambda": 2.0, "ramp": "constant", "modality": "series", "self_weight": 0.3,
   "self_modality": "series", "patch": 8, "encoder_layers": 3, "decoder_layers": 2, "decoder_width": 16,
+  "variant": "released", "strategy": "independent", "mipd_weight": 0.3, "contrast_weight": 0.3,
+  "decoder_weight": 0.3, "num_permutations": 3, "alpha": 0.3, "noise": False, "first_epoch": 1,
+  "last_epoch": 2,
 }  # fmt: skip
 FIXED = ("name", "mask", "site")  # what the cases below go through, or what the method fixes
 CASES = [
@@ -48,6 +51,9 @@ CASES = [
   ("synib", {"mask": "full", "family": "gaussian_logits"}),
   ("full_corruption", {"fill": "zeros"}),
   ("masked_augmentation", {"mask": "random"}),
+  ("multi_loss", {}),
+  ("mcr", {"contrast_weight": 0.0}),
+  ("mcr", {"variant": "released"}),
 ]
 
 
@@ -97,6 +103,14 @@ def test_a_method_field_is_refused_or_changes_the_loss(name, case):
           ignored_fields.refuse(changed, config)
       else:
         ignored_fields.refuse(changed, config)
+
+
+def test_a_term_without_gradient_or_that_is_switched_off_is_refused():
+  for name, variant in {"reconboost": "official", "ogm_ge": "released"}.items():
+    config, changed = (make_config(name, {"variant": variant}) for _ in range(2))
+    changed.method.alpha = 0.3
+    with pytest.raises(ValueError, match=r"config\.method\.alpha: .*variant="):
+      ignored_fields.refuse(changed, config)
 
 
 @pytest.mark.parametrize(
