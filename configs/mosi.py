@@ -30,6 +30,10 @@ METHODS = {
   },
   "infmasking,3": {"model.num_layers": 2},
   "comm": {"method.temperature": 0.1},
+  "diagnose_relearn": {"method.relearn_every": 10},  # as SynIB ran it
+  # MCR's own runs, docs/spec/baselines.md 5.6.
+  "mcr": {"method.mipd_weight": 1e-3, "method.unimodal_weight": 1e-3},
+  "mcr,3": {"method.mipd_weight": 1e-2, "method.unimodal_weight": 1e-2},
 }
 MODALITIES = {"2": ("vision", "text"), "3": ("vision", "text", "audio")}
 

@@ -33,6 +33,7 @@ METHODS = {
   },
   "infmasking,3": {"model.num_layers": 2},
   "comm": {"method.temperature": 0.1, "optim.weight_decay": 1e-2},
+  "diagnose_relearn": {"method.relearn_every": 10},  # as SynIB ran it
 }
 
 

@@ -31,6 +31,7 @@ METHODS = {
   "infmasking,3": {"model.num_layers": 2, "optim.lr": 1e-3},
   "comm": {"method.temperature": 0.1},
   "comm,3": {"optim.lr": 1e-4},
+  "diagnose_relearn": {"method.relearn_every": 10},  # as SynIB ran it
 }
 
 
