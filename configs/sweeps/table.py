@@ -57,6 +57,7 @@ OTHERS = {
 SEEDS = 5
 FILES = ("mosi", "mosei", "urfunny", "mustard", "mimic", "vision_touch", "trifeature", "xor")
 _PAIRS = ("cross", "cross_self")  # of two modalities or more
+_TWO = ("factorcl",)  # of two and no more
 _XOR = ("supervised", "ensemble", "confidence_penalty", "full_corruption", "synib")
 _TRIFEATURE = published.ROWS["trifeature"]
 _PUBLISHED_PAIRS = ("trifeature", "trifeature,full")
@@ -118,7 +119,7 @@ def _defaults(asked: _Asked) -> tuple[str, ...]:
     method
     for method in METHODS
     if not (unlabelled and learns_from_labels(method))
-    and not (method == "factorcl" and count != 2)
+    and not (method in _TWO and count != 2)
     and not (method in _PAIRS and count < 2)
   )
 
