@@ -102,7 +102,7 @@ def _requested(run: train.Run) -> tuple[dict, dict]:
       for other in others:
         other.checkpointer.close()
     else:
-      found = evaluator.run(run.frozen(_WHICH.value), When.REQUEST)
+      found = evaluators.run((evaluator,), run.frozen(_WHICH.value), When.REQUEST)
     scores |= found
   return scores, compared
 

@@ -31,10 +31,12 @@ _SEQUENCE_FEATURES = {
 }
 
 
-def multibench_dataset(config: ml_collections.ConfigDict) -> pipeline.Dataset:
+def multibench_dataset(
+  config: ml_collections.ConfigDict, num_examples: int = 512
+) -> pipeline.Dataset:
   """Returns a stand-in of random features in the shapes of a dataset, sequences at their longest."""
   name = config.data.name
-  source, rng, num_examples = multibench.SOURCES[name], np.random.default_rng(0), 512
+  source, rng = multibench.SOURCES[name], np.random.default_rng(0)
   arrays = {}
   for modality in config.data.modalities:
     if source.padded:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from launch.benchmark import (
   alexnet,
   baselines,
+  evaluation,
   fusion,
   multibench,
   pid,
@@ -31,5 +32,6 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "sweep": sweep.sweep_rows,
   "multibench": multibench.multibench_rows,
   "conversion": shards.conversion_rows,
+  "evaluation": evaluation.evaluation_rows,
   "input": shards.input_rows,
 }

@@ -76,19 +76,23 @@ def record(chosen: Sequence[Evaluator], frozen: Any, moment: Moment) -> dict:
   Returns:
     metric -> [trials].
   """
-  return _gather(chosen, moment.when, lambda evaluator: evaluator.record(frozen, moment))
+  return _gather(chosen, frozen, moment.when, lambda one, frozen: one.record(frozen, moment))
 
 
 def run(chosen: Sequence[Evaluator], frozen: Any, when: When) -> dict:
   """Scores a model as `record` does and keeps nothing."""
-  return _gather(chosen, when, lambda evaluator: evaluator.run(frozen, when))
+  return _gather(chosen, frozen, when, lambda one, frozen: one.run(frozen, when))
 
 
-def _gather(chosen: Sequence[Evaluator], when: When, score: Callable[[Evaluator], Scores]) -> dict:
+def _gather(
+  chosen: Sequence[Evaluator], frozen: Any, when: When, score: Callable[[Evaluator, Any], Scores]
+) -> dict:
   """Returns the scores of the evaluators whose moment it is, and what follows from them."""
   asked, scores = [one for one in chosen if when in one.when], {}
+  together = [subset for one in asked for subset in one.embedded(when)]
+  frozen = frozen.embedding(together) if together else frozen
   for evaluator in asked:
-    scores |= score(evaluator)
+    scores |= score(evaluator, frozen)
   for evaluator in asked:
     scores |= evaluator.derive(scores)
   return scores

@@ -97,6 +97,14 @@ class Evaluator:
     """Returns what a user must hear of before the run trains."""
     return ()
 
+  def embedded(self, when: When) -> tuple[tuple[str, ...], ...]:
+    """Returns the subsets of the modalities, (): all, that `run` embeds splits with at a moment.
+
+    Those of all evaluators are embedded in one pass over a split.
+    """
+    del when
+    return ()
+
   def run(self, frozen: Any, when: When) -> Scores:
     """Scores a model.
 

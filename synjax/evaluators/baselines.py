@@ -78,6 +78,11 @@ class Baselines(Evaluator):
     why = self._too_large
     return (f"baselines on raw features are left out: {why}",) if why else ()
 
+  def embedded(self, when: When) -> tuple[tuple[str, ...], ...]:
+    """Returns each modality alone, where nothing else probes it."""
+    del when
+    return tuple((name,) for name in self._probed_alone())
+
   def run(self, frozen: Any, when: When) -> Scores:
     """Scores the baselines; the models on raw features the first time only."""
     del when
@@ -109,10 +114,15 @@ class Baselines(Evaluator):
   def _alone(self, frozen) -> Scores:
     """Probes each modality alone, where nothing else does."""
     found: dict[str, np.ndarray] = {}
-    if Representation.wanted(self.config) and len(self.dataset.modalities) > 2:
-      for name in self.dataset.modalities:
-        found |= score_subset(self.config, self.dataset, frozen, (name,), "subset", name)
+    for name in self._probed_alone():
+      found |= score_subset(self.config, self.dataset, frozen, (name,), "subset", name)
     return found
+
+  def _probed_alone(self) -> tuple[str, ...]:
+    """Returns the modalities whose probes nothing else scores."""
+    every = self.dataset.modalities
+    probed = Representation.wanted(self.config) and is_labelled(self.dataset)
+    return every if probed and len(every) > 2 else ()
 
   def _random_encoder(self, frozen) -> Scores:
     if not provides(self.method, "embed"):

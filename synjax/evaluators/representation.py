@@ -123,6 +123,18 @@ class Representation(Evaluator):
     """Returns the chance level of the tasks with classes."""
     return {task: 1 / classes for task, classes in self.dataset.tasks.items()}
 
+  def embedded(self, when: When) -> tuple[tuple[str, ...], ...]:
+    """Returns all modalities, and from the end on what is left without each."""
+    if not is_labelled(self.dataset):
+      return ()
+    return ((), *(self._left().values() if when is not When.EVALUATION else ()))
+
+  def _left(self) -> dict[str, tuple[str, ...]]:
+    """Returns modality -> those that are left without it; nothing where that is none."""
+    every = self.dataset.modalities
+    left = {missing: tuple(name for name in every if name != missing) for missing in every}
+    return left if len(every) > 1 else {}
+
   def run(self, frozen: Any, when: When) -> Scores:
     """Fits the probes on the probe split and scores another one."""
     if not is_labelled(self.dataset):
@@ -144,15 +156,14 @@ class Representation(Evaluator):
   def _test(self, frozen) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
     splits = _splits(dataset, frozen.embed)
-    all_and_without = 1 + len(dataset.modalities) * (len(dataset.modalities) > 1)
-    said = _progress(dataset, len(splits["probe"].features), "test", all_and_without)
+    left = self._left()
+    said = _progress(dataset, len(splits["probe"].features), "test", 1 + len(left))
     probed = _probe(config, dataset, splits, said)
     scores = _named(probed, dataset.tasks, "test")
     scores |= _named(_neighbors(config, dataset, splits), (), "test")
-    for missing in dataset.modalities if len(dataset.modalities) > 1 else ():
-      left = tuple(name for name in dataset.modalities if name != missing)
+    for missing, subset in left.items():
       seen = f"{WITHOUT}{missing}"
-      scores |= score_subset(config, dataset, frozen, left, "test", seen, said)
+      scores |= score_subset(config, dataset, frozen, subset, "test", seen, said)
     return scores
 
 

@@ -47,6 +47,11 @@ class Subsets(Evaluator):
         f" {2 ** len(modalities) - 1} subsets; leave --subsets out"
       )
 
+  def embedded(self, when: When) -> tuple[tuple[str, ...], ...]:
+    """Returns every subset."""
+    del when
+    return tuple(subsets(self.dataset.modalities))
+
   def run(self, frozen: Any, when: When) -> Scores:
     """Probes every subset."""
     del when

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,10 @@ class _ByIdentity:
     if key not in self._entries:
       self._entries[key] = (subject, make())
     return self._entries[key][1]
+
+  def missing(self, subject: Any, variants: Iterable[Hashable]) -> list[Any]:
+    """Returns the variants of this very object that were not asked for yet, each once."""
+    return [v for v in dict.fromkeys(variants) if (id(subject), v) not in self._entries]
 
 
 class Predictor:
@@ -95,7 +99,7 @@ class Predictor:
     params: Any,
     model_state: Any,
     split: pipeline.Split,
-    modalities: tuple[str, ...] = (),
+    subsets: Sequence[tuple[str, ...]] = ((),),
     num_examples: int | None = None,
     frozen: FrozenParams | None = None,
   ) -> Any:
@@ -107,14 +111,16 @@ class Predictor:
       params: on the devices, leaves [trials, ...]: those that are trained.
       model_state: likewise.
       split: one of the dataset's.
-      modalities: those to use; (): all. For class scores examples lack the others, else batches do.
+      subsets: modalities to use, (): all; several for "embed" alone, which then share what they have in
+        common. For class scores examples lack the others, else batches do.
       num_examples: how many, from the first on, in the batches that all of them are in; None: all.
       frozen: the other parameters, on the devices; None: there are none.
 
     Returns:
-      [trials, num_examples, ...], on the host; of several arrays, as the method names them.
+      [trials, num_examples, ...], on the host; of "embed" a list, one a subset; of several arrays, as
+      the method names them.
     """
-    modalities = modalities or self._dataset.modalities
+    subsets = tuple(names or self._dataset.modalities for names in subsets)
     num_examples = split.num_examples if num_examples is None else num_examples
     order = pipeline.evaluation_order(split.num_examples, self._batch)
     order = order[: -(-num_examples // self._batch)]
@@ -122,8 +128,8 @@ class Predictor:
     for length, chunk in self._chunks(split, order):
       program = self._programs.get(
         split,
-        lambda length=length: self._compile(output, split, modalities, length),
-        (output, modalities, length),
+        lambda length=length: self._compile(output, split, subsets, length),
+        (output, subsets, length),
       )
       index = order[chunk]
       found = self._devices.fetch(
@@ -170,11 +176,12 @@ class Predictor:
     shaped = {name: value.reshape(*own.shape, *value.shape[1:]) for name, value in batch.items()}
     return self._devices.assemble(shaped, batch_axis=1)
 
-  def _compile(self, output, split, modalities, length):
+  def _compile(self, output, split, subsets, length):
     # A classifier whose trunk reads vectors needs each: a modality that is left out is absent.
-    shown = self._dataset.modalities if output == "logits" else modalities
+    used = [name for name in self._dataset.modalities if any(name in names for names in subsets)]
+    shown = self._dataset.modalities if output == "logits" else used
     transforms = {name: self._dataset.transforms[name] for name in shown}
-    absent = [fields.companion(name, "present") for name in shown if name not in modalities]
+    absent = [fields.companion(name, "present") for name in shown if name not in used]
     padding = self._dataset.padding
 
     def evaluate(raw, rows, params, model_state, trial):
@@ -189,6 +196,9 @@ class Predictor:
           step=jnp.int32(0), progress=jnp.float32(1), key=jax.random.key(trial.seed), index=rows
         )
         return jnp.moveaxis(self.method.embed_masked(params, model_state, batch, info), 0, 1)
+      if output == "embed":  # XLA computes once what subsets have in common: the encoders
+        parts = (fields.of_modalities(batch, names) for names in subsets)
+        return [self.method.embed(params, model_state, part) for part in parts]
       return getattr(self.method, output)(params, model_state, batch)
 
     def first(x):
@@ -224,12 +234,22 @@ class Frozen:
     params: on the devices, leaves [trials, ...]: those that are trained.
     model_state: likewise.
     frozen: the other parameters, on the devices.
+    together: subsets of the modalities, (): all, that are embedded in one pass over a split as soon as
+      one of them is asked for.
   """
 
   predictor: Predictor
   params: Any
   model_state: Any
   frozen: FrozenParams = FrozenParams()
+  together: tuple[tuple[str, ...], ...] = ()
+  _known: _ByIdentity = dataclasses.field(
+    default_factory=_ByIdentity, init=False, repr=False, compare=False
+  )
+
+  def embedding(self, together: Iterable[tuple[str, ...]]) -> "Frozen":
+    """Returns the same models, which embed these subsets in one pass."""
+    return dataclasses.replace(self, together=tuple(together))
 
   def _apply(self, output: str, split: pipeline.Split, *args: Any, **kwargs: Any) -> Any:
     return self.predictor.apply(
@@ -237,8 +257,17 @@ class Frozen:
     )
 
   def embed(self, split: pipeline.Split, modalities: tuple[str, ...] = ()) -> np.ndarray:
-    """Returns representations float32[trials, examples, dim]; modalities may be left out."""
-    return self._apply("embed", split, modalities)
+    """Returns representations float32[trials, examples, dim]; modalities may be left out.
+
+    Of a split that was embedded before, they are what they were.
+    """
+    every = self.predictor.modalities
+    asked, together = modalities or every, [names or every for names in self.together]
+    subsets = self._known.missing(split, together if asked in together else [asked])
+    found = self._apply("embed", split, subsets) if subsets else []
+    for names, values in zip(subsets, found, strict=True):
+      self._known.get(split, lambda values=values: values, names)
+    return self._known.get(split, list, asked)
 
   def embed_masked(self, split: pipeline.Split, num_examples: int) -> np.ndarray | None:
     """Returns masked views of the first examples, of the very inputs that `embed` sees.
@@ -256,7 +285,8 @@ class Frozen:
 
     (): with what they have.
     """
-    return self._apply("logits", split, modalities)
+    compute = functools.partial(self._apply, "logits", split, (modalities,))
+    return self._known.get(split, compute, ("logits", modalities))
 
   def unimodal_logits(self, split: pipeline.Split) -> np.ndarray:
     """Returns each modality's own class scores float32[trials, examples, modalities, classes]."""

@@ -67,7 +67,7 @@ def test_evaluation_reads_every_modality_whatever_it_is_called(name):
     (name,): {name, f"{name}_valid"},
     ("audio",): {"audio"},
   }.items():
-    found = predictor.apply("embed", {"scale": jnp.ones(1)}, {}, split, modalities)
+    (found,) = predictor.apply("embed", {"scale": jnp.ones(1)}, {}, split, (modalities,))
     assert seen[-1] == expected
     shares = {"audio": 2, name: 12, f"{name}_valid": arrays[f"{name}_length"]}
     np.testing.assert_array_equal(found[0], sum(shares[field] for field in expected))

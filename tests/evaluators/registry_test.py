@@ -9,6 +9,7 @@ import pytest
 
 from synjax import evaluators, methods, train
 from synjax.evaluators import Evaluator, Moment, When
+from synjax.training.predict import Predictor
 from tests import tiny
 
 
@@ -95,6 +96,29 @@ def test_only_those_whose_moment_it_is_run(tmp_path):
   assert list(evaluators.run(chosen, frozen, When.END)) == ["test/spy/trials"]
   evaluators.record(chosen, frozen, Moment(When.EVALUATION, 7, 1.5, tmp_path))
   assert (tmp_path / "spy.txt").read_text() == "EVALUATION 7\n" * 2
+
+
+@pytest.mark.parametrize(
+  ("method", "outputs"), [("comm", ["embed"] * 3), ("supervised", ["embed"] * 2 + ["logits"] * 3)]
+)
+def test_the_end_passes_over_each_split_once(method, outputs, tmp_path, monkeypatch):
+  with tiny.registered():
+    run = train.Run(tiny.get_config(method), tmp_path)
+  apply, passes = Predictor.apply, []
+
+  def note(self, output, params, model_state, split, *args, **kwargs):
+    if output in ("embed", "logits"):
+      passes.append((output, id(split), str(args)))
+    return apply(self, output, params, model_state, split, *args, **kwargs)
+
+  monkeypatch.setattr(Predictor, "apply", note)
+  scores = run.score("last", When.END)
+  assert len(set(passes)) == len(passes)
+  assert (
+    sorted(output for output, *_ in passes) == outputs
+  )  # of classifiers, class scores without each modality are others
+  assert any("without_table" in name for name in scores)
+  assert (tmp_path / "embeddings.npz").exists()
 
 
 def test_every_flag_of_the_command_has_an_evaluator_that_its_name_finds():

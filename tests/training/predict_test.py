@@ -52,6 +52,26 @@ def test_features_of_a_modality_are_each_trials_own_and_know_nothing_of_the_othe
   assert np.abs(found["table"][0] - found["table"][1]).max() > 1e-3
 
 
+def test_subsets_that_are_embedded_together_are_what_each_is_alone_in_one_pass(
+  tmp_path, monkeypatch
+):
+  with tiny.registered():
+    run = train.Run(tiny.get_config("comm", num_seeds=2, eval_batch_size=32), tmp_path)
+  split, alone, passes = run.dataset.test, run.frozen("last"), []
+  subsets = [(), ("table",), ("series",), ("table",)]
+  expected = [run.frozen("last").embed(split, names) for names in subsets]
+  apply = Predictor.apply
+  monkeypatch.setattr(
+    Predictor, "apply", lambda *args, **kwargs: passes.append(args) or apply(*args, **kwargs)
+  )
+  together = alone.embedding(subsets)
+  for names, values in zip(subsets, expected, strict=True):
+    np.testing.assert_allclose(together.embed(split, names), values, rtol=1e-5, atol=1e-6)
+  assert len(passes) == 1
+  together.embed(run.dataset.val)
+  assert len(passes) == 2
+
+
 @pytest.mark.parametrize("trunk", ["mlp", "transformer"])
 def test_class_scores_without_a_modality_are_those_of_examples_that_lack_it(trunk, tmp_path):
   with tiny.registered():
