@@ -28,6 +28,7 @@ def ogm_coefficients(scores: jax.Array, alpha: jax.Array | float) -> jax.Array:
   Raises:
     ValueError: `scores` is no matrix.
   """
+  scores = jnp.asarray(scores)
   if scores.ndim != 2:
     raise ValueError(
       f"ogm_coefficients: expected scores [modalities, batch], found {list(scores.shape)}"
@@ -58,6 +59,7 @@ def pareto_weights(g0: jax.Array, gi: jax.Array) -> tuple[jax.Array, jax.Array]:
   Raises:
     ValueError: the gradients are no vectors of one length.
   """
+  g0, gi = jnp.asarray(g0), jnp.asarray(gi)
   if g0.ndim != 1 or g0.shape != gi.shape:
     raise ValueError(
       f"pareto_weights: expected two flat gradients of one length, found {list(g0.shape)} and"
@@ -167,6 +169,7 @@ def boosting_weights(
   Raises:
     ValueError: there is not one label for each row of `q`.
   """
+  q, labels = jnp.asarray(q), jnp.asarray(labels)
   if q.ndim != 2 or labels.shape != q.shape[:1]:
     raise ValueError(
       "boosting_weights: expected q [batch, classes] and labels [batch], found"
@@ -191,6 +194,7 @@ def jensen_shannon(logits_p: jax.Array, logits_q: jax.Array) -> jax.Array:
   Raises:
     ValueError: the shapes differ.
   """
+  logits_p, logits_q = jnp.asarray(logits_p), jnp.asarray(logits_q)
   if logits_p.shape != logits_q.shape:
     raise ValueError(
       f"jensen_shannon: expected logits of one shape, found {list(logits_p.shape)} and"

@@ -80,6 +80,15 @@ def test_a_remark_is_said_once(tmp_path, caplog):
   assert caplog.text.count("the gates are all open") == 1
 
 
+def test_what_a_method_has_switched_off_is_said_at_the_start(tmp_path, caplog):
+  run = make_run(tmp_path)
+  run.dataset = types.SimpleNamespace(facts={})
+  run.start_remarks = lambda: ("the regulariser is off",)
+  run_log.announce(run, None)
+  (record,) = [r for r in caplog.records if r.message == "the regulariser is off"]
+  assert record.levelname == "WARNING"
+
+
 def test_the_metric_that_selects_is_said_first(tmp_path, caplog):
   caplog.set_level(logging.INFO, "synjax")
   scores = {

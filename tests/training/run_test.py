@@ -71,3 +71,45 @@ def test_what_comes_after_a_step(step):
   for name, steps in {"log": {3, 6, 9, 12}, "eval": {5, 10}, "checkpoint": {6, 12}}.items():
     assert Run.due(run, name) == (step in steps | {13})
   assert Run.due(run, "eval", "checkpoint") == (step in {5, 6, 10, 12, 13})
+
+
+def test_an_epochs_end_comes_as_often_as_the_method_asks_and_stops_a_call():
+  durations = optim.Durations(steps_per_epoch=3, total=18, log=18, eval=18, checkpoint=18)
+  stops = [durations.next_stop(step, 16, every_epochs=2) for step in (0, 5, 6, 13)]
+  assert stops == [6, 6, 12, 18]
+  assert durations.next_stop(0, 16) == 16
+  asked = []
+  method = types.SimpleNamespace(epoch_end_every=2, epoch_end=lambda *_: None)
+
+  class Reached(Exception):
+    """The state was fetched: the epoch's end is due."""
+
+  def fetch():
+    raise Reached
+
+  run = types.SimpleNamespace(
+    durations=durations,
+    method=method,
+    devices=types.SimpleNamespace(fetch=lambda _: fetch()),
+    state=None,
+  )
+  for run.step in range(1, 19):
+    try:
+      Run.end_epoch(run)
+    except Reached:
+      asked.append(run.step)
+  assert asked == [6, 12]  # the last epoch has none
+
+
+def test_a_method_hears_of_the_length_and_of_the_shapes_of_what_is_trained(moved):
+  run, _ = moved
+  heard = []
+  own = types.SimpleNamespace(start_remarks=lambda *given: heard.append(given) or ("said",))
+  stand_in = types.SimpleNamespace(
+    state=run.state, durations=run.durations, trials=run.trials, method=own
+  )
+  assert Run.start_remarks(stand_in) == ("said",)
+  ((hyper, epochs, shapes),) = heard
+  assert hyper is run.trials.hyper and epochs == 1  # 6 steps of 6
+  assert shapes["encoders_table/layer1/kernel"] == (4, 8)
+  assert run.start_remarks() == ()
