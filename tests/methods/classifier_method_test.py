@@ -87,6 +87,8 @@ def prepare(name, monkeypatch, **fields):
   [
     ("supervised", {"unimodal_weight": 1.0}),
     ("ensemble", {}),
+    ("reconboost", {}),
+    ("mcr", {}),
     ("synib", {"fill": "shuffle", "site": "input", "mask": "random", "unimodal_weight": 1.0}),
     ("synib", {"fill": "shuffle", "site": "latent", "mask": "learned", "mask_steps": 2}),
     ("synib", {"fill": "ema", "site": "input", "mask": "learned", "mask_steps": 2}),
