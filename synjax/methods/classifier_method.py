@@ -214,10 +214,14 @@ def pool(feature: jax.Array, valid: jax.Array | None = None) -> jax.Array:
   return feature if feature.ndim == 2 else mean_of_tokens(feature, valid)
 
 
-def owner(path: str, modalities: Sequence[str]) -> str | None:
-  """Returns whose encoder or adapter a parameter, as "encoders_image/kernel", is of; None: no one's."""
+def owner(path: str, modalities: Sequence[str], *, heads: bool = False) -> str | None:
+  """Returns the modality to which a parameter, as "encoders_image/kernel", belongs; None: to none.
+
+  That is, to its encoder or adapter; with `heads` to its unimodal head, too.
+  """
+  kinds = ("encoders", "adapters", "unimodal_heads")[: 3 if heads else 2]
   part = path.partition("/")[0]
-  return next((m for m in modalities if part in (f"encoders_{m}", f"adapters_{m}")), None)
+  return next((m for m in modalities if part in [f"{kind}_{m}" for kind in kinds]), None)
 
 
 def without_moments(model_state: Any) -> Any:

@@ -74,9 +74,7 @@ class DiagnoseRelearn(ClassifierMethod):
 
   def relearned(self, path: str) -> str | None:
     """Returns with which modality a parameter goes back; None: never."""
-    if self.heads_are_probes:
-      return owner(path, self.dataset.modalities)
-    return owner(path.replace("unimodal_heads_", "encoders_", 1), self.dataset.modalities)
+    return owner(path, self.dataset.modalities, heads=not self.heads_are_probes)
 
   @override
   def keeps_initial(self, path: str) -> bool:

@@ -1,5 +1,6 @@
 """ReconBoost: modalities learn by turns, each what the others do not know yet."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ class ReconBoost(Ensemble):
     turns = {f"boost_{name}": name for name in dataset.modalities}
     fresh = {"fresh_opt": not self._released}
     self.phases = tuple(
-      Phase(phase, trains=self._of(name), active=self._turn(i), **fresh)
+      Phase(phase, trains=functools.partial(_is_of, name), active=self._turn(i), **fresh)
       for i, (phase, name) in enumerate(turns.items())
     )
     self.phases += (Phase(RECTIFY, active=self._rectifies, **fresh),)
@@ -62,11 +63,6 @@ class ReconBoost(Ensemble):
   @property
   def _stage(self) -> int:
     return self.config.method.boosting_epochs + self.config.method.ensemble_epochs
-
-  def _of(self, name: str):
-    """Returns the parameters of one modality, as `Phase.trains`."""
-    own = lambda path: path.replace("unimodal_heads_", "encoders_", 1)  # noqa: E731
-    return lambda path: owner(own(path), (name,)) is not None
 
   def _turn(self, modality: int):
     count, length = len(self.dataset.modalities), self.config.method.boosting_epochs
@@ -162,6 +158,11 @@ class ReconBoost(Ensemble):
     scores = self.unimodal_logits(params, model_state, batch)
     names = [name for name in self.dataset.modalities if name in batch]
     return self.joint(params, {m: scores[:, i] for i, m in enumerate(names)}, batch)
+
+
+def _is_of(modality: str, path: str) -> bool:
+  """Says whether a parameter is the modality's own."""
+  return owner(path, (modality,), heads=True) is not None
 
 
 def _of_those(present: jax.Array | None, values: jax.Array) -> jax.Array:
