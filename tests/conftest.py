@@ -3,15 +3,12 @@
 import os
 import pathlib
 
+from tests import processes
+
 # 8 simulated devices for the tests of parallel code; NPROC enlarges the client's thread pool, without
 # which simulated collectives can deadlock on a machine of few cores.
 os.environ.setdefault("NPROC", "32")
-# Compiled quickly: most programs of tests run for less time than they take to compile.
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "")
-  + " --xla_force_host_platform_device_count=8"
-  + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-).strip()
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {processes.xla_flags(8)}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `launch` has it
 # Compiled programs are kept between runs and shared with the processes that tests start.

@@ -1,15 +1,14 @@
 """The notebooks, executed from their JSON with tiny settings."""
 
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.processes import ROOT, environment
+
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 TINY = {"own_data": "examples, epochs = 48, 1.0"}
 _RUNNER = """
@@ -26,10 +25,9 @@ for cell in notebook["cells"]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
-  environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "XLA_FLAGS": ""}
   done = subprocess.run(
     [sys.executable, "-c", _RUNNER, str(path), TINY[path.stem]],
-    cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+    cwd=tmp_path, env=environment(MPLBACKEND="Agg"), capture_output=True, text=True, timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-3000:]
   scores = dict(re.findall(r"^(\w+) .*?([\d.]+)$", done.stdout, re.M))

@@ -1,15 +1,14 @@
 """README's commands as a reader would run them, shortened where they train for minutes."""
 
 import json
-import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.processes import ROOT, environment
+
 SHORT = "--config.total_epochs=1 --config.eval_epochs=1 --config.checkpoint_epochs=1"
 
 
@@ -24,13 +23,12 @@ def blocks(section, language):
 def run(tmp_path):
   """Runs a shell command in a folder that has the repository's configs."""
   (tmp_path / "configs").symlink_to(ROOT / "configs")
-  environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
 
   def run(command):
     command = command.replace("python -m", f"{sys.executable} -m")
     done = subprocess.run(
       ["bash", "-euo", "pipefail", "-c", command],
-      cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+      cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
 

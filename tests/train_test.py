@@ -16,6 +16,7 @@ from synjax import data, evaluators, methods, train
 from synjax.workdir import checkpoint
 from synjax.workdir.metrics import read_metrics
 from tests import tiny
+from tests.processes import environment
 
 
 @pytest.fixture(autouse=True)
@@ -197,26 +198,26 @@ def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path):
     import jax
     from synjax import parallel, train
     from tests import tiny
-    parallel.initialize_hosts(sys.argv[2], 2, int(sys.argv[3]))
-    with tiny.registered():
-      config = tiny.get_config(log_steps=1, parallel=sys.argv[4])
-      config.num_devices = None
-      train.train_and_evaluate(config, sys.argv[1])
+    parallel.initialize_hosts("127.0.0.1:12391", 2, int(sys.argv[2]))
+    for mode in ("jit", "pmap"):
+      with tiny.registered():
+        config = tiny.get_config(log_steps=1, parallel=mode)
+        config.num_devices = None
+        train.train_and_evaluate(config, f"{sys.argv[1]}/{mode}")
   """)
-  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-  for mode, port in (("jit", 12391), ("pmap", 12392)):
-    # Files, not pipes: a process whose pipe is full stops, and with it the heartbeat it owes the other.
-    logs = [tmp_path / f"{mode}{i}.log" for i in range(2)]
-    processes = [
-      subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / mode), f"127.0.0.1:{port}", str(i), mode],
-        env=environment,
-        stderr=log.open("w"),
-      )
-      for i, log in enumerate(logs)
-    ]
-    codes = [process.wait(timeout=600) for process in processes]
-    assert codes == [0, 0], logs[0].read_text()[-3000:]
+  # Files, not pipes: a process whose pipe is full stops, and with it the heartbeat it owes the other.
+  logs = [tmp_path / f"{i}.log" for i in range(2)]
+  processes = [
+    subprocess.Popen(
+      [sys.executable, "-c", program, str(tmp_path), str(i)],
+      env=environment(2),
+      stderr=log.open("w"),
+    )
+    for i, log in enumerate(logs)
+  ]
+  codes = [process.wait(timeout=600) for process in processes]
+  assert codes == [0, 0], logs[0].read_text()[-3000:]
+  for mode in ("jit", "pmap"):
     np.testing.assert_allclose(losses(tmp_path / mode), losses(straight[0]), rtol=1e-4)
 
 

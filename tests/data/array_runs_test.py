@@ -31,6 +31,7 @@ def runs(tmp_path_factory):
   return made
 
 
+@pytest.mark.whole_run
 def test_embeddings_say_which_rows_of_the_users_files_they_are_of(runs):
   folder, workdir, _ = runs[0]
   config = make_config(folder)
@@ -53,6 +54,7 @@ def test_embeddings_say_which_rows_of_the_users_files_they_are_of(runs):
     )
 
 
+@pytest.mark.whole_run
 def test_reports_call_classes_by_their_names(runs):
   _, workdir, results = runs[0]
   assert sorted(results["classes"]["label"]) == ["run", "sit"]
@@ -64,6 +66,7 @@ def test_reports_call_classes_by_their_names(runs):
   assert "sensor + table" in group.data
 
 
+@pytest.mark.whole_run
 def test_a_run_without_labels_ends_with_embeddings_and_a_report(runs):
   _, workdir, results = runs[1]
   (row,) = results["rows"]

@@ -230,6 +230,7 @@ def run(tmp_path_factory):
     return train.Run(config, workdir).restore(read_only=True), content
 
 
+@pytest.mark.whole_run
 def test_the_random_encoder_is_the_probe_of_the_initial_parameters(run):
   run, content = run
   untrained, example = run.frozen("last").untrained(), run.dataset.train.read(np.arange(2))
@@ -254,6 +255,7 @@ def test_the_random_encoder_is_the_probe_of_the_initial_parameters(run):
   assert np.abs(embedded["test"] - run.frozen("last").embed(run.dataset.test)).max() > 1e-3
 
 
+@pytest.mark.whole_run
 def test_every_run_has_them_beside_its_score_the_same_for_best_and_last(run):
   _, content = run
   for row in content["rows"]:

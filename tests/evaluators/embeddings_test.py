@@ -36,6 +36,7 @@ IMAGES = functools.partial(families.images, method="infmasking")
 MULTIBENCH = functools.partial(families.multibench, method="infmasking")
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
   ("family", "fields"),
   [
@@ -68,6 +69,7 @@ def test_masked_views_that_mask_nothing_are_the_embeddings(
     )
 
 
+@pytest.mark.whole_run
 def test_masks_are_each_seeds_own_and_a_method_without_writes_none(folder, tmp_path):
   found = write(families.arrays(folder), tmp_path / "a")
   assert found["test/masked"].shape == (2, 2, 16, 16)
@@ -76,6 +78,7 @@ def test_masks_are_each_seeds_own_and_a_method_without_writes_none(folder, tmp_p
   assert not {"test/masked", "test/masked_index"} & set(write(config, tmp_path / "b"))
 
 
+@pytest.mark.whole_run
 def test_a_classifier_on_stored_data_keeps_its_own_and_is_scored_without_a_modality(
   folder, tmp_path
 ):

@@ -85,6 +85,7 @@ class Interrupted(Exception):
   pass
 
 
+@pytest.mark.whole_run
 def test_gaussianity_of_a_run_is_logged_and_resumes(tmp_path, monkeypatch):
   config = tiny.get_config(gaussianity_masks=8, **SHORT)
   train.train_and_evaluate(config, str(tmp_path / "straight"))

@@ -48,6 +48,7 @@ def create(config):
   return evaluators.create(config, dataset, methods.create(config, dataset))
 
 
+@pytest.mark.whole_run
 def test_a_new_evaluator_is_a_file_and_a_line(registered, tmp_path, caplog):
   fields = {"total_steps": 4, "eval_steps": 2, "checkpoint_steps": 2, "log_steps": 2}
   config = tiny.get_config("supervised", evaluators=("classification", "spy"), **fields)

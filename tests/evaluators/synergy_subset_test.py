@@ -45,6 +45,7 @@ def runs(tmp_path_factory):
   }
 
 
+@pytest.mark.whole_run
 def test_unimodal_models_are_matched_by_seed_not_by_position(runs):
   run, other = runs["supervised"], runs["ensemble"]
   scores, described = compare(run, [other], "last")
@@ -61,6 +62,7 @@ def test_unimodal_models_are_matched_by_seed_not_by_position(runs):
   assert described["x1"]["trials"]["0"]["step"] == 6
 
 
+@pytest.mark.whole_run
 def test_models_of_one_modality_each_are_selected_by_their_own_score(runs):
   members = [runs["x2"], runs["x1"]]
   _, described = compare(runs["supervised"], members, "best")
@@ -74,6 +76,7 @@ def test_models_of_one_modality_each_are_selected_by_their_own_score(runs):
   assert "of the ensemble, one step for all models" in joint["x1"]["selection"]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
   ("members", "message"),
   [
@@ -87,6 +90,7 @@ def test_runs_that_are_no_unimodal_models_are_refused(runs, members, message):
     compare(runs["supervised"], [runs[name] for name in members], "last")
 
 
+@pytest.mark.whole_run
 def test_other_methods_data_and_seeds_are_refused(runs, tmp_path):
   run = runs["supervised"]
   with pytest.raises(ValueError, match="ensemble or unimodal.* of supervised"):

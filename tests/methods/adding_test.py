@@ -1,6 +1,7 @@
 """README's "Adding a method", followed to the letter."""
 
 import numpy as np
+import pytest
 
 import configs.methods
 from synjax import train
@@ -8,6 +9,7 @@ from synjax.methods import registry, supervised
 from tests import readme_test, tiny
 
 
+@pytest.mark.whole_run
 def test_a_method_is_added_as_readme_says_and_trains(tmp_path, monkeypatch):
   file, line = readme_test.blocks("Adding a method", "python")
   (tmp_path / "smoothed.py").write_text(file)

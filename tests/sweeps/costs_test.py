@@ -20,6 +20,7 @@ def tiny_dataset():
     yield
 
 
+@pytest.mark.whole_run
 def test_a_sweep_over_k_trains_and_journals_time_and_memory(tmp_path):
   def short(_, **fields):
     steps = dict.fromkeys(("total_steps", "eval_steps", "log_steps", "checkpoint_steps"), 4)

@@ -30,6 +30,7 @@ def folder(tmp_path):
   return root
 
 
+@pytest.mark.whole_run
 def test_two_methods_and_two_seeds_are_trained_resumed_and_reported(folder, tmp_path):
   name = f"{ROOT}/configs/sweeps/table.py:{folder}:cross,supervised"
   flags = dict(flag.split("=", 1) for flag in sweep_file.load_flags(name))

@@ -68,6 +68,7 @@ def test_an_unknown_selection_metric_lists_the_known_ones():
     selection.to_maximize({"val/score/mse": np.zeros(2)}, "-val/score/mae")
 
 
+@pytest.mark.whole_run
 def test_a_run_selected_by_the_lowest_error_reports_it_as_such(tmp_path, monkeypatch):
   """Through the loop: the step, its parameters' validation error, and what results.json says."""
 

@@ -15,6 +15,7 @@ import pytest
 from synjax import report, train
 from synjax.workdir import lock, stopping
 from tests import tiny
+from tests.processes import environment
 
 # Calls end at 6, 12, 15 and 20, log rows and validations are at 12, 15, 20 and at 12, 20.
 SPARSE = {"log_steps": 15, "eval_steps": 12, "checkpoint_steps": 100, "steps_per_call": 6}
@@ -184,6 +185,7 @@ import sys, time
 from synjax import parallel, train
 from synjax.workdir import stopping
 from tests import tiny
+from tests.processes import environment
 stopping.install()
 parallel.initialize_hosts(sys.argv[2], 2, int(sys.argv[3]))
 advance = train.Run.advance
@@ -203,13 +205,12 @@ with tiny.registered(), stopping.catching():
 
 
 def test_two_hosts_stop_after_the_same_step_when_one_gets_a_signal(tmp_path):
-  environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
   logs = [tmp_path / f"{i}.log" for i in range(2)]
   hosts = []
   for i, log in enumerate(logs):
     with log.open("w") as file:
       command = [sys.executable, "-c", HOST, str(tmp_path / "run"), "localhost:12397", str(i)]
-      hosts.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
+      hosts.append(subprocess.Popen(command, env=environment(2), stdout=file, stderr=file))
   metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 300
   while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
     assert [host.poll() for host in hosts] == [None, None], [

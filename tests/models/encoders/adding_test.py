@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from synjax import train
 from synjax.models import encoders
@@ -15,6 +16,7 @@ def made():
   return module["Summary"]
 
 
+@pytest.mark.whole_run
 def test_the_encoder_of_the_readme_trains(tmp_path, monkeypatch):
   (diff,) = readme_test.blocks("Adding an encoder", "diff")
   line = [line[1:] for line in diff.splitlines() if line.startswith("+")][-1]
