@@ -1,6 +1,6 @@
 """What methods on the classifier share: labels, filler examples, who has which modality."""
 
-import types
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ VALID = np.arange(8) < 6
 
 def test_a_classifier_needs_labels():
   config = tiny.get_config("supervised")
-  dataset = types.SimpleNamespace(
-    num_classes=0, regressions={}, name="stand-in", modalities=("table",)
+  dataset = dataclasses.replace(
+    tiny.load_dataset(config), num_classes=0, regressions={}, name="stand-in"
   )
   with pytest.raises(ValueError, match="learns from labels: .* stand-in, found no labels"):
     methods.create(config, dataset)
