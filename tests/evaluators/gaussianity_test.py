@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.methods import method_config
-from synjax import data, evaluators, methods, report, train
+from synjax import evaluators, methods, report, train
 from synjax.evaluators import gaussianity
 from synjax.methods import Info
 from synjax.workdir.metrics import read_metrics
-from tests import families, tiny
+from tests import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -142,14 +141,3 @@ def test_masks_that_cannot_be_are_named_before_training(method, masks, message, 
     train.check_config(config)
   with pytest.raises(ValueError, match=message):
     train.train_and_evaluate(config, str(tmp_path))
-
-
-def test_masks_of_validation_examples_that_are_made_for_every_trial_are_refused_at_the_door():
-  config = families.generated(None)
-  config.method = method_config("infmasking", num_views=2)
-  config.model.trunk.name = "transformer"
-  config.keep_partial_batch, config.gaussianity_masks = False, 8
-  dataset = data.load(config)
-  method = methods.create(config, dataset)
-  with pytest.raises(ValueError, match="gaussianity_masks: spurious_xor makes examples of its own"):
-    gaussianity.Gaussianity(config, dataset, method).check()
