@@ -76,7 +76,7 @@ class Interrupted(Exception):
   pass
 
 
-@pytest.mark.parametrize("at", [7, 13])
+@pytest.mark.parametrize("at", [7, pytest.param(13, marks=pytest.mark.slow)])
 def test_a_run_interrupted_anywhere_ends_in_the_same_parameters(
   straight, tmp_path, monkeypatch, at
 ):

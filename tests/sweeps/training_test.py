@@ -20,7 +20,7 @@ def run(rows, folder):
   return sweep_run.run(plan.group(rows), journal, train.train_and_evaluate)
 
 
-@pytest.mark.parametrize("module", [spurious_xor, pid_point])
+@pytest.mark.parametrize("module", [spurious_xor, pytest.param(pid_point, marks=pytest.mark.slow)])
 def test_one_tiny_point_of_every_arm_trains_and_is_reported(module, tmp_path):
   points = sweep_file.Hyper.sweep("data.strength", (0.5,))
   rest = points if module is spurious_xor else [pid_point.MIXTURE]

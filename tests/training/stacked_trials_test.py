@@ -51,11 +51,17 @@ BUCKETS = {"data.padding": "bucket", "data.buckets": (5, 9)}
 @pytest.mark.parametrize(
   ("family", "fields", "exact"),
   [
-    (families.arrays, {}, False),
+    pytest.param(families.arrays, {}, False, marks=pytest.mark.slow),
     (families.arrays, BUCKETS, True),
     (families.arrays, {"data.padding": "batch_max"}, True),
-    (families.multibench, {"data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2}, True),
-    (families.images, {"batch_size": 8}, False),  # the head normalises over the batch
+    pytest.param(
+      families.multibench,
+      {"data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2},
+      True,
+      marks=pytest.mark.slow,
+    ),
+    # The head normalises over the batch.
+    pytest.param(families.images, {"batch_size": 8}, False, marks=pytest.mark.slow),
     (families.generated, {}, False),
   ],
 )

@@ -84,7 +84,7 @@ def take_steps(config, workdir, num_steps=STEPS):
 @pytest.mark.parametrize(
   ("method", "fields"),
   [
-    ("infmasking", {}),
+    pytest.param("infmasking", {}, marks=pytest.mark.slow),
     # Two trials with batches and dropout of their own, and filler in the last batch of an epoch.
     ("supervised", {"num_seeds": 2, "batch_size": 7, "keep_partial_batch": True}),
   ],
