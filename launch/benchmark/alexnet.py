@@ -1,6 +1,6 @@
 """Rows about AlexNet, and the whole step that it dominates, against plain PyTorch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from launch.benchmark.measure import (
   against_torch,
   compile_step,
   lowest_interleaved,
-  show,
+  step_against_torch,
 )
 from launch.benchmark.step import prepare_images
 from synjax.models.encoders.alexnet import AlexNet
@@ -43,26 +43,15 @@ def _encoder() -> tuple[str, str, str, bool]:
   return *shown, f"{ratio:.2f} time", ratio <= _SLOWER
 
 
-def _step() -> tuple[str, str, str, bool]:
-  """Measures the whole step of the paper's Trifeature row, views included, PyTorch's with views given."""
-  from launch.benchmark import torch_step
-
+def _compile_step() -> tuple[Callable[[], object], float]:
+  """Compiles the whole step of the paper's Trifeature row, views included (PyTorch's are given)."""
   config = trifeature.get_config("infmasking")
-  theirs = torch_step.InfMaskingStep(torch_step.ROWS["trifeature"])
   _, *parts = prepare_images(config)
-  ours, operations = compile_step(*parts, config.batch_size)
-  seconds = lowest_interleaved({"ours": ours, "theirs": theirs.step}, repeats=3)
-  ratio = seconds["theirs"] / seconds["ours"]
-  return (
-    show(seconds["ours"], operations),
-    show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster",
-    ratio >= _FASTER,
-  )  # fmt: skip
+  return compile_step(*parts, config.batch_size)
 
 
 def alexnet_rows() -> Iterator[Row]:
   """The encoder alone, and the step."""
   what = f"alexnet: forward + backward at batch {_BATCH} against PyTorch"
   yield against_torch(what, f"at most {_SLOWER} time", _encoder)
-  what = "trifeature, full size: InfMasking's step against plain PyTorch"
-  yield against_torch(what, f"at least {_FASTER}x faster", _step)
+  yield step_against_torch("trifeature, full size", "trifeature", _compile_step, _FASTER, repeats=3)

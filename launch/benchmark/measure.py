@@ -77,6 +77,32 @@ def against_torch(what: str, asked: str, compare: Callable[[], tuple[str, str, s
   return Row(what, ours, theirs, ratio, asked, met)
 
 
+def step_against_torch(
+  title: str,
+  row: str,
+  compile_ours: Callable[[], tuple[Callable[[], object], float]],
+  bound: float,
+  repeats: int = 5,
+) -> Row:
+  """Measures an InfMasking step in turns with that of a row of `torch_step.ROWS`."""
+
+  def compare():
+    from launch.benchmark import torch_step
+
+    theirs = torch_step.InfMaskingStep(torch_step.ROWS[row])
+    ours, operations = compile_ours()
+    seconds = lowest_interleaved({"ours": ours, "theirs": theirs.step}, repeats)
+    ratio = seconds["theirs"] / seconds["ours"]
+    return (
+      show(seconds["ours"], operations),
+      show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster",
+      ratio >= bound,
+    )  # fmt: skip
+
+  what = f"{title}: InfMasking's step against plain PyTorch"
+  return against_torch(what, f"at least {bound}x faster", compare)
+
+
 def measure(function: Callable[..., object], *args, run: bool = True) -> Cost:
   """Compiles a function for its arguments and returns what it costs."""
   compiled = jax.jit(function).lower(*args).compile()

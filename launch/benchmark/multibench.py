@@ -1,5 +1,6 @@
 """Rows about whole steps at the sizes of MultiBench, against plain PyTorch and against CoMM."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
@@ -9,11 +10,11 @@ import numpy as np
 from configs import mimic, mosi, urfunny
 from launch.benchmark.measure import (
   Row,
-  against_torch,
   compile_step,
   lowest_interleaved,
   prepare,
   show,
+  step_against_torch,
 )
 from synjax.data import multibench, pipeline, sequence_views
 
@@ -72,7 +73,8 @@ def _whole_step(name: str, method: str) -> tuple[Callable[[], object], float]:
 def multibench_rows() -> Iterator[Row]:
   """Whole InfMasking steps, data and views included, against PyTorch's, whose views are given."""
   for name, bound in _FASTER_THAN_TORCH.items():
-    yield _against_torch(name, bound)
+    compile_ours = functools.partial(_whole_step, name, "infmasking")
+    yield step_against_torch(name, name, compile_ours, bound)
   for name in ("mosi", "urfunny"):
     ours, our_operations = _whole_step(name, "infmasking")
     comm, comm_operations = _whole_step(name, "comm")
@@ -82,23 +84,3 @@ def multibench_rows() -> Iterator[Row]:
       f"{name}: InfMasking's step against CoMM's", show(seconds["ours"], our_operations),
       show(seconds["comm"], comm_operations), f"{ratio:.2f} time", "at most 1.25", ratio <= 1.25,
     )  # fmt: skip
-
-
-def _against_torch(name: str, bound: float) -> Row:
-  """Measures a row's step in turns with PyTorch's."""
-
-  def compare():
-    from launch.benchmark import torch_step
-
-    theirs = torch_step.InfMaskingStep(torch_step.ROWS[name])
-    ours, operations = _whole_step(name, "infmasking")
-    seconds = lowest_interleaved({"ours": ours, "theirs": theirs.step})
-    ratio = seconds["theirs"] / seconds["ours"]
-    return (
-      show(seconds["ours"], operations),
-      show(seconds["theirs"], torch_step.count_operations(theirs)), f"{ratio:.1f}x faster",
-      ratio >= bound,
-    )  # fmt: skip
-
-  what = f"{name}: InfMasking's step against plain PyTorch"
-  return against_torch(what, f"at least {bound}x faster", compare)

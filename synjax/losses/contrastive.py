@@ -152,11 +152,7 @@ def sup_con(
   Raises:
     ValueError: there is not one label for each embedding [batch, dim].
   """
-  if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
-    raise ValueError(
-      "sup_con needs embeddings [batch, dim] and labels [batch], found"
-      f" {embeddings.shape}, {labels.shape}"
-    )
+  _check_labelled("sup_con", embeddings, labels)
   z = normalize(embeddings)
   logits = z @ z.T / temperature
   others = ~jnp.eye(len(labels), dtype=bool)
@@ -197,11 +193,7 @@ def pairwise_nt_xent(
   Raises:
     ValueError: there is not one label for each embedding [rows, dim].
   """
-  if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
-    raise ValueError(
-      "pairwise_nt_xent needs embeddings [rows, dim] and labels [rows], found"
-      f" {embeddings.shape}, {labels.shape}"
-    )
+  _check_labelled("pairwise_nt_xent", embeddings, labels)
   z = normalize(embeddings)
   logits = z @ z.T / temperature
   same = labels[:, None] == labels
@@ -258,3 +250,12 @@ def comm_terms(
     return 0.5 * mean_of_valid(to_full_b + to_full_a, valid)
 
   return jax.vmap(term)(view_a, view_b, valid)
+
+
+def _check_labelled(loss: str, embeddings: jax.Array, labels: jax.Array) -> None:
+  """Raises ValueError unless there is one label for each row of embeddings [rows, dim]."""
+  if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+    raise ValueError(
+      f"{loss} needs embeddings [batch, dim] and labels [batch], found {embeddings.shape},"
+      f" {labels.shape}"
+    )
