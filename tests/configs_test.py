@@ -59,7 +59,13 @@ SUPERVISED = [("supervised,small", True), ("synib,small", False)]
 ROWS = [(f"{m},{p}", False) for m, p in itertools.product(METHODS, trifeature.PRESETS)] + SUPERVISED
 
 
-@pytest.mark.parametrize(("argument", "biased"), ROWS)
+SLOW = ("infmasking,full", "supervised,small")  # `comm,full` and `synib,small` build the same parts
+
+
+@pytest.mark.parametrize(
+  ("argument", "biased"),
+  [pytest.param(*row, marks=pytest.mark.slow if row[0] in SLOW else ()) for row in ROWS],
+)
 def test_every_config_builds_and_takes_a_step(argument, biased, tmp_path, cache_dir):
   config = shrink(trifeature.get_config(argument), cache_dir)
   config.data.biased = biased
@@ -261,7 +267,7 @@ def compile_quickly():
 @pytest.mark.parametrize(
   ("name", "argument", "protocol"),
   [
-    ("urfunny", "infmasking,2", "paper"),
+    pytest.param("urfunny", "infmasking,2", "paper", marks=pytest.mark.slow),
     ("mimic", "synib", "clean"),
     ("vision_touch", "comm,cp3", "paper"),
     ("vision_touch", "comm,ee", "clean"),

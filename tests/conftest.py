@@ -30,11 +30,17 @@ LONGEST = (
   "configs_test.py",
   "readme_test.py",
   "workdir/stopping_test.py",
-  "training/stacked_trials_test.py",
-  "evaluators/gaussianity_test.py",
-  "config/ignored_data_test.py",
+  "methods/base_test.py",
   "training/warm_start_test.py",
+  "training/stream_training_test.py",
+  "config/ignored_data_test.py",
+  "training/frozen_params_test.py",
+  "models/fusion_test.py",
+  "training/stacked_trials_test.py",
+  "evaluators/embeddings_test.py",
+  "models/padded_test.py",
   "sweeps/training_test.py",
+  "evaluators/gaussianity_test.py",
 )
 
 

@@ -139,7 +139,9 @@ def long_run(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize("before", [16, 12])  # at its end evaluated as a longer run, or not
+@pytest.mark.parametrize(
+  "before", [16, pytest.param(12, marks=pytest.mark.slow)]
+)  # at its end evaluated as a longer run, or not
 def test_a_finished_run_made_longer_is_a_longer_run_from_the_start(
   long_run, tmp_path, caplog, before
 ):
@@ -192,24 +194,24 @@ def test_eight_devices_follow_the_loss_curve_of_one(straight, tmp_path, parallel
   assert ours == pytest.approx(theirs, abs=0.06)  # two of 40 test examples
 
 
-def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path):
+@pytest.mark.parametrize("parallel", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
+def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path, parallel):
   program = textwrap.dedent("""
     import sys
     import jax
     from synjax import parallel, train
     from tests import tiny
     parallel.initialize_hosts("127.0.0.1:12391", 2, int(sys.argv[2]))
-    for mode in ("jit", "pmap"):
-      with tiny.registered():
-        config = tiny.get_config(log_steps=1, parallel=mode)
-        config.num_devices = None
-        train.train_and_evaluate(config, f"{sys.argv[1]}/{mode}")
+    with tiny.registered():
+      config = tiny.get_config(log_steps=1, parallel=sys.argv[3])
+      config.num_devices = None
+      train.train_and_evaluate(config, sys.argv[1] + "/run")
   """)
   # Files, not pipes: a process whose pipe is full stops, and with it the heartbeat it owes the other.
   logs = [tmp_path / f"{i}.log" for i in range(2)]
   processes = [
     subprocess.Popen(
-      [sys.executable, "-c", program, str(tmp_path), str(i)],
+      [sys.executable, "-c", program, str(tmp_path), str(i), parallel],
       env=environment(2),
       stderr=log.open("w"),
     )
@@ -217,8 +219,7 @@ def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path):
   ]
   codes = [process.wait(timeout=600) for process in processes]
   assert codes == [0, 0], logs[0].read_text()[-3000:]
-  for mode in ("jit", "pmap"):
-    np.testing.assert_allclose(losses(tmp_path / mode), losses(straight[0]), rtol=1e-4)
+  np.testing.assert_allclose(losses(tmp_path / "run"), losses(straight[0]), rtol=1e-4)
 
 
 def test_seeds_under_vmap_equal_single_runs(straight, tmp_path):

@@ -46,7 +46,8 @@ MULTIBENCH = functools.partial(families.multibench, method="infmasking")
       MULTIBENCH,
       {"method.num_views": 2, "data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2},
     ),
-    (IMAGES, {"protocol": "paper", "eval_batch_size": 3}),  # random crops
+    # Random crops.
+    pytest.param(IMAGES, {"protocol": "paper", "eval_batch_size": 3}, marks=pytest.mark.slow),
   ],
 )
 def test_masked_views_that_mask_nothing_are_the_embeddings(

@@ -74,7 +74,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# What others of the same loss or the same way of corruption do not show already.
+TWINS = ("cmc", "clip", "simclr", "cross+self", "factorcl", "input moments", "latent shuffle")
+
+
+@pytest.mark.parametrize(
+  "case", [pytest.param(c, marks=pytest.mark.slow if c in TWINS else ()) for c in CASES]
+)
 def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(case):
   name, options = CASES[case]
   if name in ("synib", "masked_augmentation"):
@@ -118,11 +124,11 @@ def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(c
   [
     ("infmasking", {}),
     ("cross", {}),
-    ("cross_self", {}),
+    pytest.param("cross_self", {}, marks=pytest.mark.slow),
     ("supcon", {}),
-    ("slip", {}),
+    pytest.param("slip", {}, marks=pytest.mark.slow),
     ("factorcl_sup", {}),
-    ("mae", {}),
+    pytest.param("mae", {}, marks=pytest.mark.slow),
     ("synib", {"site": "latent", "fill": "ema", "unimodal_weight": 1.0, "reference": "unimodal"}),
   ],
 )

@@ -118,10 +118,22 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
 
 
-def test_resume_is_exact(prepared, tmp_path):
-  name = prepared[0].config.method.name
-  if name == "infmasking":
-    return  # train_test.py, at several steps and with SIGKILL
+# Those that keep something between steps, take turns or act after an epoch; of the rest one of a family.
+# InfMasking: train_test.py, at several steps and with SIGKILL.
+RESUMED = (
+  "clip", "diagnose_relearn", "factorcl", "mcr", "ogm_ge", "reconboost", "simclr", "supervised",
+  "synib",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in RESUMED else pytest.mark.slow)
+    for name in sorted(methods.METHODS)
+  ],
+)
+def test_resume_is_exact(name, tmp_path):
   # Three epochs of two steps: what comes after an epoch, and phases that take turns by epochs.
   steps = {"total_steps": 6, "log_steps": 2, "eval_steps": 6, "checkpoint_steps": 2}
   config = tiny.get_config(name, batch_size=48, steps_per_call=2, **steps)

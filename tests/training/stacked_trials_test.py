@@ -53,7 +53,7 @@ BUCKETS = {"data.padding": "bucket", "data.buckets": (5, 9)}
   [
     pytest.param(families.arrays, {}, False, marks=pytest.mark.slow),
     (families.arrays, BUCKETS, True),
-    (families.arrays, {"data.padding": "batch_max"}, True),
+    pytest.param(families.arrays, {"data.padding": "batch_max"}, True, marks=pytest.mark.slow),
     pytest.param(
       families.multibench,
       {"data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2},

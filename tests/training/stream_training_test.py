@@ -199,7 +199,7 @@ def test_a_streamed_run_killed_with_sigkill_ends_as_one_that_was_not(data_dir, t
   assert again["rows"] == results["rows"]
 
 
-@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize("parallel", [pytest.param("jit", marks=pytest.mark.slow), "pmap"])
 def test_eight_devices_follow_one_when_streamed(data_dir, tmp_path, fixed, parallel):
   fields = {"data.resident_gb": 0.0, "parallel": parallel, "num_devices": 8}
   losses, _, embeddings, _ = take_steps(make_config(data_dir, **PLAIN, **fields), tmp_path)
