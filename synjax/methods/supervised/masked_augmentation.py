@@ -10,10 +10,10 @@ from typing_extensions import override
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Out
 from synjax.methods.classifier_method import accuracy, cross_entropy, having
-from synjax.methods.supervised.synib import SynIB
+from synjax.methods.corruption_method import CorruptionMethod
 
 
-class MaskedAugmentation(SynIB):
+class MaskedAugmentation(CorruptionMethod):
   """Control of SynIB: masked copies as training data, no penalty (SynIB, App. G).
 
   L = mean over the copies {x, (x~_1, x_2), (x_1, x~_2), ...} of CE(y, q) + w sum_m CE(y, q_um). An
@@ -22,10 +22,6 @@ class MaskedAugmentation(SynIB):
   """
 
   traced = ("unimodal_weight", "corrupt_probability")
-
-  @override
-  def asks_heads(self) -> str | None:
-    return "mask=learned" if self.config.method.mask == "learned" else None
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)

@@ -1,0 +1,107 @@
+"""What SynIB and its controls corrupt: masks, fills, attention, shares."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from synjax import methods
+from tests import tiny
+from tests.methods import presence
+from tests.methods.presence import lacking
+from tests.methods.supervised.prepared import prepare
+
+
+@pytest.mark.parametrize("fill", ["noise", "ema", "zeros", "shuffle"])
+@pytest.mark.parametrize("mask", ["random", "learned", "full"])
+@pytest.mark.parametrize("site", ["input", "latent"])
+def test_no_mask_is_a_no_op(site, mask, fill):
+  method, params, model_state, raw, info = prepare(site=site, mask=mask, fill=fill, mask_steps=2)
+  features, valid, _ = method.encode(params, model_state, raw, info)
+  model_state = method.update_moments(model_state, raw, features, valid, info)
+  replaced, corrupt, _ = method.corrupt(params, model_state, raw, features, valid, info)
+  values, _ = method.corruptible(raw, features, valid)
+  for name in values:
+    assert corrupt[name].any()
+    changed = np.asarray(replaced[name] != values[name])
+    assert not changed[~np.asarray(corrupt[name])].any()
+    if fill == "shuffle":  # a row may receive its own features, and ties happen
+      assert changed.any()
+    elif not (fill == "zeros" and site == "latent"):  # a latent may be 0 already, after a ReLU
+      np.testing.assert_array_equal(changed, corrupt[name])
+
+
+def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
+  with pytest.raises(ValueError, match=r"config\.method\.mask: oracle needs site=input"):
+    prepare(mask="oracle", site="latent")
+  prepared = prepare("synib", mask="random", site="input", fill="noise")
+  method, params, model_state, raw, info = prepared
+  method.config.method.mask = "oracle"
+  method.dataset.informative["series"] = np.zeros((5, 3), bool)
+  replaced, _, _ = method.corrupt(params, model_state, raw, {"table": 0, "series": 0}, {}, info)
+  changed = np.asarray(replaced["table"] != raw["table"])
+  np.testing.assert_array_equal(changed.all(axis=0), [False, True, False, False])
+  np.testing.assert_array_equal(changed.any(axis=0), [False, True, False, False])
+  np.testing.assert_array_equal(replaced["series"], raw["series"])
+  method.config.method.mask = "random"
+  augmented = prepare("masked_augmentation", mask="random", site="input", fill="noise")[0]
+  augmented.config.method.mask = "oracle"
+  corrupt, _ = augmented.draw("table", params, model_state, raw, raw["table"], (6, 4), info)
+  np.testing.assert_array_equal(corrupt[0], [True, False, True, True])
+
+
+def test_attention_masking_hides_tokens_without_changing_shapes():
+  config = tiny.get_config("synib")
+  config.method.update({"site": "token", "fill": "attention", "mask": "random"})
+  dataset = tiny.load_dataset(config)
+  method = methods.create(config, dataset)
+  raw = dataset.train.gather(dataset.train.arrays, jnp.arange(4))
+  raw |= {"valid": jnp.ones(4, bool)}
+  params, model_state = method.init(jax.random.key(0), raw)
+  info = methods.Info(
+    step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(4),
+    hyper={"method.corrupt_probability": 0.5},
+  )  # fmt: skip
+  features, _ = method.encode_frozen(params, model_state, raw)
+  hidden = {
+    "table": jnp.zeros((4, 6), bool),
+    "series": jnp.array([[True, False, True, True, False]] * 4),
+  }
+  _, logits = method.fuse_passes(params, features, features, hidden, {}, [1], info)
+  fewer = {**features, "series": features["series"][:, jnp.array([1, 4])]}
+  np.testing.assert_allclose(
+    logits[1], method.fuse(params, fewer, {}, info)[1], rtol=1e-4, atol=1e-5
+  )
+  np.testing.assert_allclose(
+    logits[0], method.fuse(params, features, {}, info)[1], rtol=1e-4, atol=1e-5
+  )
+
+
+def test_the_learned_mask_spares_what_the_unimodal_head_reads():
+  method, params, model_state, raw, info = prepare(
+    site="latent", mask="learned", fill="zeros", mask_steps=40, mask_sparsity=0.05, batch=8
+  )
+  features = {"table": jnp.ones((8, 6)), "series": jnp.ones((8, 6))}
+  head = {"kernel": jnp.zeros((6, 2)).at[2, 1].set(8.0), "bias": jnp.zeros(2)}
+  params = {**params, "unimodal_heads_table": {"scores": head}}
+  raw = {**raw, "label": jnp.ones(8, jnp.int32), "valid": jnp.ones(8, bool)}
+  corrupt, share = method.learn(
+    "table", params, model_state, raw, features["table"], (8, 6), info.replace(index=jnp.arange(8))
+  )
+  np.testing.assert_array_equal(corrupt, np.arange(6)[None].repeat(8, 0) != 2)
+  np.testing.assert_allclose(share, 1 / 6, rtol=1e-5)
+
+
+def test_shares_count_what_is_real():
+  method, params, model_state, raw, info = presence.prepare(
+    "synib", trunk="transformer", padded=True, site="token", mask="full", fill="zeros"
+  )
+  out = method.loss(params, model_state, {"clean": lacking(raw)}, info)
+  for name in ("table", "series"):  # of the real tokens all are replaced
+    np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 1, rtol=1e-6)
+  method.config.method.update({"mask": "learned", "mask_sparsity": -10.0, "mask_steps": 25})
+  method.config.method.update({"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0})
+  out = method.loss(params, model_state, {"clean": lacking(raw)}, info)
+  for name in ("table", "series"):  # flagging pays: everything real is flagged, nothing is replaced
+    np.testing.assert_allclose(out.metrics[f"flagged_share/{name}"], 1)
+    np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 0)
