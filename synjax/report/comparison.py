@@ -128,7 +128,7 @@ class Line:
     if not len(found):
       return Value(math.nan, math.nan, math.nan)
     mean = float(found.mean())
-    if len(found) > 1 and np.ptp(found) > 0:
+    if len(found) > 1 and np.ptp(found) > 1e-9 * np.abs(found).max():  # more than by rounding
       return Value(mean, *t_interval(found), float(found.std(ddof=1)), digits)
     low, high = self.ends[i]
     if self.kind == "guess" and math.isnan(low):  # what all examples are told has no error
@@ -214,23 +214,46 @@ class Comparison:
     most = column.scale if column.sign > 0 else math.inf
     return value._replace(low=np.clip(value.low, 0, most), high=np.clip(value.high, 0, most))
 
+  def seeds(self, i: int) -> tuple[int, ...]:
+    """Returns the seeds that decide which method of a column is the best; () where none can.
+
+    Those with which most differences between methods are of equal seeds: of all sets of seeds that a
+    method has, or two share, the one with the largest (methods that have all of it - 1) x size. One seed
+    decides only where no method has two. Where no such set is shared, they are the seeds of the method
+    that alone has the most.
+    """
+    methods = [set(line.values[i]) for line in self._scored(i)]
+    most = max(map(len, methods), default=0)
+    sets = [a & b for a in methods for b in methods if len(a & b) >= min(2, most)]
+    pairs = [len(s) * (sum(s <= own for own in methods) - 1) for s in sets]
+    if max(pairs, default=0) > 0:
+      return tuple(sorted(sets[int(np.argmax(pairs))]))
+    longest = [own for own in methods if len(own) == most]
+    return tuple(sorted(longest[0])) if len(longest) == 1 else ()
+
+  def compared(self, i: int) -> list[Line]:
+    """Returns the methods that have all `seeds`: one of them is the best."""
+    seeds = set(self.seeds(i))
+    return [line for line in self._scored(i) if seeds and seeds <= set(line.values[i])]
+
   def best(self, i: int, *, trained: bool = False) -> Line | None:
-    """Returns the line with the best mean of a column, maybe of the methods alone; None without any."""
-    lines = [line for line in self.lines if line.values[i]]
-    lines = [line for line in lines if line.kind == "method" or not trained]
-    means = [self.columns[i].sign * self.value(line, i).mean for line in lines]
+    """Returns the line with the best mean over `seeds`, maybe of the methods alone; None without any."""
+    lines = self.compared(i)
+    lines += [] if trained else [x for x in self.lines if x.kind != "method" and x.values[i]]
+    means = [self.columns[i].sign * self._decides(line, i).mean for line in lines]
     return lines[int(np.argmax(means))] if lines else None
 
   def clearly_best(self, i: int) -> Line | None:
     """Returns the best line where its interval overlaps none of the others', else None.
 
-    An interval that is not known overlaps.
+    Intervals are over `seeds` where a line has them all, else over those that it has. An interval that
+    is not known overlaps.
     """
     best, sign = self.best(i), self.columns[i].sign
     others = [line for line in self.lines if line is not best and line.values[i]]
     if best is None or not others:
       return None
-    own, rivals = self.value(best, i), [self.value(line, i) for line in others]
+    own, rivals = self._decides(best, i), [self._decides(line, i) for line in others]
     apart = all(own.low > o.high if sign > 0 else own.high < o.low for o in rivals)
     return best if apart else None
 
@@ -240,6 +263,17 @@ class Comparison:
     found = line.values[i]
     common = [seed for seed in found if best is not None and seed in best.values[i]]
     return np.array([found[seed] - best.values[i][seed] for seed in common], float)
+
+  def _scored(self, i: int) -> list[Line]:
+    return [line for line in self.lines if line.kind == "method" and line.values[i]]
+
+  def _decides(self, line: Line, i: int) -> Value:
+    """Returns what `value` does, over `seeds` alone where the line has them all."""
+    seeds, found = self.seeds(i), line.values[i]
+    if not seeds or not set(seeds) <= set(found):
+      return self.value(line, i)
+    values = [*line.values[:i], {seed: found[seed] for seed in seeds}, *line.values[i + 1 :]]
+    return self.value(dataclasses.replace(line, values=values), i)
 
   def _method(self, entrant: Entrant) -> Line:
     found = [self._collect(entrant.runs, column, _own) for column in self.columns]

@@ -16,12 +16,13 @@ ABOUT = (
   "Scores on the test split of the selected parameters: mean ± std (ddof 1) over seeds and, in"
   " brackets, the 95 % interval: Student's t over seeds; of one seed, and of what is the same for all,"
   " the one over test examples. Intervals over seeds say nothing about other test examples. **Bold**:"
-  " the best of a column, where its interval overlaps none of the others', baselines included."
+  " the best of a column, where its interval overlaps none of the others', baselines included. The best"
+  " is sought on equal seeds: a method without all of them is named below and is not the best."
 )
 PAIRED = (
   "Each method minus the best method of the column, seed by seed (equal seeds share data, splits and"
   " order): mean, 95 % interval (Student's t over the pairs), and in brackets the number of pairs. The"
-  " best is the best of these very numbers, and no interval is widened for the number of methods."
+  " best is sought on equal seeds, and is the best of these very numbers, and no interval is widened for the number of methods."
 )
 
 
@@ -41,9 +42,10 @@ def comparison_sections(comparison: Comparison, benchmark=None) -> list[Section]
   """
   beside = published_cells(comparison, benchmark)
   sections: list[Section] = [Text(ABOUT), _table(comparison, beside)]
-  points = _notes(comparison, beside, benchmark)
-  sections += [Points(points)] if points else []
   paired = paired_sections(comparison)
+  points = _notes(comparison, beside, benchmark)
+  points += [] if paired else seed_notes(comparison)
+  sections += [Points(points)] if points else []
   return [*sections, Heading("Paired by seed"), *paired] if paired else sections
 
 
@@ -55,7 +57,45 @@ def paired_sections(comparison: Comparison) -> list[Section]:
     for line in _methods(comparison)
     if line is not comparison.best(i, trained=True)
   ]
-  return [Text(PAIRED), _paired_table(comparison)] if max(pairs, default=0) > 1 else []
+  if max(pairs, default=0) < 2:
+    return []
+  return [Text(PAIRED), _paired_table(comparison), Points(seed_notes(comparison))]
+
+
+def seed_notes(comparison: Comparison) -> list[str]:
+  """Says of every column on which seeds its best method is sought, and which methods lack some."""
+  found: dict[str, list[str]] = {}
+  for i, column in enumerate(comparison.columns):
+    scored = [line for line in _methods(comparison) if line.values[i]]
+    if len(scored) > 1:
+      found.setdefault(_compared(comparison, scored, i), []).append(column.title)
+  if len(found) == 1:
+    return list(found)
+  return [f"{', '.join(titles)}: {text}" for text, titles in found.items()]
+
+
+def _compared(comparison: Comparison, scored: Sequence[Line], i: int) -> str:
+  own = comparison.compared(i)
+  seeds = comparison.seeds(i)
+  without = [f"{line.label} (has {_list(line.values[i])})" for line in scored if line not in own]
+  if not own:
+    return f"No method is the best: they share fewer than two seeds: {', '.join(without)}."
+  start = f"The best is sought on seed{'s' * (len(seeds) > 1)} {_list(seeds)}"
+  if not without:
+    return f"{start}, of all methods."
+  return f"{start}, of {', '.join(line.label for line in own)}; not of {', '.join(without)}."
+
+
+def _list(seeds) -> str:
+  """Writes seeds, three or more in a row as a range."""
+  runs: list[list[int]] = []
+  for seed in sorted(seeds):
+    if runs and seed == runs[-1][-1] + 1:
+      runs[-1].append(seed)
+    else:
+      runs.append([seed])
+  parts = [f"{r[0]} to {r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in runs]
+  return ", ".join(parts)
 
 
 def published_cells(comparison: Comparison, benchmark) -> dict[tuple[int, int], Published]:
@@ -152,7 +192,8 @@ def _paired_table(comparison: Comparison) -> Table:
 
 def _difference(comparison: Comparison, line: Line, i: int) -> str:
   if line is comparison.best(i, trained=True):
-    return "best"
+    scored = [other for other in _methods(comparison) if other.values[i]]
+    return "best" if len(comparison.compared(i)) == len(scored) else "reference"
   found = comparison.paired(line, i)
   if not len(found):
     return NOT_AVAILABLE

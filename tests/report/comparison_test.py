@@ -109,6 +109,29 @@ def test_untrained_models_that_differ_have_lines_of_their_own():
   assert {"untrained model of A", "untrained model of B"} <= set(by_label(found))
 
 
+def test_the_best_is_sought_on_equal_seeds():
+  # B is worse by a point on every seed that it has; its two are A's luckiest.
+  lucky = [Run(i, PROBED, {"test/label/macro_accuracy": A[i] - 0.01}) for i in (2, 3)]
+  found = compare(entrant("A", A), Entrant("B", lucky, 5))
+  means = [found.value(line, 0).mean for line in found.lines[:2]]
+  assert means[1] > means[0] and found.best(0).label == "A" and found.seeds(0) == (2, 3)
+  single = entrant("C", [0.91], ends={"low": 0.89, "high": 0.93})
+  found = compare(entrant("A", A), entrant("B", B), single)
+  assert found.best(0, trained=True).label == "A" and found.clearly_best(0) is None
+  np.testing.assert_allclose(
+    found.paired(by_label(found)["B"], 0), 100 * (np.array(B) - np.array(A))
+  )
+  apart = compare(entrant("A", A), entrant("B", B, start=10))
+  assert apart.best(0, trained=True) is None and apart.clearly_best(0) is None
+
+
+def test_scores_that_differ_by_rounding_are_equal():
+  ends = {"low": 0.5, "high": 0.9}
+  found = compare(entrant("A", (0.7, 0.7 + 1e-16, 0.1 + 0.6), ends=ends))
+  value = found.value(found.lines[0], 0)
+  assert math.isnan(value.std) and np.allclose((value.low, value.high), (50.0, 90.0))
+
+
 def test_differences_are_of_the_same_seeds():
   found = compare(entrant("A", A), entrant("B", B, start=2))  # seeds 0 to 4 and 2 to 6
   lines = by_label(found)
