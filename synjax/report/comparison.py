@@ -240,20 +240,19 @@ class Comparison:
     """Returns the line with the best mean over `seeds`, maybe of the methods alone; None without any."""
     lines = self.compared(i)
     lines += [] if trained else [x for x in self.lines if x.kind != "method" and x.values[i]]
-    means = [self.columns[i].sign * self._decides(line, i).mean for line in lines]
+    means = [self.columns[i].sign * self._decides(line, i) for line in lines]
     return lines[int(np.argmax(means))] if lines else None
 
   def clearly_best(self, i: int) -> Line | None:
     """Returns the best line where its interval overlaps none of the others', else None.
 
-    Intervals are over `seeds` where a line has them all, else over those that it has. An interval that
-    is not known overlaps.
+    An interval that is not known overlaps.
     """
     best, sign = self.best(i), self.columns[i].sign
     others = [line for line in self.lines if line is not best and line.values[i]]
     if best is None or not others:
       return None
-    own, rivals = self._decides(best, i), [self._decides(line, i) for line in others]
+    own, rivals = self.value(best, i), [self.value(line, i) for line in others]
     apart = all(own.low > o.high if sign > 0 else own.high < o.low for o in rivals)
     return best if apart else None
 
@@ -267,13 +266,12 @@ class Comparison:
   def _scored(self, i: int) -> list[Line]:
     return [line for line in self.lines if line.kind == "method" and line.values[i]]
 
-  def _decides(self, line: Line, i: int) -> Value:
-    """Returns what `value` does, over `seeds` alone where the line has them all."""
-    seeds, found = self.seeds(i), line.values[i]
-    if not seeds or not set(seeds) <= set(found):
-      return self.value(line, i)
-    values = [*line.values[:i], {seed: found[seed] for seed in seeds}, *line.values[i + 1 :]]
-    return self.value(dataclasses.replace(line, values=values), i)
+  def _decides(self, line: Line, i: int) -> float:
+    """Returns the mean over those of `seeds` that a line has; of what has none, over its own."""
+    found = line.values[i]
+    return float(
+      np.mean([found[seed] for seed in self.seeds(i) if seed in found] or [*found.values()])
+    )
 
   def _method(self, entrant: Entrant) -> Line:
     found = [self._collect(entrant.runs, column, _own) for column in self.columns]

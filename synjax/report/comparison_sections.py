@@ -22,7 +22,8 @@ ABOUT = (
 PAIRED = (
   "Each method minus the best method of the column, seed by seed (equal seeds share data, splits and"
   " order): mean, 95 % interval (Student's t over the pairs), and in brackets the number of pairs. The"
-  " best is sought on equal seeds, and is the best of these very numbers, and no interval is widened for the number of methods."
+  " best is sought on equal seeds and is the best of these very numbers, and no interval is widened for"
+  " the number of methods."
 )
 
 
