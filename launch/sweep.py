@@ -17,7 +17,7 @@ from synjax.report import sweeps
 from synjax.sweeps import file as sweep_file
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
-from synjax.sweeps import plan
+from synjax.sweeps import judges, plan
 from synjax.sweeps import run as sweep_run
 
 _CONFIG = config_flag.ConfigFlag()
@@ -57,6 +57,7 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
     inspect=sweep_inputs.Inputs(),
     untouched=sweep_file.config_maker(_CONFIG.filename, {}),
   )
+  rows = judges.attach(rows)
   index, count = plan.parse_shard(_SHARD.value)
   groups = plan.shard(plan.group(rows, _MAX_STACK.value), index, count)
   if _DRY_RUN.value:

@@ -42,8 +42,8 @@ ALLOWED = {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
   "sweeps": {
-    "config", "config.durations", "data", "training", "trial", "workdir", "workdir.json_files",
-    "workdir.stopping",
+    "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",
+    "workdir.json_files", "workdir.stopping",
   },
 }  # fmt: skip
 

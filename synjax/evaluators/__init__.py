@@ -20,6 +20,7 @@ EVALUATORS = {
   "pid": "pid.PIDOfFeatures",
   "baselines": "baselines.Baselines",
   "embeddings": "embeddings.Embeddings",
+  "predictions": "predictions.Predictions",
   "subsets": "subsets.Subsets",
   "synergy_subset": "synergy_subset.SynergySubset",
 }

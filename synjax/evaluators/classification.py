@@ -87,7 +87,7 @@ class Classification(Evaluator):
     split = self.dataset.test
     logits, label = frozen.logits(split), frozen.field("label", split)
     scores = _named("test", _score_split(self.dataset, split, frozen))
-    rows = [_intervals(*trial) for trial in zip(logits.argmax(-1), label, strict=True)]
+    rows = [intervals(*trial) for trial in zip(logits.argmax(-1), label, strict=True)]
     scores |= _named("test", _stack(rows))
     if split.generate is None:
       scores |= _named("test", self._neighbors(frozen))
@@ -128,7 +128,8 @@ def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
   return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _intervals(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
+def intervals(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
+  """Returns the ends of the 95 % intervals of accuracy and macro accuracy, over examples."""
   low, high = metrics.fraction_interval(np.mean(predicted == label), len(label))
   macro_low, macro_high = metrics.macro_accuracy_interval(predicted, label)
   return {

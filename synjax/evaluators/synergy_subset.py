@@ -7,12 +7,11 @@ import numpy as np
 
 from synjax import trial
 from synjax.evaluators.base import Comparison, Scores, When, provides
-from synjax.evaluators.estimators import metrics
+from synjax.evaluators.estimators import wrong_subsets
 from synjax.workdir import identity, results
 from synjax.workdir.scores import Score
 
 FLAG = "--unimodal"
-PERMUTATIONS = 1000
 
 
 class SynergySubset(Comparison):
@@ -78,7 +77,12 @@ class SynergySubset(Comparison):
 
 
 def score(
-  logits: np.ndarray, unimodal_logits: np.ndarray, label: np.ndarray, *, seed: int = 0
+  logits: np.ndarray,
+  unimodal_logits: np.ndarray,
+  label: np.ndarray,
+  *,
+  seed: int = 0,
+  seeds: np.ndarray | None = None,
 ) -> dict[str, float]:
   """Scores the examples that every unimodal model gets wrong, and the other groups.
 
@@ -93,52 +97,28 @@ def score(
       the example lacks the modality.
     label: int[examples].
     seed: of the permutations.
+    seeds: [seeds, examples, modalities, classes], see `wrong_subsets.subsets`; None: not known.
 
   Returns:
-    "synergy_subset/<metric>": "size" (examples), "accuracy" (NaN when empty) with its 95 % interval over
-    examples "accuracy_low" and "accuracy_high" (Wilson), "chance" (one over the number of classes),
-    "permuted" (mean accuracy when the labels of the subset are permuted among its examples) and the
-    2.5 % and 97.5 % quantiles of 1,000 permutations, "permuted_low" and "permuted_high": an accuracy
-    between them is what predictions give that have nothing to do with the labels; and "flipped". Where
-    some or all unimodal models are right, "some_right/accuracy" and "all_right/accuracy".
+    "synergy_subset/<metric>" of `wrong_subsets.score`, with "chance" (one over the number of classes; an
+    accuracy between the ends of "permuted" is what predictions give that have nothing to do with the
+    labels) and "flipped"; the same metrics of the other subsets of `wrong_subsets.subsets`. Where some or
+    all unimodal models are right, "some_right/accuracy" and "all_right/accuracy".
   """
   predicted, classes = logits.argmax(-1), logits.shape[-1]
   correct = predicted == label
   known = ~np.isnan(unimodal_logits).any(axis=-1)
   right = known & (unimodal_logits.argmax(-1) == label[:, None])
   all_right = (right | ~known).all(axis=1) & known.any(axis=1)
-  subset = ~right.any(axis=1) & known.any(axis=1)
   total = np.where(known[..., None], unimodal_logits, 0).sum(axis=1)
-  opposite = total.argmin(-1) == label
-
-  def mean(values, where):
-    return float(values[where].mean()) if where.any() else float("nan")
-
-  low, high = metrics.fraction_interval(mean(correct, subset), subset.sum())
-  found = {
-    "accuracy": mean(correct, subset),
-    "accuracy_low": float(low),
-    "accuracy_high": float(high),
-    "size": float(subset.sum()),
-    "chance": 1 / classes,
-    **_permuted(predicted[subset], label[subset], seed),
-    "flipped": mean(opposite, subset),
+  found = wrong_subsets.subsets(unimodal_logits, label, seeds)
+  parts = {name: wrong_subsets.score(predicted, label, at, seed=seed) for name, at in found.items()}
+  opposite = (total.argmin(-1) == label)[found[wrong_subsets.PUBLISHED]]
+  parts[wrong_subsets.PUBLISHED] |= {"chance": 1 / classes, "flipped": wrong_subsets.mean(opposite)}
+  return {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()} | {
+    "some_right/accuracy": wrong_subsets.mean(correct[right.any(axis=1) & ~all_right]),
+    "all_right/accuracy": wrong_subsets.mean(correct[all_right]),
   }
-  return {f"synergy_subset/{name}": value for name, value in found.items()} | {
-    "some_right/accuracy": mean(correct, right.any(axis=1) & ~all_right),
-    "all_right/accuracy": mean(correct, all_right),
-  }
-
-
-def _permuted(predicted: np.ndarray, label: np.ndarray, seed: int) -> dict[str, float]:
-  """Returns mean and 95 % interval of the accuracy under permutations of the labels; NaN of nothing."""
-  names = ("permuted", "permuted_low", "permuted_high")
-  if not len(label):
-    return dict.fromkeys(names, float("nan"))
-  rng = np.random.default_rng(seed)
-  found = [np.mean(predicted == rng.permutation(label)) for _ in range(PERMUTATIONS)]
-  values = (np.mean(found), *np.quantile(found, (0.025, 0.975)))
-  return dict(zip(names, map(float, values), strict=True))
 
 
 def _require(holds: bool, message: str) -> None:

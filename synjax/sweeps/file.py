@@ -5,9 +5,10 @@ A sweep file is Python. `get_hyper(hyper)` returns its rows, one flat dict of co
     def get_hyper(hyper):
       return hyper.product([hyper.sweep("optim.lr", [1e-3, 1e-2]), hyper.sweep("seed", range(3))])
 
-Two fields of a row are no config fields: "config", the argument that the row's config file gets, for
+Three fields of a row are no config fields: "config", the argument that the row's config file gets, for
 rows that start from different defaults; "arm", a name for tables and plots, recorded and never
-applied. `get_report()`, optional, describes the table and plots; see `synjax.report.sweeps`.
+applied; "role", of unimodal models that other rows are scored beside (`synjax.sweeps.judges`).
+`get_report()`, optional, describes the table and plots; see `synjax.report.sweeps`.
 `get_flags()`, optional, returns flags that stand before those that are typed where --config is not.
 
 With `--sweep=FILE:ARGUMENT` each of these functions that takes an argument more gets it.

@@ -115,6 +115,7 @@ class Journal:
     """Opens the journal of shard `index` of `count`; the folder is created."""
     self.folder = resolve(folder)
     self.folder.mkdir(parents=True, exist_ok=True)
+    self.count = count
     self._path = self.folder / (f"rows.{index}of{count}.jsonl" if count > 1 else "rows.jsonl")
 
   def hold(self) -> contextlib.AbstractContextManager:

@@ -20,7 +20,7 @@ from synjax.trial import read_field
 from synjax.workdir import identity
 from synjax.workdir.results import config_hash
 
-NOT_APPLIED = ("arm", "config")
+NOT_APPLIED = ("arm", "config", "role")
 # Where something lies, in place of which its content (`Row.reads`) identifies a row.
 PLACES = (*identity.PLACES, "initialize_from")
 
@@ -38,6 +38,8 @@ class Row(NamedTuple):
       be trained together.
     trial: "seed" and every traced field -> value.
     program: hash of `static` (without places), of `reads`, and of the names in `trial`.
+    judges: (seed, ids of the rows of its unimodal models) of each seed on its data, see
+      `synjax.sweeps.judges`; (): it is not judged.
   """
 
   id: str
@@ -47,6 +49,7 @@ class Row(NamedTuple):
   static: ConfigDict
   trial: Mapping[str, int | float]
   program: str
+  judges: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
 
 def expand(

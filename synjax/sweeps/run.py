@@ -1,16 +1,18 @@
 """Trains the rows of a sweep, stack by stack, and journals each stack when it ends."""
 
+import functools
 import logging
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from synjax.config.durations import in_words
+from synjax.sweeps import judges
 from synjax.sweeps.journal import MISSING, Journal
 from synjax.sweeps.plan import Row, group_id
 from synjax.workdir import code_version, stopping
@@ -119,17 +121,22 @@ def run(
     ValueError: unknown `only` or row id. Errors of `train` of the types `FAILURES` become failed
       rows instead; the next group goes on.
   """
-  before = journal.read()
+  rows = [row for same in groups for row in same]
+  before = judges.without_lost(journal.read(), rows, journal.folder)
   if rerun_ids:
     pending = _again(groups, journal, before, rerun_ids)
   else:
     pending = _pending(groups, before, only)
+  pending = sorted(pending, key=lambda stack: bool(stack.first.judges))  # unimodal models first
   total, started = sum(len(stack.rows) for stack in pending), time.monotonic()
+  ready = functools.partial(
+    judges.wait, journal=journal, own={r.id for r in rows}, since=time.time()
+  )
   state = Progress(0, len(pending), 0, 0, total, 0.0)
   for stack in pending:
     place = f"of {_name([*stack.rows.values()])}, group {state.groups + 1} of {len(pending)}"
     with stopping.named(lambda place=place: place):
-      good = _run_stack(stack, journal, train, keep=keep_workdirs)
+      good = _run_stack(stack, journal, train, ready, keep=keep_workdirs)
     done, failed = state.done + good, state.failed + len(stack.rows) - good
     left = (time.monotonic() - started) * (total / (done + failed) - 1)
     state = state._replace(groups=state.groups + 1, done=done, failed=failed, seconds_left=left)
@@ -196,7 +203,9 @@ def _again(groups, journal: Journal, entries, ids: Sequence[str]) -> list[Stack]
   return [*stacks.values(), *_pending(filter(None, undone), entries, "all")]
 
 
-def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> int:
+def _run_stack(
+  stack: Stack, journal: Journal, train: Train, ready: Callable[..., None], *, keep: bool
+) -> int:
   """Trains a stack and journals its rows; returns how many are done.
 
   A trial that is not finite stops its stack: its row has failed, and the others are trained again without
@@ -208,7 +217,7 @@ def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> i
   workdir = kept.with_name(f"{kept.name}.rerun") if rerun else kept
   if workdir != kept:
     shutil.rmtree(workdir, ignore_errors=True)
-  common, result, blamed = _attempt(stack, workdir, train)
+  common, result, blamed = _attempt(stack, workdir, journal, train, ready)
   rest = [row for i, row in stack.rows.items() if i not in blamed]
   again = bool(blamed and rest and not rerun)
   ended = {i: row for i, row in sorted(stack.rows.items()) if i in blamed or not again}
@@ -223,11 +232,15 @@ def _run_stack(stack: Stack, journal: Journal, train: Train, *, keep: bool) -> i
     "group %s: the other %d rows are trained again, without it", stack.group, len(rest)
   )
   before = stack.facts.get("instead_of", stack.group)
-  return _run_stack(_stack(rest, instead_of=before), journal, train, keep=keep)
+  return _run_stack(_stack(rest, instead_of=before), journal, train, ready, keep=keep)
 
 
 def _attempt(
-  stack: Stack, workdir: pathlib.Path, train: Train
+  stack: Stack,
+  workdir: pathlib.Path,
+  journal: Journal,
+  train: Train,
+  ready: Callable[[Collection[Row]], None],
 ) -> tuple[dict[str, Any], Mapping[str, Any] | None, Mapping[int, str]]:
   """Trains a stack once.
 
@@ -248,8 +261,13 @@ def _attempt(
   }
   result, blamed = None, {}
   try:
-    result = train(stack.first.static, str(workdir), [dict(trial) for trial in stack.trials])
+    ready(stack.rows.values())
+    if stack.first.overrides.get("role") == judges.ENSEMBLE:  # trains nothing
+      result = judges.ensemble([*stack.rows.values()], journal)
+    else:
+      result = train(stack.first.static, str(workdir), [dict(trial) for trial in stack.trials])
     _check_result(result, stack)
+    result = judges.judge(stack.rows, result, workdir, journal.folder)
   except FAILURES as error:
     result, blamed = None, getattr(error, "trials", {})
     common |= {"status": "failed", "error_type": _kind(error), "error": str(error)}

@@ -16,6 +16,7 @@ METRICS = "metrics.jsonl"  # what was logged on the way, see `metrics`
 TENSORBOARD = "tensorboard"  # the same, a folder a trial
 CHECKPOINTS = "checkpoints"
 EMBEDDINGS = "embeddings.npz"
+PREDICTIONS = "predictions.npz"
 GAUSSIANITY = "gaussianity.npz"
 STANDARDIZATION = "standardization.json"  # what inputs were standardised by, see `standardization`
 PID = "pid.json"  # what launch.pid found, and its figure
