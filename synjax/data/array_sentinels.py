@@ -17,6 +17,8 @@ _AROUND = re.compile(r"[\s<>\[\](){}#./_-]+")  # "<NA>", "n.a.", "no_label"
 _WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 _FAR = 50  # a number above all others by this may be none
 _MANY = 3  # as many numbers may mean none at a time
+_FEW = 12  # examples that say too little of which numbers are usual among them
+_HUGE = 1e30  # what fills arrays lies beyond: -3.4e38, 9.97e36
 # What no label is called in bytes, in two to five digits, and at the end of a type.
 _USUAL = {99, 127, 255, 999, 9999, 99999, *(2**bits - 1 for bits in (15, 16, 31, 32, 63))}
 
@@ -73,24 +75,35 @@ def _find_number(values: list[int]) -> int | None:
 def find_among_numbers(numbers: np.ndarray) -> float | None:
   """Returns a number that may stand for no label among numbers to predict, or None.
 
-  That is a whole number that is several examples' or a usual one, -999 or the like, and lies further from
-  the others than they lie from each other, or below 0 where no other does. Up to three may do so.
+  That is a whole number that is several examples' or a usual one, -999 or the like, which lies further
+  from the others than they lie from each other, or below 0 where no other does. Up to three may do so.
+  So is a usual one below 0 that at least three examples have, and three times as many as any other.
+  Of fewer than 12 others only a usual one is told: in so few, gaps and ties are chance.
 
   Args:
-    numbers: [examples], finite.
+    numbers: [examples] of all splits, finite: what is rare in one may be usual in another.
   """
   values, counts = np.unique(numbers, return_counts=True)
-  usual = np.isin(np.abs(values), list(_USUAL))
-  may_be_none = (values == np.floor(values)) & (usual | (counts > 1))
+  usual = np.isin(np.abs(values), list(_USUAL)) | (np.abs(values) >= _HUGE)
+  repeated = counts >= 2 * np.median(counts)
+  may_be_none = (values == np.floor(values)) & (usual | ((counts > 1) & repeated))
   for count in range(1, min(_MANY, len(values) - 2) + 1):
     for outer, inner in ((slice(count), count), (slice(-count, None), -count - 1)):
-      others = np.delete(values, outer)
-      others = others[~usual[np.isin(values, others)]]
-      if len(others) < 2 or not may_be_none[outer].all():
+      kept = np.ones(len(values), bool)
+      kept[outer] = False
+      kept &= ~usual
+      few = counts[kept].sum() < _FEW
+      if kept.sum() < 2 or not (usual if few else may_be_none)[outer].all():
         continue
       gap = np.abs(values[inner] - values[outer]).min()
-      alone = count == 1 and counts[outer][0] > 1
-      below = alone and values[outer][0] < 0 <= others[0]
-      if gap > np.ptp(others) or below:
-        return float(values[outer][0])
-  return None
+      below = values[outer][-1] < 0 <= values[kept][0] and (count == 1 or usual[outer].any())
+      if gap > np.ptp(values[kept]) or below:
+        return float(values[outer][np.argmax(usual[outer])])
+  return _atom(values, counts, usual)
+
+
+def _atom(values: np.ndarray, counts: np.ndarray, usual: np.ndarray) -> float | None:
+  """Returns a usual value below 0, wherever it lies, that many more examples have than any other."""
+  others = counts[~usual].max(initial=0)
+  found = values[usual & (values < 0) & (counts >= 3) & (counts >= 3 * others) & (others > 0)]
+  return float(found[0]) if len(found) else None

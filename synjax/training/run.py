@@ -143,12 +143,25 @@ class Run:
       self.selection, self.step = restored["selection"], int(restored["state"]["step"].max())
       frozen = self.frozen_params.restored(self.checkpointer.frozen, self.workdir)
       self._place(restored["state"], frozen)
-      if not read_only and not self.finished():
-        logger.info("continuing at step %d of %d", self.step, self.durations.total)
+      if not read_only:
+        self._continue(avoid)
     del self._initial
     for evaluator in () if read_only else self.evaluators:
       evaluator.forget_after(self.workdir, self.step)
     return self
+
+  def _continue(self, ends: Sequence[int]) -> None:
+    """Says where a run goes on; an end that is none any more gets what comes between two epochs.
+
+    Args:
+      ends: where this run ended, of those that may still have a checkpoint.
+    """
+    if parallel.is_first_host():
+      identity.forget_ends_after(self.workdir, self.step)
+    if not self.finished():
+      logger.info("continuing at step %d of %d", self.step, self.durations.total)
+    if self.step in ends:
+      self.end_epoch()
 
   def start_remarks(self) -> tuple[str, ...]:
     """Returns what the method says of its settings, see `Method.start_remarks`."""

@@ -167,7 +167,7 @@ def _announce_length(run: Run, before: int) -> None:
       f"{', '.join(follows)} runs over the whole length: the first {run.step} steps followed that of"
       f" {before}, so this is not what {total} steps from the start give"
     )
-  elif run.step in run.own_ends():
+  elif run.step in run.own_ends() and run.step % run.durations.eval:
     meaning = f"but for the evaluation at its end, step {run.step}, as {total} steps from the start"
   else:
     meaning = f"no schedule depends on the length: the same as {total} steps from the start"

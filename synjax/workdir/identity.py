@@ -247,6 +247,12 @@ def ends(path: pathlib.Path) -> list[int]:
   return read_run(path).get("ends", [])
 
 
+def forget_ends_after(path: pathlib.Path, step: int) -> None:
+  """Forgets ends whose checkpoints are gone: a longer run that comes by there does not end."""
+  if any(end > step for end in ends(path)):
+    _write(path, RUN, read_run(path) | {"ends": [end for end in ends(path) if end <= step]})
+
+
 def read_spent(path: pathlib.Path) -> tuple[float, int]:
   """Returns seconds and steps of training up to the newest checkpoint, of all processes that did it."""
   spent = read_run(path).get("spent", {"seconds": 0.0, "steps": 0})

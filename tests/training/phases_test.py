@@ -1,6 +1,7 @@
 """What methods that alternate, balance or reset need of the loop, each with a toy method."""
 
 import functools
+import json
 import re
 
 import jax
@@ -16,6 +17,7 @@ from synjax.methods.contrastive.comm import CoMM
 from synjax.training import optim
 from synjax.training.step import make_train_step, make_train_steps
 from synjax.training.train_state import create_train_state, keep_initial
+from synjax.workdir import identity
 from tests import tiny
 
 LR, MOMENTUM = 0.1, 0.9
@@ -324,3 +326,26 @@ def test_an_epoch_ends_after_its_validation_and_leaves_who_has_stopped_by_it(
     ("evaluate", 4), ("end", 4, True, False),  # the second seed has stopped by this validation
     ("evaluate", 6), ("end", 6, False, False),  # nothing follows the last epoch
   ]  # fmt: skip
+
+
+def test_a_finished_run_made_longer_has_the_epochs_end_where_it_ended(keeping, tmp_path):
+  run = train.Run(config(total_steps=2), tmp_path).restore()
+  claim = lambda run: identity.claim(  # noqa: E731
+    run.workdir, json.loads(run.config.to_json_best_effort()),
+    identity.describe_data(run.dataset), steps_per_epoch=2, eval_steps=2,
+  )  # fmt: skip
+  claim(run)
+  run.advance()
+  run.end_epoch()
+  run.save()
+  run.checkpointer.close()
+  assert Keeping.ends == []  # nothing follows the last epoch
+  longer = train.Run(config(total_steps=4), tmp_path)
+  claim(longer)
+  state = longer.devices.fetch(longer.restore().state)
+  longer.checkpointer.close()
+  ((epoch, trained),) = Keeping.ends
+  assert (epoch, longer.step) == (1, 2)
+  for (module, name), value in flatten(trained).items():
+    halfway = (value + state.initial[f"encoders_table/{module}/{name}"]) / 2
+    np.testing.assert_array_equal(state.params["encoders_table"][module][name], halfway)

@@ -53,6 +53,15 @@ def test_other_data_are_refused_with_both_fingerprints_and_counts(trained):
   assert files(trained) == before
 
 
+def test_an_end_whose_checkpoint_is_gone_is_forgotten(trained):
+  claim(trained, config(optim={"lr": 0.1}, total_epochs=2.0))
+  assert identity.ends(trained) == [5]
+  identity.forget_ends_after(trained, 5)
+  assert identity.ends(trained) == [5]
+  identity.forget_ends_after(trained, 4)
+  assert identity.ends(trained) == []
+
+
 def test_the_same_data_at_another_place_continue_and_the_place_is_remembered(trained):
   moved = config(optim={"lr": 0.1}, data={"name": "d", "data_dir": "/b"})
   claim(trained, moved, DATA)

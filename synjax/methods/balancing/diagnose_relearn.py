@@ -42,13 +42,23 @@ class DiagnoseRelearn(ClassifierMethod):
     for field, least in {"strength": 0, "relearn_every": 1, "relearn_times": 0}.items():
       self.check_range(field, least)
     self.epoch_end_every = config.method.relearn_every
-    self._clusters = config.method.clusters or dataset.num_classes
-    fewest = min(dataset.train.num_examples, dataset.val.num_examples)
-    if not 1 <= self._clusters <= fewest:
-      raise ValueError(
-        f"config.method.clusters: expected 1 to {fewest}, the examples of the smaller of training and"
-        f" validation, found {self._clusters}"
-      )
+    clusters = config.method.clusters
+    self._clusters = dataset.num_classes if clusters is None else clusters
+    self._check_clusters()
+
+  def _check_clusters(self) -> None:
+    """Raises ValueError where a modality has too few examples to be clustered, at every start."""
+    data = self.dataset
+    for name, split in {"training": data.train, "validation": data.val}.items():
+      for modality in data.modalities:
+        has = split.having((modality,))
+        count = split.num_examples if has is None else int(has.sum())
+        if not 1 <= self._clusters <= count:
+          raise ValueError(
+            f"config.method.clusters: expected 1 to {count}, the examples of {name} that have"
+            f" {modality!r}, found {self._clusters}"
+            + " (None: as many as classes)" * (self.config.method.clusters is None)
+          )
 
   @property
   @override
@@ -102,6 +112,13 @@ class DiagnoseRelearn(ClassifierMethod):
     if self.config.method.variant == "released" and len(names) > 1:
       judged[names[0]] = val[names[1]]
     found = {m: reset_strength(train[m], judged[m], self.config.method.strength) for m in names}
+    lost = np.any([np.isnan(w) for w in found.values()], axis=0)
+    if lost.any():
+      logger.warning(
+        "epoch %d: features of seeds %s are not finite: nothing of these goes back",
+        *(epoch, ", ".join(map(str, np.flatnonzero(lost)))),
+      )
+      found = {m: np.where(lost, 0.0, w) for m, w in found.items()}
     for name, w in found.items():
       logger.info(
         "epoch %d: %s: purity %s in training, %s in validation: goes back by %s",
@@ -110,7 +127,10 @@ class DiagnoseRelearn(ClassifierMethod):
     return found
 
   def purities(self, split: Split, frozen: Any) -> dict[str, np.ndarray]:
-    """Returns modality -> purity of its features [trials], over the examples that have it."""
+    """Returns modality -> purity of its features [trials], over the examples that have it.
+
+    NaN where a trial's features are not finite: the others are none the worse for it.
+    """
     labels, found = frozen.field("label", split), {}
     for name, features in frozen.features(split).items():
       has = split.having((name,))
@@ -118,6 +138,8 @@ class DiagnoseRelearn(ClassifierMethod):
       found[name] = np.array(
         [
           kmeans_purity(own[has], label[has], self._clusters)
+          if np.isfinite(own[has]).all()
+          else np.nan
           for own, label in zip(features, labels, strict=True)
         ]
       )

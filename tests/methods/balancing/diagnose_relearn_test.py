@@ -11,7 +11,7 @@ import pytest
 from synjax.methods import balancing
 from synjax.methods.base import named_leaves
 from synjax.training.train_state import keep_initial
-from tests.methods.balancing.steps import NAMES, Stepped, changed, paths
+from tests.methods.balancing.steps import NAMES, Stepped, changed, paths, tables
 
 RNG = np.random.default_rng(0)
 TRIALS = 2
@@ -169,10 +169,32 @@ def test_a_run_in_which_nothing_goes_back_says_so():
   [
     ({"variant": "official"}, "variant: expected one of paper, released"),
     ({"relearn_every": 0}, r"relearn_every: expected in \[1"),
-    ({"clusters": 99}, "clusters: expected 1 to 48, the examples of the smaller"),
+    ({"clusters": 99}, "clusters: expected 1 to 48, the examples of training that have 'p'"),
+    ({"clusters": 0}, "clusters: expected 1 to 48, .* found 0"),
     ({"strength": -1.0}, r"strength: expected in \[0"),
   ],
 )
 def test_settings_that_mean_nothing_are_refused(fields, message):
   with pytest.raises(ValueError, match=r"config\.method\." + message):
     Stepped("diagnose_relearn", **fields)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_modality_that_too_few_examples_have_is_refused_at_the_start(split):
+  data = tables()
+  own = getattr(data, split)
+  rare = dataclasses.replace(own, arrays={**own.arrays, "q_present": np.arange(48) < 1})
+  name = {"train": "training", "val": "validation"}[split]
+  with pytest.raises(ValueError, match=f"expected 1 to 1, the examples of {name} that have 'q'"):
+    Stepped("diagnose_relearn", dataset=dataclasses.replace(data, **{split: rare}))
+
+
+def test_a_seed_that_is_not_finite_changes_no_other_seed(caplog):
+  method, _ = prepare()
+  frozen = frozen_of(method)
+  expected = method.strengths(3, frozen)
+  frozen.features(method.dataset.train)["p"][1] = np.nan
+  found = method.strengths(3, frozen)
+  for name in NAMES[:2]:
+    assert found[name][0] == expected[name][0] and found[name][1] == 0 < expected[name][1]
+  assert "features of seeds 1 are not finite" in caplog.text
