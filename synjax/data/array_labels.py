@@ -84,31 +84,36 @@ def _means_no_label(label: np.ndarray) -> str | int | None:
   return array_sentinels.find(np.unique(_column(label)).tolist())
 
 
-def ask_about_numbers(where: str, label: np.ndarray, asked: str | None) -> str:
+def ask_about_numbers(
+  paths: Mapping[str, pathlib.Path], labels: Mapping[str, np.ndarray], asked: str | None
+) -> str:
   """Says which number to predict may stand for no label, see `array_sentinels`; "": none.
 
   Args:
-    where: file and array, for messages.
-    label: of a split, [examples] or [examples, outputs].
+    paths: split -> its file, for messages.
+    labels: split -> [examples] or [examples, outputs]; judged together.
     asked: `config.data.label_kind`.
 
   Raises:
     ValueError: there is one, and nobody has said that the labels are numbers.
   """
-  for column in label.reshape(len(label), -1).astype(np.float64).T:
+  columns = {s: x.reshape(len(x), -1).astype(np.float64) for s, x in labels.items()}
+  pooled = np.concatenate(list(columns.values()))
+  for i, column in enumerate(pooled.T):
     none = array_sentinels.find_among_numbers(column)
     if none is None:
       continue
-    found = (
-      f"{none:g} for {(column == none).sum()} of {len(column)} examples, apart from all others"
-    )
+    counts = {split: int((x[:, i] == none).sum()) for split, x in columns.items()}
+    having = [split for split, count in counts.items() if count]
+    each = ", ".join(f"{split} {counts[split]}" for split in having)
+    found = f"{none:g} for {sum(counts.values())} of {len(column)} examples ({each})"
     if asked is None:
       raise ValueError(
-        f"{where}: expected numbers to predict, found {found}; if that is a number,"
-        " --config.data.label_kind=regression; if it means no label, leave these examples out, or"
-        f" {_NO_LABELS}"
+        f"{paths[having[0]]}: label: expected numbers to predict, found {found}, which may be none; if"
+        " that is a number, --config.data.label_kind=regression; if it means no label, leave these"
+        f" examples out, or {_NO_LABELS}"
       )
-    return f"{found}, is learned as a number"
+    return f"{found} is learned as a number"
   return ""
 
 

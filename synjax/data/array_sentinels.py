@@ -17,7 +17,7 @@ _AROUND = re.compile(r"[\s<>\[\](){}#./_-]+")  # "<NA>", "n.a.", "no_label"
 _WHOLE = re.compile(r"\s*[+-]?\d{1,18}\s*")
 _FAR = 50  # a number above all others by this may be none
 _MANY = 3  # as many numbers may mean none at a time
-_FEW = 12  # examples that say too little of which numbers are usual among them
+_FEW = 20  # examples that say too little of which numbers are usual among them
 _HUGE = 1e30  # what fills arrays lies beyond: -3.4e38, 9.97e36
 # What no label is called in bytes, in two to five digits, and at the end of a type.
 _USUAL = {99, 127, 255, 999, 9999, 99999, *(2**bits - 1 for bits in (15, 16, 31, 32, 63))}
@@ -78,7 +78,7 @@ def find_among_numbers(numbers: np.ndarray) -> float | None:
   That is a whole number that is several examples' or a usual one, -999 or the like, which lies further
   from the others than they lie from each other, or below 0 where no other does. Up to three may do so.
   So is a usual one below 0 that at least three examples have, and three times as many as any other.
-  Of fewer than 12 others only a usual one is told: in so few, gaps and ties are chance.
+  Of fewer than 20 others only a usual one below 0, or of three digits, is told: in so few, gaps and ties are chance.
 
   Args:
     numbers: [examples] of all splits, finite: what is rare in one may be usual in another.
@@ -86,6 +86,7 @@ def find_among_numbers(numbers: np.ndarray) -> float | None:
   values, counts = np.unique(numbers, return_counts=True)
   usual = np.isin(np.abs(values), list(_USUAL)) | (np.abs(values) >= _HUGE)
   repeated = counts >= 2 * np.median(counts)
+  telling = usual & ((values < 0) | (values >= 999))
   may_be_none = (values == np.floor(values)) & (usual | ((counts > 1) & repeated))
   for count in range(1, min(_MANY, len(values) - 2) + 1):
     for outer, inner in ((slice(count), count), (slice(-count, None), -count - 1)):
@@ -93,7 +94,7 @@ def find_among_numbers(numbers: np.ndarray) -> float | None:
       kept[outer] = False
       kept &= ~usual
       few = counts[kept].sum() < _FEW
-      if kept.sum() < 2 or not (usual if few else may_be_none)[outer].all():
+      if kept.sum() < 2 or not (telling if few else may_be_none)[outer].all():
         continue
       gap = np.abs(values[inner] - values[outer]).min()
       below = values[outer][-1] < 0 <= values[kept][0] and (count == 1 or usual[outer].any())

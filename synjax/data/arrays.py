@@ -294,12 +294,10 @@ def _find_labels(paths, found: Mapping[str, Found], asked: str | None) -> _Label
   kind = array_labels.find_kind(where, train.get("label"), asked)
   if kind == "classes":
     return _Labels(kind, array_labels.classes_of(where, train["label"]))
-  remarks = {
-    split: array_labels.ask_about_numbers(f"{paths[split]}: label", arrays["label"], asked)
-    for split, arrays in (found.items() if kind == "regression" else ())
-  }
-  said = [f"{split}: {remark}" for split, remark in remarks.items() if remark]
-  return _Labels(kind, remark="; ".join(said))
+  if kind == "none":
+    return _Labels(kind)
+  labels = {split: arrays["label"] for split, arrays in found.items()}
+  return _Labels(kind, remark=array_labels.ask_about_numbers(paths, labels, asked))
 
 
 def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """What labels of a user mean: classes or numbers, which classes, and what is asked about."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -183,11 +185,11 @@ def test_numbers_that_may_be_no_label_are_asked_about_and_then_said(tmp_path, sp
     found["label"] = label
 
   write(tmp_path, change)
-  found = rf"-999 for 2 of {40 if split == 'train' else 16} examples"
+  found = rf"-999 for 2 of 72 examples \({split} 2\)"
   with pytest.raises(ValueError, match=rf"{split}.npz: label: .*{found}.*label_kind=regression"):
     load(tmp_path)
   said = load(tmp_path, label_kind="regression").facts["label"]
-  assert said.startswith(f"regression, {outputs} outputs; {split}: -999 for 2 of")
+  assert said.startswith(f"regression, {outputs} outputs; -999 for 2 of 72 examples ({split} 2)")
 
 
 def test_a_feature_in_the_order_of_few_numbers_is_said_where_it_is_no_chance(tmp_path):
@@ -245,3 +247,21 @@ def test_without_labels_nothing_is_scored_and_the_last_step_is_selected(tmp_path
   config.select_metric = "val/label/macro_accuracy"
   with pytest.raises(ValueError, match="config.select_metric: expected 'last'.*no labels"):
     train.check_config(config)
+
+
+def test_numbers_to_predict_are_judged_over_all_splits():
+  paths = {split: pathlib.Path(f"{split}.npz") for split in ("train", "val", "test")}
+  wide, few = np.arange(-45, 46) / 15, np.array([3.0, 3.0, 0.2, 0.4, 0.6, 0.8])
+  judge = lambda *labels, asked=None: array_labels.ask_about_numbers(  # noqa: E731
+    paths, dict(zip(paths, labels, strict=True)), asked
+  )
+  assert judge(wide, few, few) == ""
+  missing = np.append(few, -999.0)
+  with pytest.raises(
+    ValueError, match=r"^val.npz: label: .*-999 for 2 of 105 examples \(val 1, te"
+  ):
+    judge(wide, missing, missing)
+  two = np.stack([few, few], axis=1)
+  assert judge(two, two, np.append(two, [[0.5, -999]], 0), asked="regression").startswith(
+    "-999 for 1"
+  )

@@ -57,7 +57,8 @@ class DiagnoseRelearn(ClassifierMethod):
           raise ValueError(
             f"config.method.clusters: expected 1 to {count}, the examples of {name} that have"
             f" {modality!r}, found {self._clusters}"
-            + " (None: as many as classes)" * (self.config.method.clusters is None)
+            + " (None: as many as classes)"
+            * (self.config.method.clusters is None)
           )
 
   @property
