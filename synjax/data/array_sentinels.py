@@ -78,7 +78,8 @@ def find_among_numbers(numbers: np.ndarray) -> float | None:
   That is a whole number that is several examples' or a usual one, -999 or the like, which lies further
   from the others than they lie from each other, or below 0 where no other does. Up to three may do so.
   So is a usual one below 0 that at least three examples have, and three times as many as any other.
-  Of fewer than 20 others only a usual one below 0, or of three digits, is told: in so few, gaps and ties are chance.
+  Of fewer than 20 others only a usual one below 0, or from 999 on, is told: in so few, gaps and ties
+  are chance.
 
   Args:
     numbers: [examples] of all splits, finite: what is rare in one may be usual in another.
