@@ -70,7 +70,7 @@ def check_scoring(config, dataset, method) -> tuple[tuple[evaluators.Evaluator, 
       f" for a checkpoint is selected by {metric}; found {tuple(config.evaluators)}; add one, or"
       f" --config.select_metric={selection.LAST}"
     )
-  selection.require_metric(metric, known)
+  selection.require_metric(metric, known, dataset.name)
   return chosen, metric
 
 

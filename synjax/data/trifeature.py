@@ -23,7 +23,7 @@ import scipy
 
 from synjax.data import pipeline
 from synjax.data import trifeature_render as rendering
-from synjax.workdir import json_files
+from synjax.workdir import json_files, scores
 
 logger = logging.getLogger("synjax")
 
@@ -320,14 +320,13 @@ def _check_config(config: object, protocol: str, transforms: Mapping[str, object
   if protocol not in pipeline.PROTOCOLS:
     raise ValueError(f"config.protocol: expected one of {pipeline.PROTOCOLS}, found {protocol!r}")
   if config.task not in TASKS:
-    raise ValueError(f"config.data.task: expected one of {tuple(TASKS)}, found {config.task!r}")
+    now = scores.successor(config.task, "trifeature")
+    raise ValueError(f"config.data.task: expected one of {(*TASKS,)}, found {config.task!r}{now}")
   if not isinstance(config.biased, bool):
     raise ValueError(f"config.data.biased: expected True or False, found {config.biased!r}")
   _check_int("num_pairs", config.num_pairs, 1, math.inf, f"{MAX_PAIRS:,} is published")
   if set(transforms) != set(MODALITIES):
-    raise ValueError(
-      f"transforms: expected one for each of {MODALITIES}, found {tuple(transforms)}"
-    )
+    raise ValueError(f"transforms: expected one for each of {MODALITIES}, found {(*transforms,)}")
 
 
 def load(

@@ -105,7 +105,9 @@ def read_run(workdir: str | pathlib.Path) -> Run:
       f" protocol, method.name, data.name and a duration, found {_without(error)};"
       " leave this folder out, or train into a new one"
     ) from error
-  return Run(path, config, found, _read_metrics(path / files.METRICS), _evaluation(path, found))
+  metrics, evaluated = _read_metrics(path / files.METRICS), _evaluation(path, found)
+  todays = lambda tree: scores.todays_names(tree, config["data"]["name"])  # noqa: E731
+  return Run(path, *map(todays, (config, found, metrics, evaluated)))
 
 
 def _without(error: Exception) -> str:

@@ -10,6 +10,7 @@ from synjax.sweeps.plan import Row, group_id, row_id
 from synjax.workdir import identity, json_files, lock, stopping
 from synjax.workdir.files import resolve, to_json, write_atomically
 from synjax.workdir.results import FACTS, ROW, read_scores
+from synjax.workdir.scores import todays_names
 
 MISSING = {"status": "missing"}
 _PLAIN = (str, float, bool, None)
@@ -46,7 +47,13 @@ def read_entries(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   known_as = {
     former: row["id"] for row in read_declared(folder) for former in row.get("former_ids", ())
   }
-  return [entry | {"id": known_as.get(entry["id"], entry["id"])} for entry in _read_lines(folder)]
+  return [
+    _todays(entry) | {"id": known_as.get(entry["id"], entry["id"])} for entry in _read_lines(folder)
+  ]
+
+
+def _todays(entry: dict[str, Any]) -> dict[str, Any]:
+  return todays_names(entry, entry.get("config", {}).get("data", {}).get("name", ""))
 
 
 def read_declared(folder: str | pathlib.Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from synjax.data.pipeline import Dataset
-from synjax.workdir.scores import Score, parse, parse_rule
+from synjax.workdir.scores import Score, parse, parse_rule, successor
 
 LAST = "last"  # a metric of its own, the step: the newer, the better
 
@@ -115,13 +115,19 @@ def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
   return str(Score("val", task, "macro_accuracy"))
 
 
-def require_metric(select_metric: str, known: Collection[str]) -> None:
-  """Raises ValueError when the selection metric is none of the known names, nor `LAST`."""
+def require_metric(select_metric: str, known: Collection[str], dataset: str = "") -> None:
+  """Raises ValueError when the selection metric is none of the known names, nor `LAST`.
+
+  Args:
+    select_metric: see `choose_metric`.
+    known: names of scores.
+    dataset: name of the data, for what the metric is called now.
+  """
   name, _ = parse_rule(select_metric)
   if name not in {*known, LAST}:
     raise ValueError(
       f"config.select_metric: expected one of {sorted(known)}, with a leading minus where lower is"
-      f" better, found {select_metric!r}"
+      f" better, found {select_metric!r}{successor(select_metric, dataset)}"
     )
 
 

@@ -1,10 +1,11 @@
 """Names of scores: "<split>/<task>/<metric>", and the rule that selects by one; taken apart only here."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SPLITS = ("train_split", "val", "test", "subset")
 WITHOUT = "without_"
 _BASELINE = "baseline"
+_RENAMED = {"trifeature": {"share": "redundancy"}}  # dataset -> tasks of older versions -> of today
 
 
 class Score(NamedTuple):
@@ -99,3 +100,32 @@ def parse_rule(select_metric: str) -> tuple[str, int]:
   """
   name = select_metric.removeprefix("-")
   return name, 1 if name == select_metric else -1
+
+
+def todays_names(tree: Any, dataset: str) -> Any:
+  """Returns JSON of a run with today's names of tasks, wherever an older version wrote others.
+
+  Args:
+    tree: what was read: a task, a score or a rule is renamed as a key and as a value.
+    dataset: name of the run's data.
+  """
+  renamed = _RENAMED.get(dataset)
+  if not renamed:
+    return tree
+  if isinstance(tree, dict):
+    return {todays_names(k, dataset): todays_names(value, dataset) for k, value in tree.items()}
+  if isinstance(tree, list):
+    return [todays_names(value, dataset) for value in tree]
+  if not isinstance(tree, str):
+    return tree
+  score = parse(tree.removeprefix("-"))
+  if score is None:
+    return renamed.get(tree, tree)
+  sign = "-" if tree.startswith("-") else ""
+  return sign + str(score._replace(task=renamed.get(score.task, score.task)))
+
+
+def successor(name: str, dataset: str) -> str:
+  """Returns what an error about an unknown task or score adds: what it is called now; "" if nothing."""
+  today = todays_names(name, dataset)
+  return "" if today == name else f"; it is called {today!r} now"

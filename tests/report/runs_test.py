@@ -154,3 +154,12 @@ def test_a_size_in_pixels_is_of_data_with_images(used, said):
   )
   run = runs.Run(Path("run"), config, {"modalities": list(used or modalities)}, [])
   assert runs.Group(1, [run], []).data == said
+
+
+def test_results_of_an_older_version_are_in_the_columns_of_todays(tmp_path):
+  new, old = make_workdir(tmp_path / "new", (42,)), make_workdir(tmp_path / "old", (43,))
+  for path in old.iterdir():
+    path.write_text(path.read_text().replace("redundancy", "share"))
+  group = group_of(new, old)
+  assert group.seeds == [42, 43] and set(group.chance) == set(group_of(new).chance)
+  assert "share" not in table(new, old)

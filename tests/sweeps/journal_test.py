@@ -153,3 +153,17 @@ def test_a_stack_that_the_journal_has_lost_is_said_and_journaled(tmp_path, caplo
   assert "lost a part of the stack" in caplog.text
   entry = journal.read()[rows[0].id]
   assert (entry["rerun"], entry["stack"], len(entry["instead_of"])) == (True, 1, 12)
+
+
+def test_scores_of_an_older_version_have_todays_names(tmp_path):
+  rows = expand([{"seed": 1}])
+  journal = sweep_journal.Journal(tmp_path)
+  sweep_run.run(plan.group(rows), journal, Trainer())
+  path = tmp_path / "rows.jsonl"
+  entry = json.loads(path.read_text())
+  old = {
+    "best": {"test/share/auroc": 0.5},
+    "config": entry["config"] | {"data": {"name": "trifeature"}},
+  }
+  path.write_text(json.dumps(entry | old) + "\n")
+  assert journal.read()[rows[0].id]["best"] == {"test/redundancy/auroc": 0.5}

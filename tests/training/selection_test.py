@@ -96,3 +96,9 @@ def test_a_run_selected_by_the_lowest_error_reports_it_as_such(tmp_path, monkeyp
   assert found["selection"] == "lowest val/value/mse, evaluated every 2 steps"
   assert found["chance"] == {}
   assert row["best"]["test/value/mse"] < row["best"]["test/value/mean_mse"]
+
+
+def test_a_metric_of_an_older_version_is_told_what_it_is_called_now():
+  known = ["val/redundancy/macro_accuracy"]
+  with pytest.raises(ValueError, match="it is called '-val/redundancy/macro_accuracy' now"):
+    selection.require_metric("-val/share/macro_accuracy", known, "trifeature")

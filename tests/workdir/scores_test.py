@@ -12,6 +12,8 @@ from synjax.workdir.scores import (
   parse,
   parse_rule,
   split_of,
+  successor,
+  todays_names,
 )
 
 NAMES = {
@@ -101,3 +103,17 @@ def test_no_evaluator_puts_names_of_scores_together_but_by_their_type():
     if together.search(line) and "array" not in line
   ]
   assert found == []
+
+
+def test_names_of_older_versions_are_read_as_todays_where_the_data_had_them():
+  old = {
+    "select_metric": "-val/share/macro_accuracy", "chance": {"share": 0.1, "synergy": 0.5},
+    "rows": [{"best": {"test/without_image_1/share/auroc": 0.5, "test/synergy/auroc": 0.7}}],
+  }  # fmt: skip
+  assert todays_names(old, "trifeature") == {
+    "select_metric": "-val/redundancy/macro_accuracy", "chance": {"redundancy": 0.1, "synergy": 0.5},
+    "rows": [{"best": {"test/without_image_1/redundancy/auroc": 0.5, "test/synergy/auroc": 0.7}}],
+  }  # fmt: skip
+  assert todays_names(old, "own") == old
+  assert successor("share", "trifeature") == "; it is called 'redundancy' now"
+  assert successor("synergy", "trifeature") == successor("share", "own") == ""

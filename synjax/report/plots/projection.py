@@ -11,6 +11,7 @@ from synjax.report.plots.canvas import group_figure
 from synjax.report.runs import Group
 from synjax.workdir import arrays as array_files
 from synjax.workdir import files
+from synjax.workdir.scores import todays_names
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -97,7 +98,7 @@ def draw(group: Group) -> "Figure | None":
   if file is None:
     return None
   path, seed = file
-  arrays = _read_embeddings(path)
+  arrays = todays_names(_read_embeddings(path), group.config["data"]["name"])
   task = _projected_task(arrays, group)
   embeddings = arrays["embeddings"][0]
   if len(embeddings) == 1:  # lies in no plane of its own
