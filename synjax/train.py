@@ -14,10 +14,20 @@ from ml_collections import ConfigDict
 
 from synjax import evaluators, parallel
 from synjax.config.checks import check_config, check_start, traced_fields
+from synjax.data import inputs
 from synjax.training import outcome
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
-from synjax.workdir import code_version, files, identity, lock, results, standardization, stopping
+from synjax.workdir import (
+  code_version,
+  files,
+  identity,
+  lock,
+  results,
+  schema,
+  standardization,
+  stopping,
+)
 from synjax.workdir.scores import parse_rule
 
 __all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
@@ -122,6 +132,8 @@ def _opened(
     )
     if writes and run.dataset.standardization:
       standardization.write(path, run.dataset.standardization)
+    if writes and (described := inputs.describe(run.dataset)):
+      schema.write(path, described)
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     announce(run, length_before)

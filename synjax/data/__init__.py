@@ -1,16 +1,24 @@
 """Datasets, their pipelines and their transforms."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from synjax.data import arrays, multibench, pipeline, transforms, trifeature, xor
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
 
 
-def _load_trifeature(config) -> Dataset:
+def _trifeature_transform(config) -> Transform:
   published = "random_crop" if config.protocol == "paper" else "deterministic"
-  transform = transforms.image_transform(
+  return transforms.image_transform(
     {**config.data.transform, "evaluation": config.data.evaluation or published},
     config.data.resolution,
   )
-  return trifeature.load(config.data, config.protocol, {"image_1": transform, "image_2": transform})
+
+
+def _load_trifeature(config) -> Dataset:
+  views = dict.fromkeys(trifeature.MODALITIES, _trifeature_transform(config))
+  return trifeature.load(config.data, config.protocol, views)
 
 
 DATASETS = {
@@ -47,10 +55,39 @@ def load(config, standardization=None) -> Dataset:
   return DATASETS[name](config) if standardization is None else arrays.load(config, standardization)
 
 
+def make_transforms(config, examples: Mapping[str, np.ndarray]) -> dict[str, Transform]:
+  """Makes the views of new examples of a run's dataset; they are evaluated, none augmented as in training.
+
+  Args:
+    config: the run's.
+    examples: modality -> [examples, ...] of the shape and dtype that it is stored in.
+
+  Returns:
+    modality -> `Transform`, whose `evaluate` is that of the run.
+  """
+  if config.data.name in multibench.SOURCES:
+    return {name: multibench.make_transform(config, name) for name in examples}
+  if config.data.name == "trifeature":
+    return dict.fromkeys(examples, _trifeature_transform(config))
+  return {
+    name: arrays.make_transform(config, array, np.ones(array.shape[: array.ndim - 1], bool))
+    for name, array in examples.items()
+  }
+
+
 def traced_fields(config) -> tuple[str, ...]:
   """Returns the dotted fields in which runs on the config's dataset may differ within one program."""
   # Only datasets that are generated have any, and those load in no time.
   return load(config).traced if config.data.name in xor.NAMES else ()
 
 
-__all__ = ["DATASETS", "Batch", "Dataset", "Split", "Transform", "load", "traced_fields"]
+__all__ = [
+  "DATASETS",
+  "Batch",
+  "Dataset",
+  "Split",
+  "Transform",
+  "load",
+  "make_transforms",
+  "traced_fields",
+]

@@ -197,7 +197,10 @@ def _make_dataset(
     probe=splits["train"],
     val=splits["val"],
     test=splits["test"],
-    transforms={name: _transform(train, name, config) for name in modalities},
+    transforms={
+      name: make_transform(config, train[name], standardize.real_rows(train[name], train, name))
+      for name in modalities
+    },
     fingerprint=fingerprint,
     split_fingerprints=split_fingerprints,
     facts=facts,
@@ -354,13 +357,19 @@ def _make_split(arrays: Found, modalities, labels: _Labels, file: str) -> pipeli
   return pipeline.Split(arrays, len(origin.index), known, lengths=longest, origin=origin)
 
 
-def _transform(train: Found, name: str, config) -> pipeline.Transform:
-  """Views of a modality by its shape: an image's, a time series' or a vector's."""
-  array = train[name]
+def make_transform(config, array: np.ndarray, real: np.ndarray) -> pipeline.Transform:
+  """Makes the views of a modality by its shape: an image's, a time series' or a vector's.
+
+  Args:
+    config: the run's.
+    array: of the training examples.
+    real: of `standardize.real_rows`; used by what is no image.
+  """
   if array.ndim == 4:
     return transforms.image_transform(config.data.transform, config.data.resolution)
-  pool = array_views.make_pool(array[standardize.real_rows(array, train, name)])
-  return array_views.array_transform(array.ndim, pool, **config.data.views)
+  return array_views.array_transform(
+    array.ndim, array_views.make_pool(array[real]), **config.data.views
+  )
 
 
 def _fingerprint(found: Mapping[str, Found], modalities: tuple[str, ...], classes: tuple) -> str:

@@ -194,7 +194,7 @@ def load(config) -> pipeline.Dataset:
     tasks={task: source.tasks[task].classes for task in tasks if source.tasks[task].classes},
     regressions={task: source.tasks[task].outputs for task in tasks if source.tasks[task].outputs},
     **splits,
-    transforms={name: _transform(source, name, config) for name in modalities},
+    transforms={name: make_transform(config, name) for name in modalities},
     fingerprint=_fingerprint(shards, config, modalities, tasks, contents),
     facts=_facts(shards, config, splits, label),
     num_classes=source.tasks[label].classes if label else 0,
@@ -218,7 +218,7 @@ def _read_splits(
   features = {name: source.stored_as.get(name, name) for name in source.modalities}
   unused = {features[name] for name in set(source.modalities) - set(modalities)}
   columns = {split: found for split, (found, _) in contents.items()}
-  fields = [_field(source, name, config) for name in modalities]
+  fields = [make_field(config, name) for name in modalities]
 
   def open_rows(split: str, rows: np.ndarray) -> stored.StoredRows:
     found = columns[split]
@@ -252,8 +252,13 @@ def _held_out(files: np.ndarray) -> np.ndarray:
   return np.isin(files, rng.choice(names, max(1, round(_VAL_SHARE * len(names))), replace=False))
 
 
-def _field(source: Source, name: str, config) -> stored.Field:
-  """Describes how a modality is read."""
+def make_field(config, name: str) -> stored.Field:
+  """Describes how a modality of a run's dataset is read.
+
+  Raises:
+    ValueError: `config.data.nonfinite` is unknown.
+  """
+  source = SOURCES[config.data.name]
   policy = config.data.nonfinite or ("parity" if config.protocol == "paper" else "clean")
   if policy not in NONFINITE:
     raise ValueError(f"config.data.nonfinite: expected one of {NONFINITE}, found {policy!r}")
@@ -282,8 +287,9 @@ def _standardize(sequence: np.ndarray) -> np.ndarray:
   return np.nan_to_num(scaled, nan=0, posinf=0, neginf=0).astype(np.float32)
 
 
-def _transform(source: Source, name: str, config) -> pipeline.Transform:
-  """Makes the views of a modality."""
+def make_transform(config, name: str) -> pipeline.Transform:
+  """Makes the views of a modality of a run's dataset."""
+  source = SOURCES[config.data.name]
   if name not in source.views:
     return transforms.image_transform(config.data.transform, config.data.resolution)
   return sequence_views.sequence_transform(

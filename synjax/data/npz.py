@@ -57,6 +57,26 @@ class Member:
       raise _not_an_archive(self.path, f"{self.name}: {error}") from error
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given(Member):
+  """An array that a program hands over, where a file would hold it.
+
+  Attributes:
+    values: of the array.
+  """
+
+  values: np.ndarray
+
+  @classmethod
+  def of(cls, where: str, name: str, values: np.ndarray) -> "Given":
+    """Wraps values under a name; messages begin with `where`."""
+    return cls(pathlib.Path(where), name, values.shape, values.dtype, values)
+
+  def read(self) -> np.ndarray:
+    """Returns a copy of the array, for readers change what they read."""
+    return self.values.copy()
+
+
 def open_archive(path: pathlib.Path) -> dict[str, Member]:
   """Lists the arrays of an archive in the order of the file.
 

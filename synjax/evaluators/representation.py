@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from synjax import parallel
 from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
-from synjax.evaluators.base import Evaluator, Scores, When
+from synjax.evaluators.base import Evaluator, Moment, Scores, When
 from synjax.evaluators.estimators import knn, linear, ridge
 from synjax.evaluators.progress import Progress
+from synjax.workdir import probes
 from synjax.workdir.scores import WITHOUT, Score, full_name
 
 logger = logging.getLogger("synjax")
@@ -44,7 +46,8 @@ class Representation(Evaluator):
   a modality is missing. An example of which nothing is left is left out of fits and scores,
   "<task>/left_out" says how many of the test split are; NaN where that leaves a split without examples.
 
-  A dataset without labels has no scores.
+  A dataset without labels has no scores. The probes of the end, of all modalities, are kept in the workdir
+  (`workdir.probes`): a pre-trained model predicts by them.
   """
 
   name = "representation"
@@ -141,6 +144,16 @@ class Representation(Evaluator):
       return {}
     return self._validate(frozen) if when is When.EVALUATION else self._test(frozen)
 
+  def record(self, frozen: Any, moment: Moment) -> Scores:
+    """Scores a model as `run` does; at the end the probes are kept."""
+    if moment.when is not When.END or not is_labelled(self.dataset):
+      return self.run(frozen, moment.when)
+    fitted: dict[str, list] = {}
+    scores = self._test(frozen, lambda task, probe: fitted.setdefault(task, []).append(probe))
+    if parallel.is_first_host():
+      probes.write(moment.workdir, fitted)
+    return scores
+
   def _validate(self, frozen) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
     val = _split(dataset, dataset.val, frozen.embed)
@@ -153,12 +166,12 @@ class Representation(Evaluator):
     scores |= _regressions(config, dataset, (probe, val, choose_on), said)
     return _named(scores, dataset.tasks, "val")
 
-  def _test(self, frozen) -> dict[str, np.ndarray]:
+  def _test(self, frozen, keep: linear.Keep | None = None) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
     splits = _splits(dataset, frozen.embed)
     left = self._left()
     said = _progress(dataset, len(splits["probe"].features), "test", 1 + len(left))
-    probed = _probe(config, dataset, splits, said)
+    probed = _probe(config, dataset, splits, said, keep=keep)
     scores = _named(probed, dataset.tasks, "test")
     scores |= _named(_neighbors(config, dataset, splits), (), "test")
     for missing, subset in left.items():
@@ -264,6 +277,7 @@ def _probe(
   splits: Mapping[str, linear.Split],
   said: Progress | None,
   modalities: tuple[str, ...] = (),
+  keep: linear.Keep | None = None,
 ) -> dict[str, np.ndarray]:
   """Fits on the probe split and scores the test split; the cost is chosen on the validation split.
 
@@ -294,11 +308,13 @@ def _probe(
       scores[f"{task}/macro_accuracy"] = np.nan * counts
     else:
       tasks[task] = classes
-  scores |= _classes(config, tasks, (probe, target, choose_on), search, said)
-  return scores | _regressions(config, dataset, (probe, target, val), said)
+  scores |= _classes(config, tasks, (probe, target, choose_on), search, said, keep)
+  return scores | _regressions(config, dataset, (probe, target, val), said, keep)
 
 
-def _classes(config, tasks, splits, search: str, said: Progress | None) -> dict[str, np.ndarray]:
+def _classes(
+  config, tasks, splits, search: str, said: Progress | None, keep: linear.Keep | None = None
+) -> dict[str, np.ndarray]:
   """Linear probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return linear.evaluate_tasks(
     *splits,
@@ -306,13 +322,20 @@ def _classes(config, tasks, splits, search: str, said: Progress | None) -> dict[
     protocol=config.protocol,
     search=search,
     fitted=said,
+    keep=keep,
   )
 
 
-def _regressions(config, dataset, splits, said: Progress | None) -> dict[str, np.ndarray]:
+def _regressions(
+  config, dataset, splits, said: Progress | None, keep: linear.Keep | None = None
+) -> dict[str, np.ndarray]:
   """Ridge probes of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
   return ridge.evaluate_tasks(
-    *splits, num_outputs=dataset.regressions, protocol=config.protocol, fitted=said
+    *splits,
+    num_outputs=dataset.regressions,
+    protocol=config.protocol,
+    fitted=said,
+    keep=keep,
   )
 
 

@@ -126,9 +126,9 @@ class Predictor:
     order = order[: -(-num_examples // self._batch)]
     values = None
     for length, chunk in self._chunks(split, order):
-      program = self._programs.get(
-        split,
-        lambda length=length: self._compile(output, split, subsets, length),
+      program = self._programs.get(  # of a way to gather: splits that share it share programs
+        split.gather,
+        lambda length=length: self._compile(output, split.gather, subsets, length),
         (output, subsets, length),
       )
       index = order[chunk]
@@ -176,7 +176,7 @@ class Predictor:
     shaped = {name: value.reshape(*own.shape, *value.shape[1:]) for name, value in batch.items()}
     return self._devices.assemble(shaped, batch_axis=1)
 
-  def _compile(self, output, split, subsets, length):
+  def _compile(self, output, gather, subsets, length):
     # A classifier whose trunk reads vectors needs each: a modality that is left out is absent.
     used = [name for name in self._dataset.modalities if any(name in names for names in subsets)]
     shown = self._dataset.modalities if output == "logits" else used
@@ -210,7 +210,7 @@ class Predictor:
 
         def one_batch(inputs):
           fed, rows = inputs
-          raw = split.gather({**shared, **own, **fed}, rows)
+          raw = gather({**shared, **own, **fed}, rows)
           return evaluate(raw, rows, params, model_state, trial)
 
         if len(index) == 1:

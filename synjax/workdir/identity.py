@@ -22,8 +22,10 @@ from synjax.workdir.files import (
   CONFIG,
   GAUSSIANITY,
   METRICS,
+  PROBES,
   RESULTS,
   RUN,
+  SCHEMA,
   STANDARDIZATION,
   resolve,
   to_json,
@@ -393,7 +395,7 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], record: Mapping[str, A
   except OSError as error:
     raise _unwritable(path, error) from error
   if (path / CONFIG).exists():
-    for name in (METRICS, GAUSSIANITY, STANDARDIZATION):
+    for name in (METRICS, GAUSSIANITY, STANDARDIZATION, SCHEMA, PROBES):
       (path / name).unlink(missing_ok=True)
   _write(path, RUN, record)
   _write(path, CONFIG, config)

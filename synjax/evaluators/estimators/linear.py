@@ -10,9 +10,10 @@ it. The classifier is `estimators.logistic`. Two protocols:
                                                or 40 % of train        or all of train
 """
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from synjax.evaluators.estimators import logistic, metrics
 logger = logging.getLogger("synjax")
 
 SEARCHES = ("coarse", "fine")
+Keep = Callable[[str, Any], None]  # (task, a fitted probe)
 METRICS = (  # of `evaluate`
   *("macro_accuracy", "macro_accuracy_low", "macro_accuracy_high"),
   *("accuracy", "top5_accuracy", "auroc"),
@@ -185,6 +187,7 @@ def evaluate(
   num_classes: int,
   protocol: str = "clean",
   search: str = "fine",
+  keep: Callable[[logistic.LinearClassifier], None] | None = None,
 ) -> dict[str, float]:
   """Chooses the cost, fits the probe and scores it once on the test split.
 
@@ -200,6 +203,7 @@ def evaluate(
     num_classes: number of classes.
     protocol: `paper` (norm penalty) or `clean` (squared penalty, default).
     search: `fine` or `coarse`, see `search_cost`.
+    keep: called with the probe that is scored; None: nobody needs it.
 
   Returns:
     `macro_accuracy` (the published "acc1"), its 95 % interval `macro_accuracy_low` and
@@ -245,6 +249,8 @@ def evaluate(
       cost,
       chosen.num_iterations,
     )
+  if keep is not None:
+    keep(chosen)
   scores = _scores(chosen.logits(test.features), test.labels)
   return {**scores, "cost": cost, "converged": float(chosen.converged)}
 
@@ -258,6 +264,7 @@ def evaluate_tasks(
   protocol: str = "clean",
   search: str = "fine",
   fitted: Callable[[], None] | None = None,
+  keep: Keep | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
 
@@ -271,6 +278,7 @@ def evaluate_tasks(
     protocol: `paper` or `clean`.
     search: `fine` or `coarse`.
     fitted: called when a task of a seed is done.
+    keep: called with a task and the probe of a seed, in the order of the seeds.
 
   Returns:
     `"<task>/<metric>"` -> one value per seed `[trials]`; `"<metric>"` of all tasks together is left
@@ -283,7 +291,13 @@ def evaluate_tasks(
   return over_tasks(
     splits,
     num_classes,
-    lambda one, classes: evaluate(**one, num_classes=classes, protocol=protocol, search=search),
+    lambda task, one, classes: evaluate(
+      **one,
+      num_classes=classes,
+      protocol=protocol,
+      search=search,
+      keep=keep and functools.partial(keep, task),
+    ),
     fitted,
   )
 
@@ -291,7 +305,7 @@ def evaluate_tasks(
 def over_tasks(
   splits: Mapping[str, Split | None],
   tasks: Mapping[str, int],
-  evaluate_one: Callable[[Mapping[str, Split], int], Mapping[str, float]],
+  evaluate_one: Callable[[str, Mapping[str, Split], int], Mapping[str, float]],
   fitted: Callable[[], None] | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates every task for every seed.
@@ -300,7 +314,7 @@ def over_tasks(
     splits: name -> features `[trials, examples, dim]` (or `[examples, dim]`) and task name -> labels;
       None: left out.
     tasks: task name -> its size, handed on.
-    evaluate_one: (splits of one seed and task, size) -> metric -> value.
+    evaluate_one: (task, its splits of one seed, size) -> metric -> value.
     fitted: called when a task of a seed is done.
 
   Returns:
@@ -327,7 +341,7 @@ def over_tasks(
   for task, size in tasks.items():
     for seed in range(seeds["train"]):
       one = {name: Split(x[seed], splits[name].labels[task]) for name, x in stacked.items()}
-      for metric, value in evaluate_one(one, size).items():
+      for metric, value in evaluate_one(task, one, size).items():
         results.setdefault(f"{task}/{metric}", []).append(value)
       if fitted is not None:
         fitted()

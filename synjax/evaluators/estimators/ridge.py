@@ -11,6 +11,7 @@ Computed in float64 on the host from second moments: they add up over parts of t
 eigendecomposition gives the fits of all alphas.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 import scipy.linalg
 
 from synjax.evaluators.estimators import metrics
-from synjax.evaluators.estimators.linear import Split, over_tasks
+from synjax.evaluators.estimators.linear import Keep, Split, over_tasks
 
 ALPHAS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 PROTOCOLS = ("paper", "clean")
@@ -163,6 +164,7 @@ def evaluate(
   *,
   num_outputs: int,
   protocol: str = "clean",
+  keep: Callable[[LinearRegression], None] | None = None,
 ) -> dict[str, float]:
   """Chooses alpha, fits the probe and scores it once on the test split.
 
@@ -178,6 +180,7 @@ def evaluate(
     validation: features `[validation, dim]` and labels, or None.
     num_outputs: number of outputs.
     protocol: `paper` or `clean` (default).
+    keep: called with the probe that is scored; None: nobody needs it.
 
   Returns:
     The scores of `score`; `mean_mse`, the `mse` of predicting the mean label of the last fit's
@@ -202,6 +205,8 @@ def evaluate(
   errors = [np.square(f.predict(choose_on.features) - choose_on.labels).sum() for f in fits]
   best = int(np.argmin(errors))
   chosen = fits[best] if final is fit_on else fit(final, ALPHAS[best : best + 1])[0]
+  if keep is not None:
+    keep(chosen)
   return {
     **score(chosen.predict(test.features), test.labels),
     "mean_mse": float(np.mean(np.square(test.labels - final.label_mean))),
@@ -217,6 +222,7 @@ def evaluate_tasks(
   num_outputs: Mapping[str, int],
   protocol: str = "clean",
   fitted: Callable[[], None] | None = None,
+  keep: Keep | None = None,
 ) -> dict[str, np.ndarray]:
   """Evaluates several tasks on the embeddings of several seeds, see `evaluate`.
 
@@ -228,6 +234,7 @@ def evaluate_tasks(
     num_outputs: task name -> number of outputs; decides which tasks are evaluated.
     protocol: `paper` or `clean`.
     fitted: called when a task of a seed is done.
+    keep: called with a task and the probe of a seed, in the order of the seeds.
 
   Returns:
     `"<task>/<metric>"` -> one value per seed `[trials]`.
@@ -239,7 +246,9 @@ def evaluate_tasks(
   return over_tasks(
     splits,
     num_outputs,
-    lambda one, outputs: evaluate(**one, num_outputs=outputs, protocol=protocol),
+    lambda task, one, outputs: evaluate(
+      **one, num_outputs=outputs, protocol=protocol, keep=keep and functools.partial(keep, task)
+    ),
     fitted,
   )
 

@@ -1,0 +1,300 @@
+"""A trained model on new examples: what a workdir holds is enough, without data and without a config file."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.special
+from ml_collections import ConfigDict
+
+from synjax import methods, parallel, trial
+from synjax.config.checks import traced_fields
+from synjax.data import inputs, pipeline
+from synjax.methods.base import named_leaves
+from synjax.training import frozen_params
+from synjax.training.predict import Predictor
+from synjax.training.train_state import example_batch
+from synjax.workdir import checkpoint, files, probes, results, schema, standardization
+
+Arrays = Mapping[str, Any]
+
+
+def load(folder: str | os.PathLike, *, trial: int | None = None) -> "Model":
+  """Loads the model that a run selected on validation.
+
+  Args:
+    folder: workdir of a run of `launch.train`, or of `synjax.fit`. It may be a copy anywhere: nothing
+      outside it is read.
+    trial: which of the runs that were trained together, from 0 on; None: there is one.
+
+  Returns:
+    The model.
+
+  Raises:
+    ValueError: no such run, none that was evaluated, one of an older version that stored no schema, or
+      several trials and none chosen; one line that says what to do.
+    OSError: a file could not be read.
+  """
+  path = files.resolve(folder)
+  config, chosen = checkpoint.read_selected(path, "synjax.load")
+  stored = schema.read(path)
+  position = _choose(path, config, trial)
+  if not np.isfinite(np.asarray(chosen["value"])[position]):
+    raise ValueError(
+      f"synjax.load: {path}: expected a model that was evaluated, found none of trial {position} yet;"
+      " train the run further first"
+    )
+  return Model(path, config, stored, chosen, position)
+
+
+def _choose(path: pathlib.Path, config: Mapping[str, Any], trial: int | None) -> int:
+  """Returns which trial is meant."""
+  points = config.get("trials") or [
+    {"seed": config["seed"] + i} for i in range(config["num_seeds"])
+  ]
+  if trial is None and len(points) == 1:
+    return 0
+  if trial is None or not 0 <= trial < len(points):
+    listed = "; ".join(
+      f"{i}: {', '.join(f'{name} {value}' for name, value in point.items())}"
+      for i, point in enumerate(points[:8])
+    )
+    raise ValueError(
+      f"synjax.load: {path}: expected trial=0 to {len(points) - 1}, found {trial}; choose one of {listed}"
+      + "; ..." * (len(points) > 8)
+    )
+  return trial
+
+
+class Model:
+  """A trained model.
+
+  Arrays are given as {modality: [examples, ...]}, in the units of the training data: they are standardised
+  as those were. Beside a modality there may be `<modality>_length` int[examples], the steps of sequences
+  that are padded at the end, and `<modality>_present` bool[examples], False where an example lacks it. A
+  modality that is left out is one that every example lacks. What an example gives depends on nothing but
+  itself, up to rounding: not on the others, and not on the size of batches.
+
+  Attributes:
+    workdir: of the run; it need not exist any more.
+    method: name of the method.
+    modalities: their names, in fusion order.
+    shapes: modality -> shape of an example; of padded sequences, with the most steps there may be.
+    classes: task -> names of its classes, in the order of `predict_proba`.
+    scores: of the run's own test split, "test/<task>/<metric>" -> number; {} while it is not finished.
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    config: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    position: int,
+  ):
+    """Builds the networks, see `load`; `chosen` is of `checkpoint.read_selected`, `position` a trial."""
+    self.workdir, self._schema, self._position = workdir, stored, position
+    plain = {name: value for name, value in config.items() if name != "trials"}
+    self._config = ConfigDict(plain)
+    self._statistics = standardization.read(workdir)
+    try:
+      self._dataset = inputs.empty_dataset(self._config, stored)
+      self._method = methods.create(self._config, self._dataset)
+      trials = trial.stack(self._config, traced_fields(self._config), config.get("trials"))
+    except (AttributeError, KeyError, TypeError) as error:
+      raise ValueError(
+        f"{workdir / files.CONFIG}: expected the config of a run of this version of synjax, found another"
+        f" ({error}); install the version that wrote it"
+      ) from error
+    self._trials = jax.tree.map(lambda x: x[position : position + 1], trials)
+    self._devices = parallel.Devices("jit", 1)
+    self._weights = _weights(chosen, position)
+    self._check_fits()
+    self._weights = self._devices.place(self._weights)
+    self._predictors: dict[int, Predictor] = {}
+    self._probes = probes.read(workdir, position)
+    finished = (workdir / files.RESULTS).exists()
+    self.scores = dict(results.read(workdir)["rows"][position]["best"]) if finished else {}
+
+  @property
+  def method(self) -> str:
+    """Returns the name of the method."""
+    return self._config.method.name
+
+  @property
+  def modalities(self) -> tuple[str, ...]:
+    """Returns the names of the modalities, in fusion order."""
+    return self._dataset.modalities
+
+  @property
+  def shapes(self) -> dict[str, tuple[int, ...]]:
+    """Returns modality -> shape of an example."""
+    return {m["name"]: tuple(m["shape"]) for m in self._schema["modalities"]}
+
+  @property
+  def classes(self) -> dict[str, tuple]:
+    """Returns task -> names of its classes, as they are in the data; numbers where they have none."""
+    named = self._dataset.class_names
+    return {
+      task: tuple(named.get(task, range(count))) for task, count in self._dataset.tasks.items()
+    }
+
+  def __repr__(self) -> str:
+    """Says what it takes and gives."""
+    takes = ", ".join(f"{name} {list(shape)}" for name, shape in self.shapes.items())
+    gives = ", ".join([*self._dataset.tasks, *self._dataset.regressions]) or "no labels"
+    return f"synjax.Model({self.method}: {takes}; {gives})"
+
+  def embed(
+    self, arrays: Arrays, *, lengths: Arrays | None = None, batch_size: int | None = None
+  ) -> np.ndarray:
+    """Returns representations float32[examples, dim].
+
+    Args:
+      arrays: see the class.
+      lengths: modality -> steps of padded sequences, int[examples]: another way to give
+        `<modality>_length`.
+      batch_size: examples in one call of the compiled model; None: `eval_batch_size` of the run. It
+        changes speed and memory, and nothing else.
+
+    Raises:
+      ValueError: an array is not what the model was trained on; one line with its name and what to do.
+    """
+    return self.apply("embed", self._read(arrays, lengths), batch_size)
+
+  def predict(
+    self,
+    arrays: Arrays,
+    *,
+    task: str | None = None,
+    lengths: Arrays | None = None,
+    batch_size: int | None = None,
+  ) -> np.ndarray:
+    """Predicts labels: of classes their names [examples], of numbers [examples] or [examples, outputs].
+
+    Pre-trained models predict by the probe that scored them (`synjax.workdir.probes`).
+
+    Args:
+      arrays: see the class.
+      task: which labels; None: the model has those of one task.
+      lengths: see `embed`.
+      batch_size: see `embed`.
+
+    Raises:
+      ValueError: as `embed`, or the model has learned no labels, or of several tasks.
+    """
+    name = self._task(task)
+    found = self._outputs(arrays, name, lengths, batch_size)
+    if name in self._dataset.regressions:
+      return found[:, 0] if found.shape[1] == 1 else found
+    return np.array(self.classes[name])[found.argmax(-1)]
+
+  def predict_proba(
+    self,
+    arrays: Arrays,
+    *,
+    task: str | None = None,
+    lengths: Arrays | None = None,
+    batch_size: int | None = None,
+  ) -> np.ndarray:
+    """Returns probabilities of the classes float[examples, classes], in the order of `classes`.
+
+    Raises:
+      ValueError: as `predict`, or the labels are numbers.
+    """
+    name = self._task(task)
+    if name in self._dataset.regressions:
+      raise ValueError(f"predict_proba: expected classes, found that {name} are numbers; use predict")
+    found = self._outputs(arrays, name, lengths, batch_size)
+    return scipy.special.softmax(found.astype(np.float64), axis=-1)
+
+  def read(self, arrays: Arrays, where: str = "arrays") -> pipeline.Split:
+    """Checks arrays as `embed` does, and computes nothing; messages begin with `where`.
+
+    Raises:
+      ValueError: an array is not what the model was trained on.
+    """
+    return inputs.read(where, arrays, self._schema, self._config, self._statistics)
+
+  def _read(self, arrays: Arrays, lengths: Arrays | None) -> pipeline.Split:
+    more = {f"{name}_length": values for name, values in (lengths or {}).items()}
+    return self.read({**arrays, **more})
+
+  def _task(self, task: str | None) -> str:
+    """Returns which labels are meant."""
+    known = [*self._dataset.tasks, *self._dataset.regressions]
+    if self._method.learns_from_labels:
+      known = known[:1]  # the one that the classifier has learned
+    if not known:
+      raise ValueError(
+        "predict: expected a model of labelled data, found one that has seen no labels; use embed, and fit"
+        " a classifier to it"
+      )
+    if task is None and len(known) > 1 or task is not None and task not in known:
+      raise ValueError(f"predict: expected task, one of {', '.join(known)}, found {task}; name one")
+    return task or known[0]
+
+  def _outputs(self, arrays, task: str, lengths, batch_size: int | None) -> np.ndarray:
+    """Returns class scores or numbers, [examples, outputs]."""
+    split = self._read(arrays, lengths)
+    if self._method.learns_from_labels:
+      return self.apply("logits", split, batch_size)
+    if task not in self._probes:
+      raise ValueError(
+        f"{self.workdir / files.PROBES}: expected the probe of {task} to predict by, found none: no probe"
+        " could be fitted, the run has not ended (launch.train continues it), or it is of an older version"
+        " (delete its results.json, and launch.train scores it again)"
+      )
+    return self._probes[task](self.apply("embed", split, batch_size))
+
+  def apply(self, output: str, split: pipeline.Split, batch_size: int | None = None) -> np.ndarray:
+    """Computes "embed" or "logits" of what `read` returned, [examples, ...]."""
+    # Padding that is not marked is data (`paper`): an example is then alone in its batch.
+    size = 1 if not self._dataset.padding.marked else batch_size or self._config.eval_batch_size
+    if size < 1:
+      raise ValueError(f"batch_size: expected at least 1, found {size}; leave it out")
+    if size not in self._predictors:
+      self._predictors[size] = Predictor(
+        self._method, self._dataset, self._devices, size, self._devices.place(self._trials)
+      )
+    params, model_state = self._weights
+    found = self._predictors[size].apply(output, params, model_state, split)
+    return (found[0] if output == "embed" else found)[0]
+
+  def _check_fits(self) -> None:
+    """Raises ValueError where the checkpoint's parameters are not those of the networks that were built."""
+    batch = example_batch(self._dataset, self._trials)
+    expected = jax.eval_shape(self._method.init, jax.random.key(0), batch)
+    for tree, found in zip(expected, self._weights, strict=True):
+      shapes = [
+        {name: tuple(np.shape(x)) for name, x in named_leaves(one).items()} for one in (tree, found)
+      ]
+      shapes[1] = {name: shape[1:] for name, shape in shapes[1].items()}
+      wrong = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
+      if wrong:
+        raise ValueError(
+          f"{self.workdir / files.CHECKPOINTS}: {wrong[0]}: expected shape"
+          f" {shapes[0].get(wrong[0], 'none')}, found {shapes[1].get(wrong[0], 'none')}; install the"
+          " version of synjax that trained the run"
+        )
+
+
+def _weights(chosen: Mapping[str, Any], position: int) -> tuple[Any, Any]:
+  """Returns (all parameters, model_state) of one trial of what a run selected, leaves [1, ...]."""
+  own = {**chosen["frozen"].get("own", {})}
+  parts = [chosen["params"], own, chosen["model_state"]]
+  params, own, model_state = (
+    jax.tree.map(lambda x: np.asarray(x)[position : position + 1], _filled(part)) for part in parts
+  )
+  shared = jax.tree.map(lambda x: np.asarray(x)[None], chosen["frozen"].get("shared", {}))
+  return frozen_params.join(params, own, shared), model_state
+
+
+def _filled(tree: Any) -> Any:
+  """Returns nested dicts in which a checkpoint's None is the empty dict it was saved as."""
+  if isinstance(tree, Mapping):
+    return {name: _filled(part) for name, part in tree.items()}
+  return {} if tree is None else tree
