@@ -11,11 +11,12 @@ import importlib
 _WHERE = {
   "Model": "synjax.library.model",
   "load": "synjax.library.model",
+  "load_all": "synjax.library.model",
   "fit": "synjax.library.fitting",
   "SynjaxClassifier": "synjax.library.estimators",
   "SynjaxTransformer": "synjax.library.estimators",
 }
-__all__ = ["Model", "SynjaxClassifier", "SynjaxTransformer", "fit", "load"]
+__all__ = ["Model", "SynjaxClassifier", "SynjaxTransformer", "fit", "load", "load_all"]
 
 
 def __getattr__(name: str):

@@ -41,6 +41,10 @@ ALLOWED = {
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
+  "library": {
+    "config", "config.durations", "data", "data.fields", "methods", "parallel", "sweeps", "train",
+    "training", "trial", "workdir", "workdir.checkpoint",
+  },
   "sweeps": {
     "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",
     "workdir.json_files", "workdir.stopping",
@@ -91,8 +95,10 @@ def test_a_part_imports_only_parts_below_it(part):
 
 def test_the_library_knows_neither_commands_nor_configs_nor_heavy_frameworks():
   banned = {"launch", "configs", "data_prep", "tests", "absl", "torch", "tensorflow"}
+  # `synjax.fit` takes the settings of methods from a checkout's configs, when it is called.
+  allowed = {"library/fitting.py": {"configs"}}
   for file in sorted((ROOT / "synjax").rglob("*.py")):
-    used = top_level(file) & banned
+    used = top_level(file) & banned - allowed.get(str(file.relative_to(ROOT / "synjax")), set())
     assert not used, f"{file} imports {sorted(used)}"
 
 

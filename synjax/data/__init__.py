@@ -56,7 +56,7 @@ def load(config, standardization=None) -> Dataset:
 
 
 def make_transforms(config, examples: Mapping[str, np.ndarray]) -> dict[str, Transform]:
-  """Makes the views of new examples of a run's dataset; they are evaluated, none augmented as in training.
+  """Makes the views of new examples of a run's dataset, which are evaluated and never augmented.
 
   Args:
     config: the run's.

@@ -185,7 +185,7 @@ def _check_names(where: str, arrays: Mapping[str, Any], known: Mapping[str, Any]
 
 
 def _prepared(config, known, name: str, value: np.ndarray, arrays) -> np.ndarray:
-  """Returns an array as it is checked: numbers are floats, and MultiBench's are prepared as stored ones."""
+  """Returns an array as it is checked: numbers as floats, MultiBench's prepared as stored ones are."""
   if name not in known or value.ndim not in _KINDS:
     return value
   if known[name]["dtype"] != "uint8" and value.dtype.kind in "iub":
@@ -241,4 +241,3 @@ def _as_trained(
   lengths = found.get(key, np.where(here, array.shape[1], 0).astype(np.int32))
   pad = [(0, 0), (0, steps - array.shape[1]), (0, 0)]
   return {name: np.pad(array, pad), key: lengths}
-

@@ -46,8 +46,8 @@ class Representation(Evaluator):
   a modality is missing. An example of which nothing is left is left out of fits and scores,
   "<task>/left_out" says how many of the test split are; NaN where that leaves a split without examples.
 
-  A dataset without labels has no scores. The probes of the end, of all modalities, are kept in the workdir
-  (`workdir.probes`): a pre-trained model predicts by them.
+  A dataset without labels has no scores. The probes of the end, of all modalities, are kept in the
+  workdir (`workdir.probes`): a pre-trained model predicts by them.
   """
 
   name = "representation"

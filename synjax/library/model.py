@@ -1,16 +1,17 @@
-"""A trained model on new examples: what a workdir holds is enough, without data and without a config file."""
+"""A trained model on new examples: what a workdir holds is enough, without data or config file."""
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import scipy.special
 from ml_collections import ConfigDict
 
-from synjax import methods, parallel, trial
+from synjax import methods, parallel
+from synjax import trial as synjax_trial
 from synjax.config.checks import traced_fields
 from synjax.data import inputs, pipeline
 from synjax.methods.base import named_leaves
@@ -38,23 +39,51 @@ def load(folder: str | os.PathLike, *, trial: int | None = None) -> "Model":
       several trials and none chosen; one line that says what to do.
     OSError: a file could not be read.
   """
+  path, config, chosen = _read(folder)
+  return Model(_stored(path, config, chosen, _choose(path, config, trial)))
+
+
+def load_all(folder: str | os.PathLike) -> list["Model"]:
+  """Loads the models of all trials of a run, see `load`."""
+  path, config, chosen = _read(folder)
+  return [Model(_stored(path, config, chosen, i)) for i in range(len(_points(config)))]
+
+
+def _read(folder: str | os.PathLike) -> tuple[pathlib.Path, dict[str, Any], dict[str, Any]]:
   path = files.resolve(folder)
-  config, chosen = checkpoint.read_selected(path, "synjax.load")
-  stored = schema.read(path)
-  position = _choose(path, config, trial)
+  return path, *checkpoint.read_selected(path, "synjax.load")
+
+
+def _stored(
+  path: pathlib.Path, config: Mapping[str, Any], chosen: Mapping[str, Any], position: int
+) -> "Stored":
+  known = schema.read(path)
   if not np.isfinite(np.asarray(chosen["value"])[position]):
     raise ValueError(
       f"synjax.load: {path}: expected a model that was evaluated, found none of trial {position} yet;"
       " train the run further first"
     )
-  return Model(path, config, stored, chosen, position)
+  finished = (path / files.RESULTS).exists()
+  return Stored(
+    path,
+    config,
+    position,
+    known,
+    _weights(chosen, position),
+    standardization.read(path),
+    probes.read(path, position),
+    results.read(path)["rows"][position]["best"] if finished else {},
+  )
+
+
+def _points(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+  """Returns what the trials of a run are, one a point."""
+  return config.get("trials") or [{"seed": config["seed"] + i} for i in range(config["num_seeds"])]
 
 
 def _choose(path: pathlib.Path, config: Mapping[str, Any], trial: int | None) -> int:
   """Returns which trial is meant."""
-  points = config.get("trials") or [
-    {"seed": config["seed"] + i} for i in range(config["num_seeds"])
-  ]
+  points = _points(config)
   if trial is None and len(points) == 1:
     return 0
   if trial is None or not 0 <= trial < len(points):
@@ -69,60 +98,93 @@ def _choose(path: pathlib.Path, config: Mapping[str, Any], trial: int | None) ->
   return trial
 
 
+class Stored(NamedTuple):
+  """What a model is made of, all of it plain values and host arrays.
+
+  Attributes:
+    workdir: of the run.
+    config: of the run, nested dict.
+    position: of the trial among those of the run.
+    schema: see `workdir.schema`.
+    weights: (all parameters, model_state) of the trial, leaves [1, ...].
+    statistics: what features are standardised by; None: they are as they are.
+    probes: task -> probe of its representations.
+    scores: of the run's test split.
+  """
+
+  workdir: pathlib.Path
+  config: Mapping[str, Any]
+  position: int
+  schema: Mapping[str, Any]
+  weights: tuple[Any, Any]
+  statistics: standardization.Standardization | None
+  probes: Mapping[str, probes.Probe]
+  scores: Mapping[str, float]
+
+
 class Model:
   """A trained model.
 
-  Arrays are given as {modality: [examples, ...]}, in the units of the training data: they are standardised
-  as those were. Beside a modality there may be `<modality>_length` int[examples], the steps of sequences
-  that are padded at the end, and `<modality>_present` bool[examples], False where an example lacks it. A
-  modality that is left out is one that every example lacks. What an example gives depends on nothing but
-  itself, up to rounding: not on the others, and not on the size of batches.
+  Arrays are given as {modality: [examples, ...]}, in the units of the training data: they are
+  standardised as those were. Beside a modality there may be `<modality>_length` int[examples], the steps
+  of sequences that are padded at the end, and `<modality>_present` bool[examples], False where an example
+  lacks it. A modality that is left out is one that every example lacks. What an example gives depends on
+  nothing but itself, up to rounding: not on the others, and not on the size of batches. (Only where
+  `data.evaluation` is "random_crop", of published Trifeature, also on its position.)
 
   Attributes:
     workdir: of the run; it need not exist any more.
     method: name of the method.
+    seed: that it was trained with.
+    width: how many numbers a representation has.
     modalities: their names, in fusion order.
     shapes: modality -> shape of an example; of padded sequences, with the most steps there may be.
     classes: task -> names of its classes, in the order of `predict_proba`.
     scores: of the run's own test split, "test/<task>/<metric>" -> number; {} while it is not finished.
   """
 
-  def __init__(
-    self,
-    workdir: pathlib.Path,
-    config: Mapping[str, Any],
-    stored: Mapping[str, Any],
-    chosen: Mapping[str, Any],
-    position: int,
-  ):
-    """Builds the networks, see `load`; `chosen` is of `checkpoint.read_selected`, `position` a trial."""
-    self.workdir, self._schema, self._position = workdir, stored, position
-    plain = {name: value for name, value in config.items() if name != "trials"}
-    self._config = ConfigDict(plain)
-    self._statistics = standardization.read(workdir)
+  def __init__(self, stored: Stored):
+    """Builds the networks; ValueError where they are not those that the run trained."""
+    self._stored, self.workdir = stored, stored.workdir
+    self.scores = dict(stored.scores)
+    self._config = ConfigDict({n: value for n, value in stored.config.items() if n != "trials"})
     try:
-      self._dataset = inputs.empty_dataset(self._config, stored)
+      self._dataset = inputs.empty_dataset(self._config, stored.schema)
       self._method = methods.create(self._config, self._dataset)
-      trials = trial.stack(self._config, traced_fields(self._config), config.get("trials"))
+      traced, points = traced_fields(self._config), stored.config.get("trials")
+      trials = synjax_trial.stack(self._config, traced, points)
     except (AttributeError, KeyError, TypeError) as error:
       raise ValueError(
-        f"{workdir / files.CONFIG}: expected the config of a run of this version of synjax, found another"
-        f" ({error}); install the version that wrote it"
+        f"{self.workdir / files.CONFIG}: expected the config of a run of this version of synjax, found"
+        f" another ({error}); install the version that wrote it"
       ) from error
-    self._trials = jax.tree.map(lambda x: x[position : position + 1], trials)
-    self._devices = parallel.Devices("jit", 1)
-    self._weights = _weights(chosen, position)
+    own = slice(stored.position, stored.position + 1)
+    self._trials = jax.tree.map(lambda x: x[own], trials)
     self._check_fits()
-    self._weights = self._devices.place(self._weights)
+    self._devices = parallel.Devices("jit", 1)
+    self._weights = self._devices.place(stored.weights)
     self._predictors: dict[int, Predictor] = {}
-    self._probes = probes.read(workdir, position)
-    finished = (workdir / files.RESULTS).exists()
-    self.scores = dict(results.read(workdir)["rows"][position]["best"]) if finished else {}
+
+  def __reduce__(self):
+    """Pickles what it is made of: it is built again from that."""
+    return Model, (self._stored,)
 
   @property
   def method(self) -> str:
     """Returns the name of the method."""
     return self._config.method.name
+
+  @property
+  def seed(self) -> int:
+    """Returns the seed that it was trained with."""
+    return int(self._trials.seed[0])
+
+  @property
+  def width(self) -> int:
+    """Returns how many numbers a representation has."""
+    params, model_state = jax.tree.map(lambda x: x[0], self._stored.weights)
+    batch = example_batch(self._dataset, self._trials)
+    return jax.eval_shape(self._method.embed, params, model_state, batch).shape[-1]
 
   @property
   def modalities(self) -> tuple[str, ...]:
@@ -132,7 +194,7 @@ class Model:
   @property
   def shapes(self) -> dict[str, tuple[int, ...]]:
     """Returns modality -> shape of an example."""
-    return {m["name"]: tuple(m["shape"]) for m in self._schema["modalities"]}
+    return {m["name"]: tuple(m["shape"]) for m in self._stored.schema["modalities"]}
 
   @property
   def classes(self) -> dict[str, tuple]:
@@ -207,7 +269,9 @@ class Model:
     """
     name = self._task(task)
     if name in self._dataset.regressions:
-      raise ValueError(f"predict_proba: expected classes, found that {name} are numbers; use predict")
+      raise ValueError(
+        f"predict_proba: expected classes, found that {name} are numbers; use predict"
+      )
     found = self._outputs(arrays, name, lengths, batch_size)
     return scipy.special.softmax(found.astype(np.float64), axis=-1)
 
@@ -217,7 +281,8 @@ class Model:
     Raises:
       ValueError: an array is not what the model was trained on.
     """
-    return inputs.read(where, arrays, self._schema, self._config, self._statistics)
+    stored = self._stored
+    return inputs.read(where, arrays, stored.schema, self._config, stored.statistics)
 
   def _read(self, arrays: Arrays, lengths: Arrays | None) -> pipeline.Split:
     more = {f"{name}_length": values for name, values in (lengths or {}).items()}
@@ -230,8 +295,8 @@ class Model:
       known = known[:1]  # the one that the classifier has learned
     if not known:
       raise ValueError(
-        "predict: expected a model of labelled data, found one that has seen no labels; use embed, and fit"
-        " a classifier to it"
+        "predict: expected a model of labelled data, found one that has seen no labels; use embed, and"
+        " fit a classifier to it"
       )
     if task is None and len(known) > 1 or task is not None and task not in known:
       raise ValueError(f"predict: expected task, one of {', '.join(known)}, found {task}; name one")
@@ -242,13 +307,13 @@ class Model:
     split = self._read(arrays, lengths)
     if self._method.learns_from_labels:
       return self.apply("logits", split, batch_size)
-    if task not in self._probes:
+    if task not in self._stored.probes:
       raise ValueError(
-        f"{self.workdir / files.PROBES}: expected the probe of {task} to predict by, found none: no probe"
-        " could be fitted, the run has not ended (launch.train continues it), or it is of an older version"
-        " (delete its results.json, and launch.train scores it again)"
+        f"{self.workdir / files.PROBES}: expected the probe of {task} to predict by, found none: no"
+        " probe could be fitted, the run has not ended (launch.train continues it), or it is of an older"
+        " version (delete its results.json, and launch.train scores it again)"
       )
-    return self._probes[task](self.apply("embed", split, batch_size))
+    return self._stored.probes[task](self.apply("embed", split, batch_size))
 
   def apply(self, output: str, split: pipeline.Split, batch_size: int | None = None) -> np.ndarray:
     """Computes "embed" or "logits" of what `read` returned, [examples, ...]."""
@@ -265,10 +330,10 @@ class Model:
     return (found[0] if output == "embed" else found)[0]
 
   def _check_fits(self) -> None:
-    """Raises ValueError where the checkpoint's parameters are not those of the networks that were built."""
+    """Raises ValueError where the checkpoint's parameters are not those of the networks here."""
     batch = example_batch(self._dataset, self._trials)
     expected = jax.eval_shape(self._method.init, jax.random.key(0), batch)
-    for tree, found in zip(expected, self._weights, strict=True):
+    for tree, found in zip(expected, self._stored.weights, strict=True):
       shapes = [
         {name: tuple(np.shape(x)) for name, x in named_leaves(one).items()} for one in (tree, found)
       ]

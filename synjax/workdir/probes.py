@@ -12,7 +12,9 @@ import numpy as np
 from synjax.workdir import arrays
 from synjax.workdir.files import PROBES
 
-_AGAIN = "delete it and results.json, and run launch.train on the workdir again, which scores the run anew"
+_AGAIN = (
+  "delete it and results.json, and run launch.train on the workdir again, which scores the run anew"
+)
 
 
 class Probe(NamedTuple):
