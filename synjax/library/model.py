@@ -318,9 +318,10 @@ class Model:
   def apply(self, output: str, split: pipeline.Split, batch_size: int | None = None) -> np.ndarray:
     """Computes "embed" or "logits" of what `read` returned, [examples, ...]."""
     # Padding that is not marked is data (`paper`): an example is then alone in its batch.
-    size = 1 if not self._dataset.padding.marked else batch_size or self._config.eval_batch_size
+    size = self._config.eval_batch_size if batch_size is None else batch_size
     if size < 1:
       raise ValueError(f"batch_size: expected at least 1, found {size}; leave it out")
+    size = size if self._dataset.padding.marked else 1
     if size not in self._predictors:
       self._predictors[size] = Predictor(
         self._method, self._dataset, self._devices, size, self._devices.place(self._trials)

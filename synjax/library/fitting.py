@@ -1,0 +1,142 @@
+"""Training on arrays in memory, by the one training loop."""
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from synjax import train
+from synjax.config import durations, ignored_fields
+from synjax.data import fields
+from synjax.data.arrays import SPLITS
+from synjax.library.model import Arrays, Model, load
+from synjax.sweeps.file import set_field
+from synjax.workdir import arrays as array_files
+from synjax.workdir import files
+
+_TEST_SHARE = 0.1
+_SEED = 42
+_FIELDS = ("length", "present")
+
+
+def fit(
+  arrays: Arrays,
+  labels: Any = None,
+  *,
+  method: str = "infmasking",
+  validation: Any = None,
+  test: Any = None,
+  workdir: str | os.PathLike | None = None,
+  **overrides: Any,
+) -> Model:
+  """Trains a method on arrays, as `launch.train --config=configs/arrays.py:METHOD,FOLDER` does on files.
+
+  Of the examples a tenth, drawn with seed 42, is not trained on and scores the model at the end, unless
+  `test` is given; a tenth of the others, drawn with the same seed, selects the checkpoint, unless
+  `validation` is.
+
+  Args:
+    arrays: modality -> [examples, ...]: vectors, sequences or uint8 images, as in README, "What an array
+      is"; beside them `<modality>_length`, `<modality>_present` and `ids`. All names are used.
+    labels: [examples]: classes (texts, integers, booleans), or numbers; None: pre-training alone.
+    method: as in README, Methods.
+    validation: (arrays, labels), or without labels arrays.
+    test: likewise.
+    workdir: keeps the run, and the data in `data/` of it; called again with the same arguments it goes on
+      where it stopped. None: a folder that is removed at the end.
+    **overrides: config fields, with two underscores for a dot: `total_epochs=20, optim__lr=1e-3`.
+
+  Returns:
+    The model that was selected.
+
+  Raises:
+    ValueError: an array, a label or a field is not what it should be; or `configs` is not there, which is
+      a part of a checkout.
+    FloatingPointError: a loss term is not finite.
+  """
+  if workdir is None:
+    with tempfile.TemporaryDirectory(prefix="synjax-") as folder:
+      return _fit(pathlib.Path(folder), arrays, labels, method, (validation, test), overrides)
+  return _fit(files.resolve(workdir), arrays, labels, method, (validation, test), overrides)
+
+
+def _fit(path: pathlib.Path, arrays, labels, method: str, others, overrides) -> Model:
+  given = {"train": _joined("arrays", arrays, labels)}
+  for name, split in zip(("val", "test"), others, strict=True):
+    if split is not None:
+      own, its_labels = (split, None) if isinstance(split, Mapping) else split
+      called = {"val": "validation", "test": "test"}[name]
+      given[name] = _joined(called, own, its_labels)
+  if "test" not in given:
+    given["train"], given["test"] = _hold_out(given["train"])
+  folder = path / "data"
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, found in given.items():
+    array_files.write(folder / SPLITS[name], found)
+  config = _make_config(method, folder, _modalities(arrays), overrides)
+  train.train_and_evaluate(config, str(path))
+  return load(path)
+
+
+def _joined(where: str, arrays: Arrays, labels: Any) -> dict[str, np.ndarray]:
+  """Returns the arrays of a split and its labels, all of one number of examples."""
+  if "label" in arrays:
+    raise ValueError(f"{where}: label: expected modalities, found labels; give them as labels=")
+  found = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
+  if labels is not None:
+    found["label"] = np.asarray(labels)
+  counts = {name: np.shape(values)[:1] for name, values in found.items()}
+  if len(set(counts.values())) != 1 or () in counts.values():
+    sizes = {name: count[0] if count else "no examples" for name, count in counts.items()}
+    raise ValueError(f"{where}: expected the same number of examples in every array, found {sizes}")
+  return found
+
+
+def _modalities(arrays: Arrays) -> tuple[str, ...]:
+  names = [name for name, values in arrays.items() if values is not None and name != "ids"]
+  taken = {fields.companion(name, what) for name in names for what in _FIELDS}
+  return tuple(name for name in names if name not in taken)
+
+
+def _hold_out(found: Mapping[str, np.ndarray]) -> tuple[dict, dict]:
+  """Splits examples into (those that are trained on, those of the test)."""
+  count = len(next(iter(found.values())))
+  if count < 3:
+    raise ValueError(
+      f"arrays: expected at least 3 examples, one of them to test and one to validate, found {count}; or"
+      " give validation= and test="
+    )
+  chosen = np.zeros(count, bool)
+  order = np.random.default_rng(_SEED).permutation(count)
+  chosen[order[: max(1, round(_TEST_SHARE * count))]] = True
+  return tuple({name: values[rows] for name, values in found.items()} for rows in (~chosen, chosen))
+
+
+def _make_config(method: str, folder: pathlib.Path, modalities, overrides) -> ConfigDict:
+  try:
+    from configs import arrays as arrays_config  # not of the distribution, and of no use to `load`
+  except ImportError as error:
+    raise ValueError(
+      f"synjax.fit: expected configs/ of a synjax checkout, which has the methods' settings, on Python's"
+      f" path, found none ({error}); call it from the checkout's folder, or set PYTHONPATH to that"
+    ) from error
+  config = arrays_config.get_config(f"{method},{folder}")
+  config.data.modalities = modalities
+  # They compare a run with others; a program asks for a model.
+  config.evaluators = tuple(name for name in config.evaluators if name != "baselines")
+  untouched = config.copy_and_resolve_references()
+  named = {name.replace("__", "."): value for name, value in overrides.items()}
+  durations.refuse_both(named, "synjax.fit")
+  for field, value in named.items():
+    set_field(config, field, value, "synjax.fit")
+  if config.num_seeds != 1:
+    raise ValueError(
+      f"synjax.fit: num_seeds: expected 1, for one model is returned, found {config.num_seeds}; use"
+      " launch.train, and synjax.load with trial="
+    )
+  ignored_fields.refuse(config, untouched)
+  return config
