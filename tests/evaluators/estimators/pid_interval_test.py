@@ -23,6 +23,19 @@ def same(rng, n):
   return a, a, a
 
 
+def mixture(*shares: float):
+  """Each example from one of four sources, which both variables show: first, second, both, exclusive or."""
+
+  def sample(rng, n):
+    source = rng.choice(4, size=n, p=shares)
+    y, noise, other = rng.integers(2, size=(3, n))
+    first = np.choose(source, [y, noise, y, noise])
+    second = np.choose(source, [other, y, y, noise ^ y])
+    return 2 * source + first, 2 * source + second, y
+
+  return sample
+
+
 # docs/spec/verification.md 3.2: case -> samples, and R, U1, U2, S in bits.
 CASES = {
   "and": (of_function(lambda a, b: a & b, 2), (0.311278, 0, 0, 0.5)),
@@ -33,6 +46,7 @@ CASES = {
   "copy": (of_function(lambda a, b: 2 * a + b, 2), (0, 1, 1, 0)),
   "mod 3": (of_function(lambda a, b: (a + b) % 3, 3), (0, 0, 0, 1.584963)),
   "trifeature": (of_function(lambda a, b: (a == b).astype(int), 10), (0, 0, 0, 0.468996)),
+  "mixture": (mixture(0.2, 0.1, 0.3, 0.4), (0.4, 0.1, 0, 0.5)),
   "latin": (of_function(lambda a, b: (a + b) % 7, 7), (0, 0, 0, 2.807355)),
 }
 
