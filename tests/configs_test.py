@@ -269,7 +269,7 @@ def compile_quickly():
   [
     pytest.param("urfunny", "infmasking,2", "paper", marks=pytest.mark.slow),
     ("mimic", "synib", "clean"),
-    ("vision_touch", "comm,cp3", "paper"),
+    pytest.param("vision_touch", "comm,cp3", "paper", marks=pytest.mark.slow),
     ("vision_touch", "comm,ee", "clean"),
   ],
 )

@@ -184,7 +184,8 @@ def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):
   np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+# Two processes of two devices train in the other mode below.
+@pytest.mark.parametrize("parallel", [pytest.param("jit", marks=pytest.mark.slow), "pmap"])
 def test_eight_devices_follow_the_loss_curve_of_one(straight, tmp_path, parallel):
   _, results = final_params(tmp_path, log_steps=1, parallel=parallel, num_devices=8)
   np.testing.assert_allclose(losses(tmp_path), losses(straight[0]), rtol=1e-4)

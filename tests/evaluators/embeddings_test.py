@@ -42,9 +42,10 @@ MULTIBENCH = functools.partial(families.multibench, method="infmasking")
   [
     # Batches of lengths 4 and 9, whose padding is data; read while they are used, over two devices.
     (families.arrays, {"data.padding": "batch_max"}),
-    (
+    pytest.param(
       MULTIBENCH,
       {"method.num_views": 2, "data.resident_gb": 0.0, "parallel": "pmap", "num_devices": 2},
+      marks=pytest.mark.slow,
     ),
     # Random crops.
     pytest.param(IMAGES, {"protocol": "paper", "eval_batch_size": 3}, marks=pytest.mark.slow),

@@ -271,6 +271,7 @@ def test_a_row_of_a_sweep_is_checked_before_another_one_trains(name):
       train.check_config(config(**{"optim.frozen": (name,)}))
 
 
+@pytest.mark.slow
 def test_under_pmap_it_is_the_same_run(trained, tmp_path):
   found = go(tmp_path, parallel="pmap")[0].frozen("last").on_host()[0]
   expected = trained[0].frozen("last").on_host()[0]
