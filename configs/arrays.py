@@ -24,9 +24,9 @@ from configs.multibench import add_padding, stored_config
 
 _CONTRASTIVE = {"method.temperature": 0.3}
 _CLASSIFIER = {"optim.lr": 3e-4}
-# Better than the transformer on all of seven datasets of vectors and sequences (RESULTS.md, Own data), at a
-# third of its cost. Images, which were not compared, keep the transformer, and so does `finetune`, whose
-# fusion is that of the pre-trained run.
+# Better than the transformer on all of seven datasets of vectors and sequences (RESULTS.md, Own data), at
+# a third of its cost. Images, which were not compared, keep the transformer, and so does `finetune`,
+# whose fusion is that of the pre-trained run.
 _MLP = {"model.trunk.name": "mlp", "model.trunk.hidden": (256,)}
 _FUSING = ("supervised", "synib", "confidence_penalty", "full_corruption", "masked_augmentation")
 _BALANCING = ("multi_loss", "ogm_ge", "mmpareto", "mcr", "diagnose_relearn")
