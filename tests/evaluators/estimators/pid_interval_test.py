@@ -24,7 +24,7 @@ def same(rng, n):
 
 
 def mixture(*shares: float):
-  """Each example from one of four sources, which both variables show: first, second, both, exclusive or."""
+  """Each example from one of four sources, which both show: first, second, both, exclusive or."""
 
   def sample(rng, n):
     source = rng.choice(4, size=n, p=shares)
