@@ -41,7 +41,12 @@ def raw(folder: str) -> Examples:
   labels = {
     task: np.concatenate([split.labels[task] for split in splits]) for task in dataset.tasks
   }
-  return Examples(f"raw features of {folder}", features, labels, dataset.fingerprint)
+  counts = ", ".join(
+    f"{name} {split.num_examples}"
+    for name, split in zip(("train", "validation", "test"), splits, strict=True)
+  )
+  of = f"raw features of {folder}, all splits together ({counts})"
+  return Examples(of, features, labels, dataset.fingerprint)
 
 
 def encoded(workdir: str, data_dir: str | None, which: str) -> Examples:
@@ -74,7 +79,7 @@ def encoded(workdir: str, data_dir: str | None, which: str) -> Examples:
     having = test.having((name,))
     values = own.reshape(len(own), -1).astype(np.float64)
     features[name] = values if having is None else np.where(having[:, None], values, np.nan)
-  of = f"features of {run.config.method.name}, seed {int(frozen.seeds[0])}, {which}: {workdir}"
+  of = f"features of {run.config.method.name}, seed {int(frozen.seeds[0])}, {which}, test split: {workdir}"
   return Examples(of, features, labels, dataset.fingerprint)
 
 

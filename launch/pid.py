@@ -2,10 +2,10 @@
 
 Decomposes what every pair of modalities tells about each label into redundant, unique and synergistic
 bits (BROJA), by two estimators: clusters, and classifiers that are fitted here. With --data, FOLDER as
-configs/arrays.py reads it, of the raw features of all its examples; with --workdir, of the features that
-the run's encoders make of its test split. Every part comes with a 95 % interval and with what shuffled
-labels read; where that is as much, the answer is "not distinguishable from zero" and how many examples it
-would take. Writes pid.json and pid.png.
+configs/arrays.py reads it, of the raw features of all its examples, whatever their split; with --workdir,
+of the features that the run's encoders make of its test split. Every part comes with a 95 % interval and
+with what shuffled labels read; where that is as much, the answer is "not distinguishable from zero" and
+how many examples it would take. Writes pid.json and pid.png into --out, or the run's folder.
 
 A part is not a share of examples: data in which each label sits in one of four sources have the BROJA
 parts of docs/spec/verification.md 3.2.
@@ -31,7 +31,7 @@ from synjax.workdir import files
 _DATA = app.define_path("data", "Folder of your own data, as configs/arrays.py reads it.")
 _WORKDIR = app.define_path("workdir", "Folder of a run of launch.train.")
 _DATA_DIR = app.define_path("data_dir", "Of a run: where its data are now.")
-_OUT = app.define_path("out", "Where to write; default: the folder of the data or of the run.")
+_OUT = app.define_path("out", "Where to write; default: the folder of the run; of --data: nowhere.")
 _WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which parameters of the run.")
 _CODES = flags.DEFINE_integer(
   "clusters", None, "Codes of each modality; default: as many as the examples allow.", lower_bound=2
@@ -45,19 +45,36 @@ def main() -> None:
   """Runs the command."""
   if (_DATA.value is None) == (_WORKDIR.value is None):
     raise ValueError("expected one of --data and --workdir; see --help")
-  folder = pathlib.Path(_OUT.value or _DATA.value or _WORKDIR.value)
   examples = (
     features.raw(_DATA.value)
     if _DATA.value
     else features.encoded(_WORKDIR.value, _DATA_DIR.value, _WHICH.value)
   )
-  folder.mkdir(parents=True, exist_ok=True)
-  rows = []
+  print(f"pid of {examples.of}", flush=True)
+  out = _OUT.value or _WORKDIR.value
+  if out:
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+  rows: list[dict[str, Any]] = []
   for task, labels in examples.labels.items():
     progress = Progress(f"pid of {task}", pairs.num_parts(len(examples.features)))
     for row in _decompose(examples.features, task, labels, progress):
       rows.append(row)
-      print("\n".join(decomposition.describe(row)), flush=True)
+      print("\n".join([*decomposition.describe(row), *_disagreements(rows)]), flush=True)
+  if out:
+    _write(pathlib.Path(out), examples, rows)
+  else:
+    print(f"written nowhere; --out=FOLDER keeps {files.PID} and {files.PID_FIGURE}")
+
+
+def _disagreements(rows: list[dict[str, Any]]) -> list[str]:
+  """Returns what is said of the last two rows, if they are of one pair by two estimators."""
+  *_, last = rows
+  same = [row for row in rows[-2:-1] if row["modalities"] == last["modalities"]]
+  same = [row for row in same if row["task"] == last["task"]]
+  return [line for row in same for line in decomposition.disagreements(row, last)]
+
+
+def _write(folder: pathlib.Path, examples: features.Examples, rows: list[dict[str, Any]]) -> None:
   content = {
     "of": examples.of,
     "command": shlex.join(["python", "-m", "launch.pid", *sys.argv[1:]]),

@@ -10,6 +10,10 @@ from synjax.report.plots.canvas import LINE_COLORS, new_figure
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
+_WHY = (
+  "clusters see what lies in the directions of largest variance, and miss the rest; classifiers miss"
+  " what they do not learn, so that their synergy is a lower bound: trust what both find"
+)
 PARTS = ("redundancy", "unique1", "unique2", "synergy")
 
 
@@ -50,8 +54,28 @@ def _say(part: Mapping[str, Any]) -> str:
   found = f"not distinguishable from zero, at most {part['high']:.3f} bits ({null}"
   if part["examples_needed"] is None:
     return f"{found})"
-  needed = f"about {part['examples_needed']:,} examples would show it"
+  needed = f"about {float(format(part['examples_needed'], '.2g')):,.0f} examples would show it"
   return f"{found}; if {part['estimate']:.3f} is right, {needed})"
+
+
+def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+  """Says where two estimators differ on a pair, and how that comes; [] where they agree.
+
+  Args:
+    first: row of `describe`, by one estimator.
+    second: of the same modalities and label, by the other.
+  """
+  found = []
+  for name, a in first["parts"].items():
+    b = second["parts"][name]
+    apart = a["low"] > b["high"] or b["low"] > a["high"]
+    if apart or a["distinguishable"] != b["distinguishable"]:
+      said = [
+        f"{row['estimator']} {part['estimate']:.3f} [{part['low']:.3f}, {part['high']:.3f}]"
+        for row, part in ((first, a), (second, b))
+      ]
+      found.append(f"  the estimators disagree on {name}: {', '.join(said)}")
+  return [*found, f"  ({_WHY})"] if found else []
 
 
 def plot(rows: Sequence[Mapping[str, Any]], *, title: str) -> "Figure":

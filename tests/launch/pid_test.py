@@ -42,11 +42,13 @@ def test_the_synergy_of_a_folder_is_found_said_and_drawn(folder, tmp_path):
   assert "sound + table about label, by clusters (200 examples" in done.stdout
   assert "only in sound" in done.stdout and "not distinguishable from zero" in done.stdout
   assert (tmp_path / "pid.png").read_bytes().startswith(b"\x89PNG")
+  of = f"raw features of {folder}, all splits together (train 160, validation 20, test 20)"
+  assert content["of"] == of and f"pid of {of}" in done.stdout
   assert content["data_fingerprint"] and "launch.pid" in content["command"]
 
 
-def test_more_clusters_than_examples_allow_are_refused_in_one_line(folder, tmp_path):
-  done = run(f"--data={folder}", f"--out={tmp_path}", "--clusters=30")
+def test_more_clusters_than_examples_allow_are_refused_in_one_line(folder):
+  done = run(f"--data={folder}", "--clusters=30")
   assert done.returncode == 1 and "Traceback" not in done.stderr
   assert "found 200 examples for 30 x 30 x 2" in done.stderr and "fewer clusters" in done.stderr
-  assert not list(tmp_path.iterdir())
+  assert {path.name for path in folder.iterdir()} == {"train.npz", "validation.npz", "test.npz"}

@@ -32,6 +32,18 @@ def test_a_part_that_its_null_also_reaches_is_no_number():
   assert "0.700 bits [0.600, 0.800]" in synergy and "both together" in both
 
 
+def test_two_estimators_that_differ_are_said_to_with_what_each_may_miss():
+  other = ROW | {"estimator": "classifiers"}
+  assert decomposition.disagreements(ROW, other) == []
+  synergy = NOT | {"estimate": 0.1, "high": 0.2}
+  *found, why = decomposition.disagreements(
+    ROW, other | {"parts": ROW["parts"] | {"synergy": synergy}}
+  )
+  said = "clusters 0.700 [0.600, 0.800], classifiers 0.100 [0.000, 0.200]"
+  assert found == [f"  the estimators disagree on synergy: {said}"]
+  assert "lower bound" in why
+
+
 def test_bars_are_as_high_as_estimates_and_hollow_without_evidence():
   other = ROW | {"estimator": "classifiers"}
   third = ROW | {"modalities": ["sound", "touch"]}

@@ -17,6 +17,9 @@ from synjax.evaluators.estimators import broja
 PARTS = ("redundancy", "unique1", "unique2", "synergy")
 _NUM_HALVES = 10  # splits into two halves for the bias: each gives two estimates
 _LEVEL = 0.95
+_SHOWN = (
+  2.8  # standard errors, 1.96 + 0.84: four of five 95 % intervals of what is this large exclude 0
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +35,10 @@ class Part:
     null_std: its standard deviation (n - 1 in the denominator).
     distinguishable: the interval excludes zero and the plug-in estimate is more than two `null_std`
       above `null_mean`.
-    examples_needed: where not distinguishable, how many examples like these it would take if the
-      estimate is right: standard errors fall with 1 / sqrt(n), bias and null with 1 / n. None where the
-      estimate is 0, which no number of examples makes distinguishable, or where it is already.
+    examples_needed: where not distinguishable, how many examples like these it would take, in four of
+      five draws, if the estimate is right: standard errors fall with 1 / sqrt(n), bias and null with
+      1 / n. None where the estimate is 0, which no number of examples makes distinguishable, where it is
+      already, and where these laws ask for less than a quarter more than there are: they are not exact.
   """
 
   estimate: float
@@ -145,8 +149,8 @@ def _part(estimate, low, high, plug_in, null_mean, null_std, error, n: int) -> P
   distinguishable = bool(low > 0 and plug_in > null_mean + 2 * null_std)
   needed = None
   if not distinguishable and estimate > 0:
-    factor = max((2 * error / estimate) ** 2, (null_mean + 2 * null_std) / estimate, 1.0)
-    needed = math.ceil(n * factor)
+    factor = max((_SHOWN * error / estimate) ** 2, (null_mean + 2 * null_std) / estimate)
+    needed = math.ceil(n * factor) if factor >= 1.25 else None
   values = (float(value) for value in (estimate, low, high, plug_in, null_mean, null_std))
   return Part(*values, distinguishable, needed)
 
