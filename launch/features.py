@@ -79,7 +79,8 @@ def encoded(workdir: str, data_dir: str | None, which: str) -> Examples:
     having = test.having((name,))
     values = own.reshape(len(own), -1).astype(np.float64)
     features[name] = values if having is None else np.where(having[:, None], values, np.nan)
-  of = f"features of {run.config.method.name}, seed {int(frozen.seeds[0])}, {which}, test split: {workdir}"
+  seed = int(frozen.seeds[0])
+  of = f"features of {run.config.method.name}, seed {seed}, {which}, test split: {workdir}"
   return Examples(of, features, labels, dataset.fingerprint)
 
 

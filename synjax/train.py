@@ -137,9 +137,15 @@ def _opened(
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     announce(run, length_before)
-    place = lambda: f"at step {run.step} of {run.durations.total}"  # noqa: E731
-    with contextlib.closing(run.checkpointer), stopping.named(place):
+    with contextlib.closing(run.checkpointer), stopping.named(lambda: _place(run)):
       yield run, not identity.needs_scoring(path, description, defaults, meant)
+
+
+def _place(run: Run) -> str:
+  """Says where a run stopped, and what is left to do where all steps are done."""
+  if not run.finished():
+    return f"at step {run.step} of {run.durations.total}"
+  return f"in the final scoring: step {run.step} is saved, and the next start scores it"
 
 
 def _earlier_results(run: Run) -> dict[str, Any] | None:

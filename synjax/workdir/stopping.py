@@ -83,6 +83,7 @@ class _State:
     self.number: int | None = None  # of the first signal
     self.catching = False  # `Stopped` would be caught
     self.deferred = 0
+    self.doing = ""  # what cannot be interrupted and may take minutes
     self.reached = False  # `due` has said so
     self.repeats = (
       0  # deliveries of the first signal that are still to come, see `_repeat_swallowed`
@@ -148,11 +149,16 @@ def _watch(reading: int) -> None:
   """Hears of signals at once, whatever the main thread is doing."""
   first, said = None, False
   while True:
-    ready, _, _ = select.select([reading], [], [], None if first is None or said else _PATIENCE)
-    if not ready:
+    patience = 0 if _state.doing else _PATIENCE
+    ready, _, _ = select.select([reading], [], [], None if first is None or said else patience)
+    if not ready and not _state.doing:
       said = True
       what = "finishing and saving" if _state.then == "continues" else "removing what was begun"
       sys.stderr.write(f"{what}; a second signal ends at once, without\n")
+      continue
+    if not ready:
+      said = True
+      sys.stderr.write(f"{_state.doing}: stops when that is done; a second signal ends at once\n")
       continue
     number = os.read(reading, 1)[0]
     if number not in SIGNALS:
@@ -209,6 +215,16 @@ def deferred() -> Iterator[None]:
   stop = _state.reached if _state.hosts is not None else _state.number is not None
   if stop and _state.catching and not _state.deferred:
     raise Stopped(_state.number or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+  """Names what a signal has to wait for, maybe for minutes: it is said at once."""
+  before, _state.doing = _state.doing, what
+  try:
+    yield
+  finally:
+    _state.doing = before
 
 
 def due() -> bool:

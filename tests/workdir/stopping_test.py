@@ -94,7 +94,10 @@ def test_a_run_stopped_again_and_again_ends_bit_for_bit_as_one_that_was_not(
     with monkeypatch.context() as patched, pytest.raises(stopping.Stopped) as stopped:
       signal_in(patched, method, number)
       train_tiny(tmp_path)
-    assert str(stopped.value) == f"stopped at step {step} of 20; the same command continues"
+    place = f"at step {step} of 20"
+    if step == 20:
+      place = "in the final scoring: step 20 is saved, and the next start scores it"
+    assert str(stopped.value) == f"stopped {place}; the same command continues"
     assert stopped.value.status == 128 + number
     assert (tmp_path / "checkpoints" / str(step)).exists()
     assert not (tmp_path / "results.json").exists()
@@ -138,7 +141,7 @@ def main():
   time.sleep(60)
 def shielded():
   from synjax.workdir import stopping
-  with stopping.deferred():
+  with stopping.deferred(), stopping.doing("compiling"):
     main()
 class Slow:
   def __del__(self):  # nothing that is raised here goes anywhere
@@ -177,7 +180,9 @@ def test_a_command_ends_with_one_line_and_the_status_of_the_signal():
     time.sleep(2 * stopping._SAME)
   _, said = shielded.communicate(timeout=20)
   assert shielded.returncode == 130
-  assert said.splitlines()[-1].startswith("stopped at once by a second signal")
+  first, last = said.splitlines()
+  assert first == "compiling: stops when that is done; a second signal ends at once"
+  assert last.startswith("stopped at once by a second signal")
 
 
 HOST = """
