@@ -151,14 +151,9 @@ def _watch(reading: int) -> None:
   while True:
     patience = 0 if _state.doing else _PATIENCE
     ready, _, _ = select.select([reading], [], [], None if first is None or said else patience)
-    if not ready and not _state.doing:
-      said = True
-      what = "finishing and saving" if _state.then == "continues" else "removing what was begun"
-      sys.stderr.write(f"{what}; a second signal ends at once, without\n")
-      continue
     if not ready:
       said = True
-      sys.stderr.write(f"{_state.doing}: stops when that is done; a second signal ends at once\n")
+      sys.stderr.write(f"{_waits_for()}\n")
       continue
     number = os.read(reading, 1)[0]
     if number not in SIGNALS:
@@ -176,6 +171,14 @@ def _watch(reading: int) -> None:
     elif time.monotonic() - first > _SAME:
       since = " from the last save" if _state.then == "continues" else ""
       _end(f"stopped at once by a second signal; the same command {_state.then}{since}", number)
+
+
+def _waits_for() -> str:
+  """Says after a first signal what comes before the end."""
+  if _state.doing:
+    return f"{_state.doing}: stops when that is done; a second signal ends at once"
+  what = "finishing and saving" if _state.then == "continues" else "removing what was begun"
+  return f"{what}; a second signal ends at once, without"
 
 
 def _end(message: str, number: int) -> None:

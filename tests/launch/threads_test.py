@@ -1,4 +1,4 @@
-"""Commands leave BLAS one thread and XLA silent, before either is loaded, unless the user says otherwise."""
+"""Commands leave BLAS one thread and XLA silent before both are loaded, unless the user says so."""
 
 import os
 import subprocess
