@@ -57,17 +57,28 @@ _SUPERVISED = {
 }
 _PENALTY = {"penalty": Field(1.0, "lambda >= 0 of the penalty on confidence")}
 _CORRUPTION = {
-  "mask": Field("random", "what is corrupted: random, oracle, learned, or full: everything"),
+  "mask": Field("random", "random, oracle, oracle_active, learned, both, or full: everything"),
   "corrupt_probability": Field(0.5, "mask=random: of each entry, in [0, 1]"),
   "site": Field("latent", "where: input, latent (features before the fusion), token (whole ones)"),
   "fill": Field(
     "ema", "by what: noise, ema, zeros, shuffle; tokens also attention: hidden from it"
   ),
+  "donors_learn": Field(
+    False, "fill=shuffle: True: what stands in for others trains its encoder too"
+  ),
+  "learned_fill": Field("", "by what learned masks replace; empty: by fill"),
   "noise_scale": Field(1.0, "fill=ema: of its noise"),
   "num_corrupted": Field(None, "modalities a step, drawn afresh; None: each in turn", int),
   "mask_steps": Field(20, "mask=learned: T, steps of the inner loop"),
   "mask_lr": Field(0.1, "mask=learned: learning rate of the inner loop"),
-  "mask_sparsity": Field(1.0, "mask=learned: nats per unit of the flagged share"),
+  "gates": Field("hard", "mask=learned: hard, or soft: the relaxed ones (released)"),
+  "corrupts": Field("complement", "mask=learned: of the flagged, or flagged: those (released)"),
+  "mask_sparsity": Field(
+    1.0, "mask=learned: nats per unit of the flagged share; < 0: of the others"
+  ),
+  "mask_sparsity_ramp_epochs": Field(
+    0.0, "mask=learned: epochs in which it rises to that; 0: none"
+  ),
   "mask_temperature": Field(1.0, "mask=learned: of the gates"),
   "mask_initial_logit": Field(-1.0, "mask=learned: of the gates"),
   "mask_schedule": Field("constant", "mask=learned: of the inner learning rate, or cosine"),
@@ -85,17 +96,19 @@ _SYNIB = (
   | _CORRUPTION
   | _PENALTY
   | {
-    "reference": Field(
-      "uniform", "of the penalty, or unimodal: the mean of the heads `anchor` says"
-    ),
+    "first_penalty": Field(1.0, "pi >= 0: factor where the first modality is corrupted"),
+    "penalty_ramp_epochs": Field(0.0, "epochs in which lambda rises to its value; 0: none"),
+    "reference": Field("uniform", "or class_prior, unimodal (heads), ema_unimodal (running copy)"),
     "anchor": Field("intact", "reference=unimodal: of intact modalities, or corrupted (released)"),
     "direction": Field("q||r", "of the divergence, or r||q"),
     "family": Field(
       "categorical", "of the penalty; gaussian_logits, dirichlet: the released forms"
     ),
     "kl_updates_encoders": Field(True, "False: the penalty trains trunk and heads only"),
+    "learned_updates_encoders": Field(True, "False: that of learned masks trains those only"),
   }
 )
+_VARIANT = {"variant": Field("paper", "what the fields say; released_symmetric, released_anchor")}
 _HEADS = {"unimodal_weight": _SUPERVISED["unimodal_weight"]}
 METHODS: Mapping[str, Settings] = {
   "comm": Settings(False, _COMM),
@@ -132,11 +145,16 @@ METHODS: Mapping[str, Settings] = {
   "finetune": Settings(True),
   "unimodal": Settings(True, _ONE_MODALITY),
   "ensemble": Settings(True),
-  "synib": Settings(True, _SYNIB),
+  "synib": Settings(True, _SYNIB | _VARIANT),
   "full_corruption": Settings(True, _SYNIB | {"mask": Field("full", "full, and nothing else")}),
   "confidence_penalty": Settings(True, _SUPERVISED | _PENALTY),
   "masked_augmentation": Settings(
-    True, _SYNIB | {"site": Field("input", "input, and nothing else")}
+    True,
+    _SYNIB
+    | {
+      "site": Field("input", "input; variant=released: latent"),
+      "variant": Field("paper", "copies of inputs; released: of features, heads on intact ones"),
+    },
   ),
   "multi_loss": Settings(True, _HEADS),
   "ogm_ge": Settings(

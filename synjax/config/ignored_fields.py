@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from synjax import methods
 from synjax.config.flat_fields import flat
+from synjax.methods import synib_variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,21 @@ def _penalises(config) -> bool:
 
 def _is_categorical(config) -> bool:
   return _penalises(config) and config.method.get("family") in (None, "categorical")
+
+
+def _masks(config) -> tuple[str, ...]:
+  mask = config.method.mask
+  return ("random", "learned") if mask == "both" else (mask,)
+
+
+def _learns_masks(config) -> bool:
+  return "learned" in _masks(config)
+
+
+def _fills(config) -> set[str]:
+  """Returns by what a method with masks replaces."""
+  own = {"learned": config.method.learned_fill}
+  return {own.get(mask, "") or config.method.fill for mask in _masks(config)}
 
 
 def _balances(config) -> bool:
@@ -85,12 +101,15 @@ _LEARNED = tuple(
   f"method.mask_{name}"
   for name in (
     *("steps", "lr", "sparsity", "temperature", "initial_logit", "schedule", "clip"),
-    *("warmup_epochs", "collapse_share"),
+    *("warmup_epochs", "collapse_share", "sparsity_ramp_epochs"),
   )
 )
 RULES = (
   Rule(
-    ("method.penalty", "method.reference", "method.direction", "method.family", "method.anchor"),
+    (
+      *("method.penalty", "method.reference", "method.direction", "method.family", "method.anchor"),
+      *("method.first_penalty", "method.penalty_ramp_epochs"),
+    ),
     _penalises,
     "masked_augmentation has no penalty",
   ),
@@ -102,21 +121,31 @@ RULES = (
   ),
   Rule(
     ("method.anchor",),
-    lambda config: _is_categorical(config) and config.method.reference == "unimodal",
-    "only method.reference=unimodal asks a modality's head",
+    lambda config: _is_categorical(config) and config.method.reference.endswith("unimodal"),
+    "only method.reference=unimodal or ema_unimodal asks a modality",
   ),
   Rule(
     ("method.corrupt_probability",),
-    lambda config: config.method.mask == "random",
+    lambda config: "random" in _masks(config),
     "only method.mask=random draws by it",
   ),
   Rule(
-    _LEARNED, lambda config: config.method.mask == "learned", "only method.mask=learned learns one"
+    (
+      *(*_LEARNED, "method.gates", "method.corrupts", "method.learned_fill"),
+      "method.learned_updates_encoders",
+    ),
+    _learns_masks,
+    "only method.mask=learned learns one",
   ),
   Rule(
     ("method.noise_scale",),
-    lambda config: config.method.fill == "ema",
+    lambda config: "ema" in _fills(config),
     "only method.fill=ema scales its noise",
+  ),
+  Rule(
+    ("method.donors_learn",),
+    lambda config: "shuffle" in _fills(config),
+    "only method.fill=shuffle has donors",
   ),
   Rule(
     (
@@ -261,6 +290,11 @@ def reason(config: ConfigDict, field: str) -> str | None:
   Raises:
     ValueError: unknown method.
   """
+  variant = config.method.get("variant", "paper")
+  fixed = synib_variants.fields_of(config.method.name, variant, config.model.trunk.name)
+  if field.removeprefix("method.") in fixed:
+    return f"method.variant={variant} says it"
+  config = synib_variants.resolve(config)
   modality = field.removeprefix("model.modalities.").partition(".")[0]
   if field.startswith("model.modalities.") and modality not in _used(config):
     return f"the run does not use the modality {modality}"

@@ -200,6 +200,9 @@ class Dataset:
       int32[batch], an index into them. (): not known.
     informative: modality -> bool[features]: the features that carry synergy, which an oracle mask
       corrupts. Empty: not known.
+    predictive: modality -> bool[features]: the features that tell the label without the other modalities,
+      which learned masks are to flag. Empty: not known.
+    synergies: which of `sources` carry the label in no modality alone. (): not known.
     traced: config fields that `generate` reads from `Trial.hyper`.
     regressions: task -> number of outputs; its labels are float32[num_examples, outputs].
     padding: of the sequences.
@@ -226,6 +229,8 @@ class Dataset:
   num_classes: int = 0
   sources: tuple[str, ...] = ()
   informative: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  predictive: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  synergies: tuple[str, ...] = ()
   traced: tuple[str, ...] = ()
   regressions: Mapping[str, int] = dataclasses.field(default_factory=dict)
   padding: Padding = Padding()

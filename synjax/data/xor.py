@@ -84,11 +84,15 @@ def load_spurious_xor(config) -> pipeline.Dataset:
   )
   signal = np.zeros(_SPURIOUS_FEATURES, bool)
   signal[_SIGNAL] = True
+  shortcut = np.zeros(_SPURIOUS_FEATURES, bool)
+  shortcut[_SPURIOUS] = True
   return _make_dataset(
     "spurious_xor",
     {"train": train, "probe": train, "val": stored("val", sizes["num_val"]), "test": test},
     informative={"x1": signal, "x2": signal},
+    predictive={"x1": shortcut, "x2": np.zeros(_SPURIOUS_FEATURES, bool)},
     sources=("synergy",),
+    synergies=("synergy",),
     traced=("data.strength",),
     facts={"strength": {"train": strength, "val": strength, "test": 0.0}},
   )
@@ -340,12 +344,17 @@ def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
     for split, number in num_examples.items()
   }
   is_synergy = np.array([source in layout.synergies for source in layout.sources])
-  informative = layout.written()[is_synergy].any(0)
+  written = layout.written()
+  masks = {
+    kind: dict(zip(layout.modalities, written[which].any(0), strict=True))
+    for kind, which in {"informative": is_synergy, "predictive": ~is_synergy}.items()
+  }
   return _make_dataset(
     name,
     splits | {"probe": splits["train"]},
-    informative=dict(zip(layout.modalities, informative, strict=True)),
+    **masks,
     sources=tuple(layout.sources),
+    synergies=layout.synergies,
     traced=tuple(f"data.{field}" for field, _ in layout.mixture),
     facts={"mixture": {field: data[field] for field, _ in layout.mixture}},
     decides=(sizes["num_pool"], layout.projections().tobytes().hex()),
@@ -413,7 +422,9 @@ def _make_dataset(
   splits: Mapping[str, pipeline.Split],
   *,
   informative: Mapping[str, np.ndarray],
+  predictive: Mapping[str, np.ndarray],
   sources: tuple[str, ...],
+  synergies: tuple[str, ...],
   traced: tuple[str, ...],
   facts: Mapping[str, object],
   decides: tuple = (),
@@ -440,5 +451,7 @@ def _make_dataset(
     num_classes=2,
     sources=sources,
     informative=dict(informative),
+    predictive=dict(predictive),
+    synergies=synergies,
     traced=traced,
   )

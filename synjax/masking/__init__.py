@@ -1,5 +1,6 @@
 """Which tokens masked views keep and which features counterfactuals replace, inside the compiled step."""
 
+from synjax.masking.agreement import auroc, overlap, split_half
 from synjax.masking.corrupt import (
   FILLS,
   Moments,
@@ -12,19 +13,26 @@ from synjax.masking.corrupt import (
   update_moments,
 )
 from synjax.masking.keep import num_kept, sample_keep
-from synjax.masking.learned import learn_corrupt
+from synjax.masking.learned import CORRUPTS, GATES, corrupt_of, flagged_share, learn_flags
 
 __all__ = [
+  "CORRUPTS",
   "FILLS",
+  "GATES",
   "Moments",
+  "auroc",
+  "corrupt_of",
   "fill",
+  "flagged_share",
   "gate",
   "init_moments",
   "is_uniform",
-  "learn_corrupt",
+  "learn_flags",
   "num_kept",
+  "overlap",
   "sample_corrupt",
   "sample_keep",
   "share_of",
+  "split_half",
   "update_moments",
 ]

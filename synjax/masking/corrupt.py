@@ -165,6 +165,7 @@ def fill(
   order_key: jax.Array | None = None,
   valid: jax.Array | None = None,
   scale: float = 1.0,
+  donors_learn: bool = False,
 ) -> jax.Array:
   """Draws what corrupted features are replaced with: a constant to the gradient.
 
@@ -182,6 +183,8 @@ def fill(
     valid: for "shuffle": bool over leading axes of x, [batch] or [batch, tokens]. What is valid is filled
       from what is valid, in the second case token position by token position; None: all of it is.
     scale: for "ema": factor s on the standard deviation.
+    donors_learn: for "shuffle": True = no constant, gradients reach the example whose features they are
+      (the released code's random path, docs/spec/synib_release.md 1.6).
 
   Returns:
     eps, of the shape and dtype of x.
@@ -198,7 +201,7 @@ def fill(
   missing = [argument for argument, value in needs[name].items() if value is None]
   if missing:
     raise ValueError(f"fill: {name!r} needs {' and '.join(missing)}, got None")
-  x = jax.lax.stop_gradient(x)
+  x = x if name == "shuffle" and donors_learn else jax.lax.stop_gradient(x)
   if name == "zeros":
     return jnp.zeros_like(x)
   if name == "shuffle":
@@ -214,7 +217,7 @@ def share_of(corrupt: jax.Array, real: jax.Array | None = None) -> jax.Array:
   """Returns the share of an example's real entries that are replaced, float[batch].
 
   Args:
-    corrupt: bool[batch, ...], True = replaced; nothing else than real entries is.
+    corrupt: [batch, ...], True or 1 = replaced; nothing else than real entries is.
     real: bool over leading axes of it; None: everything is real.
   """
   share = corrupt.reshape(len(corrupt), -1).astype(jnp.float32).mean(axis=1)

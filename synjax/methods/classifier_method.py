@@ -16,6 +16,8 @@ from synjax.methods.base import Info, Method, Out, require_classes
 from synjax.models.backbone import Features, Valid, mean_of_tokens
 from synjax.models.precision import at_least_float32
 
+KEPT_BESIDE = ("moments", "ema_unimodal")  # of the model state: SynIB's fill and its reference
+
 
 class ClassifierMethod(Method):
   """A method that trains `models.Classifier`; its representation is the trunk's feature.
@@ -89,7 +91,7 @@ class ClassifierMethod(Method):
 
     The first two are `models.Classifier.encode`'s.
     """
-    networks = without_moments(model_state)
+    networks = networks_of(model_state)
     (features, valid), networks = self.model.apply(
       {"params": params, **networks},
       batch,
@@ -104,7 +106,7 @@ class ClassifierMethod(Method):
 
   def encode_frozen(self, params: Any, model_state: Any, batch: Batch) -> tuple[Features, Valid]:
     """Encodes a batch in evaluation mode; returns (features, what is real)."""
-    networks = without_moments(model_state)
+    networks = networks_of(model_state)
     return self.model.apply({"params": params, **networks}, batch, method="encode")
 
   def fuse(
@@ -224,9 +226,9 @@ def owner(path: str, modalities: Sequence[str], *, heads: bool = False) -> str |
   return next((m for m in modalities if part in [f"{kind}_{m}" for kind in kinds]), None)
 
 
-def without_moments(model_state: Any) -> Any:
-  """Returns the networks' own collections: not the running moments that SynIB's fill keeps."""
-  return {name: state for name, state in model_state.items() if name != "moments"}
+def networks_of(model_state: Any) -> Any:
+  """Returns the networks' own collections: not what SynIB keeps beside them."""
+  return {name: state for name, state in model_state.items() if name not in KEPT_BESIDE}
 
 
 def having(name: str, batch: Batch) -> jax.Array:

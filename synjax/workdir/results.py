@@ -52,9 +52,19 @@ SCHEMA = {
 COSTS = ("seconds", "steps_timed", "seconds_per_step", "program_bytes")  # of the steps
 
 
-# Fields that came after configs had hashes: section -> field -> the value that leaves a run as it was
-# before there was such a field, and so its hash.
-_LATER = {"optim": {"frozen": []}}
+# Fields that came after configs had hashes: section, with its name where it has one -> field -> the value
+# that leaves a run as it was before there was such a field, and so its hash.
+_CORRUPTION = {
+  **{"donors_learn": False, "learned_fill": "", "gates": "hard", "corrupts": "complement"},
+  **{"mask_sparsity_ramp_epochs": 0.0, "first_penalty": 1.0, "penalty_ramp_epochs": 0.0},
+  "learned_updates_encoders": True,
+}
+_LATER = {
+  "optim": {"frozen": []},
+  "method.synib": {**_CORRUPTION, "variant": "paper"},
+  "method.full_corruption": _CORRUPTION,
+  "method.masked_augmentation": {**_CORRUPTION, "variant": "paper"},
+}
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -67,11 +77,12 @@ def _as_before(tree: Any, section: str = "") -> Any:
   """Returns nested dicts without the fields of `_LATER` that say nothing."""
   if not isinstance(tree, dict):
     return tree
-  later = _LATER.get(section, {})
+  later = _LATER.get(section, {}) | _LATER.get(f"{section}.{tree.get('name')}", {})
+  plain = lambda value: list(value) if isinstance(value, tuple) else value  # noqa: E731
   return {
     name: _as_before(value, name)
     for name, value in tree.items()
-    if name not in later or value not in (later[name], tuple(later[name]))
+    if name not in later or plain(value) != later[name]
   }
 
 

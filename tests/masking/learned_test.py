@@ -15,6 +15,13 @@ def example_keys(batch, seed=0, impl=None):
   return jax.random.split(jax.random.key(seed, impl=impl), batch)
 
 
+def learn_corrupt(*args, valid=None, **fields):
+  """Learns flags; returns (what is corrupted for them, how many they are)."""
+  flags = masking.learn_flags(*args, valid=valid, **fields)
+  assert (flags.shape, flags.dtype) == (tuple(args[1]), jnp.result_type(float))
+  return masking.corrupt_of(flags, valid), masking.flagged_share(flags, valid)
+
+
 def logistic(relaxed, key, *, weight, x, label):
   """Mean cross-entropy of a linear unimodal predictor on the relaxed corruption."""
   noise = jax.random.normal(key, x.shape)
@@ -32,7 +39,7 @@ def toy(batch=16, seed=0):
 
 def test_the_complement_of_the_unimodally_predictive_feature_is_corrupted():
   corrupt, share = jax.jit(
-    lambda key: masking.learn_corrupt(
+    lambda key: learn_corrupt(
       lambda *a: logistic(*a, **toy()),
       (16, 2),
       key,
@@ -48,7 +55,7 @@ def test_the_complement_of_the_unimodally_predictive_feature_is_corrupted():
 @pytest.mark.parametrize("price", ["free", "prohibitive"])
 def test_the_price_decides_what_is_flagged(price):
   sparsity = {"free": -10.0, "prohibitive": 100.0}[price]
-  corrupt, share = masking.learn_corrupt(
+  corrupt, share = learn_corrupt(
     lambda *a: logistic(*a, **toy(4)),
     (4, 2),
     jax.random.key(0),
@@ -78,7 +85,7 @@ def test_inner_loop_equals_a_plain_one(schedule, clip_norm, temperature, initial
     logits = ((1 - relaxed) * x + relaxed * noise) @ weight
     return jnp.mean(jnp.logaddexp(0.0, -(2 * label - 1) * logits))
 
-  corrupt, share = masking.learn_corrupt(
+  corrupt, share = learn_corrupt(
     loss,
     (batch, dim),
     jax.random.key(0),
@@ -129,7 +136,7 @@ def test_no_gradient_passes_the_inner_loop_and_none_is_computed():
     raise AssertionError("the inner loop is differentiated with respect to the model")
 
   def outer(weight):
-    corrupt, share = masking.learn_corrupt(
+    corrupt, share = learn_corrupt(
       lambda *a: logistic(*a, **problem | {"weight": guarded(weight)}),
       (4, 2),
       jax.random.key(0),
@@ -149,7 +156,7 @@ def test_filler_neither_counts_nor_changes_the_price_of_the_real_examples():
   # would be 0.4.
   gain = np.array([[0.5, 0.7], [0.8, 0.45], [9.0, 9.0]], np.float32)
   valid = np.array([True, True, False])
-  corrupt, share = masking.learn_corrupt(
+  corrupt, share = learn_corrupt(
     lambda relaxed, key: jnp.mean(gain[:2] * relaxed[:2]),
     (3, 2),
     jax.random.key(0),
@@ -164,7 +171,7 @@ def test_filler_neither_counts_nor_changes_the_price_of_the_real_examples():
 
 def test_seeds_learn_their_own_corruption_under_vmap():
   def learn(key, weight):
-    return masking.learn_corrupt(
+    return learn_corrupt(
       lambda *a: logistic(*a, **toy(4) | {"weight": weight}),
       (4, 2),
       key,
@@ -184,7 +191,7 @@ def test_seeds_learn_their_own_corruption_under_vmap():
 
 def test_bad_arguments_are_refused():
   learn = functools.partial(
-    masking.learn_corrupt,
+    learn_corrupt,
     lambda relaxed, key: relaxed.sum(),
     (6, 5),
     jax.random.key(0),
@@ -203,7 +210,7 @@ def test_the_learned_mask_prices_and_counts_what_is_valid():
   valid = np.arange(4) < np.array([4, 2, 0])[:, None]
 
   def run(valid, shape):
-    return masking.learn_corrupt(
+    return learn_corrupt(
       lambda flagged, key: jnp.sum(flagged[:, 0]) / 3,
       shape,
       jax.random.key(0),

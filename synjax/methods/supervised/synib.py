@@ -1,41 +1,53 @@
 """SynIB: a supervised objective with a penalty on confidence when one modality is corrupted."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 from typing_extensions import override
 
-from synjax import losses, masking, parallel
+from synjax import losses, parallel
 from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
+from synjax.methods import synib_variants
 from synjax.methods.base import Info, Out
-from synjax.methods.classifier_method import accuracy, cross_entropy, having
-from synjax.methods.corruption_method import CorruptionMethod
+from synjax.methods.classifier_method import accuracy, cross_entropy, having, owner
+from synjax.methods.corruption_method import CorruptionMethod, ramp
 from synjax.models.backbone import Features, Valid
 
 FAMILIES = ("categorical", "gaussian_logits", "dirichlet")
-REFERENCES = ("uniform", "unimodal")
+REFERENCES = ("uniform", "class_prior", "unimodal", "ema_unimodal")
+ANCHORED = ("unimodal", "ema_unimodal")  # references that are predictions of modalities
+MOMENTUM = 0.99  # of the running copy that ema_unimodal asks
 
 
 class SynIB(CorruptionMethod):
   """SynIB (2026).
 
-      L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m KL(q(. | x~_m, x_-m) || r)
+      L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) + lambda sum_m pi_m KL(q(. | x~_m, x_-m) || r)
 
   with x~_m = (1 - c) x_m + c eps, one modality corrupted at a time (Eq. 14, 15, 21;
-  docs/spec/synib.md 1, 2). The intact and all counterfactual passes are one batched call of the
-  fusion; a pass that corrupts a modality is penalised on the examples that have it.
+  docs/spec/synib.md 1, 2), pi_m = 1. The intact and all counterfactual passes are one batched call of
+  the fusion; a pass that corrupts a modality is penalised on the examples that have it.
+
+  `variant` "paper": the objective that the other fields say. "released_symmetric" (UR-FUNNY, MUStARD) and
+  "released_anchor" (MOSI, Hateful Memes, CREMA-D): those of the published rows
+  (docs/spec/synib_release.md 1 and 2), in which random and learned masks act in every run, soft and on
+  the flagged coordinates; `first_penalty` is pi of the first modality. Differences: padding is told from
+  what is real, and with a trunk of tokens the heads read the mean of the masked tokens, so that the
+  learned mask has an adversary.
   """
 
   traced = ("unimodal_weight", "penalty", "corrupt_probability")
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
-    super().__init__(config, dataset)
-    self.check_range("penalty", 0)
+    super().__init__(synib_variants.resolve(config), dataset)
+    for field in ("penalty", "first_penalty", "penalty_ramp_epochs"):
+      self.check_range(field, 0)
+    config = self.config
     self.check_choice("family", FAMILIES)
     self.check_choice("reference", REFERENCES)
     self.check_choice("anchor", ("intact", "corrupted"))
@@ -45,17 +57,45 @@ class SynIB(CorruptionMethod):
       raise ValueError(
         f"config.method.num_corrupted: expected 1 to {len(dataset.modalities)}, found {count}"
       )
+    self._prior = class_prior(dataset) if self._refers_to("class_prior") else None
+
+  def _refers_to(self, *references: str) -> bool:
+    method = self.config.method
+    return method.family == "categorical" and method.reference in references
 
   @override
   def asks_heads(self) -> str | None:
-    method = self.config.method
-    unimodal = method.reference == "unimodal" and method.family == "categorical"
-    return super().asks_heads() or ("reference=unimodal" if unimodal else None)
+    anchored = f"reference={self.config.method.reference}" if self._refers_to(*ANCHORED) else None
+    return super().asks_heads() or anchored
 
   @property
   @override
   def log_variance(self) -> bool:
     return self.config.method.family != "categorical"
+
+  @override
+  def init(self, key: jax.Array, batch: Batch) -> tuple[Any, Any]:
+    params, model_state = super().init(key, batch)
+    if self._refers_to("ema_unimodal"):
+      copied = jax.tree.map(jnp.zeros_like, self._of_modalities(params))
+      model_state["ema_unimodal"] = {"params": copied, "count": jnp.int32(0)}
+    return params, model_state
+
+  def _of_modalities(self, params: Any) -> Any:
+    """Returns the parameters of the unimodal models: encoders, adapters and heads."""
+    return {n: p for n, p in params.items() if owner(n, self.dataset.modalities, heads=True)}
+
+  def update_copy(self, params: Any, model_state: Any) -> Any:
+    """Moves the running copy of the unimodal models towards them; the first move takes all."""
+    if "ema_unimodal" not in model_state:
+      return model_state
+    old = model_state["ema_unimodal"]
+    past = jnp.where(old["count"] > 0, MOMENTUM, 0.0)
+    new = jax.lax.stop_gradient(self._of_modalities(params))
+    moved = jax.tree.map(
+      lambda a, b: (past * a + (1 - past) * b).astype(a.dtype), old["params"], new
+    )
+    return {**model_state, "ema_unimodal": {"params": moved, "count": old["count"] + 1}}
 
   def chosen(self, info: Info) -> tuple[Sequence[int] | jax.Array, float]:
     """Returns which modality each counterfactual pass corrupts, int[passes], and the rescaling."""
@@ -72,41 +112,34 @@ class SynIB(CorruptionMethod):
     batch = batch["clean"]
     features, valid, model_state = self.encode(params, model_state, batch, info)
     model_state = self.update_moments(model_state, batch, features, valid, info)
-    replaced, corrupt, found = self.corrupt(params, model_state, batch, features, valid, info)
-    if self.config.method.site == "input":
-      corrupted = self.encode(params, model_state, {**batch, **replaced}, info, "corrupted")[0]
-    else:
-      corrupted = replaced
+    model_state = self.update_copy(params, model_state)
+    branches, found = self.counterfactuals(params, model_state, batch, features, valid, info)
     chosen, rescale = self.chosen(info)
-    feature, logits = self.fuse_passes(params, features, corrupted, corrupt, valid, chosen, info)
+    feature, logits = self.fuse_passes(params, features, branches, valid, chosen, info)
     intact, counterfactual = logits[0], logits[1:]
     terms = {"fused": cross_entropy(intact, batch, info)}
     terms |= self.unimodal_losses(params, features, valid, batch, info)
-    divergence = [
-      self.divergence(params, feature[1 + p], counterfactual[p], features, valid, modality, batch)
-      for p, modality in enumerate(chosen)
-    ]
-    mean = functools.partial(parallel.valid_mean, axis=info.axis)
-    counted = [self.having_chosen(modality, batch) for modality in chosen]
-    penalty = rescale * sum(map(mean, divergence, counted))
-    terms["penalty"] = info.hyper["method.penalty"] * penalty
+    alone = self.alone(params, model_state, features, valid, batch)
+    penalty = 0.0
+    for p, modality in enumerate([*chosen] * len(branches)):
+      reference = self.reference(alone, modality, batch)
+      divergence = self.divergence(params, feature[1 + p], counterfactual[p], reference)
+      counted = self.having_chosen(modality, batch)
+      mean = parallel.valid_mean(divergence, counted, info.axis)
+      penalty += self.weight_of(modality) * mean
+    penalty = rescale * penalty
+    rate = info.hyper["method.penalty"] * ramp(self.config.method.penalty_ramp_epochs, info)
+    terms["penalty"] = rate * penalty
     metrics = {"accuracy": accuracy(intact, batch, info), "divergence": penalty}
-    _, real = self.corruptible(batch, features, valid)
-    for name, c in corrupt.items():
-      metrics[f"corrupt_share/{name}"] = mean(
-        masking.share_of(c, real.get(name)), having(name, batch)
-      )
     return Out(terms, model_state, metrics=metrics | found)
 
+  def weight_of(self, modality: int | jax.Array) -> jax.Array | float:
+    """Returns pi_m of the pass that corrupts this modality."""
+    first = self.config.method.first_penalty
+    return 1.0 if first == 1 else jnp.where(jnp.asarray(modality) == 0, first, 1.0)
+
   def divergence(
-    self,
-    params: Any,
-    feature: jax.Array,
-    logits: jax.Array,
-    features: Features,
-    valid: Valid,
-    modality: int | jax.Array,
-    batch: Batch,
+    self, params: Any, feature: jax.Array, logits: jax.Array, reference: jax.Array | None
   ) -> jax.Array:
     """Returns the penalty of each example of one counterfactual pass, [batch] in nats."""
     method = self.config.method
@@ -114,9 +147,6 @@ class SynIB(CorruptionMethod):
       return losses.gaussian_kl(logits, self.log_variance_of(params, feature))
     if method.family == "dirichlet":
       return losses.dirichlet_kl(jax.nn.softplus(self.log_variance_of(params, feature)) + 1)
-    reference = None
-    if method.reference == "unimodal":
-      reference = self.reference(params, features, valid, modality, batch)
     return losses.categorical_kl(logits, reference, direction=method.direction)
 
   def log_variance_of(self, params: Any, feature: jax.Array) -> jax.Array:
@@ -124,30 +154,59 @@ class SynIB(CorruptionMethod):
     found = self.model.apply({"params": params}, feature, method="log_variances")
     return found.astype(jnp.float32)
 
-  def reference(
-    self,
-    params: Any,
-    features: Features,
-    valid: Valid,
-    modality: int | jax.Array,
-    batch: Batch,
-  ) -> jax.Array:
-    """Returns the unimodal reference: mean prediction of the intact modalities, as a constant.
+  def alone(
+    self, params: Any, model_state: Any, features: Features, valid: Valid, batch: Batch
+  ) -> jax.Array | None:
+    """Returns what each intact modality alone predicts, [modalities, batch, classes]; None: not asked.
 
-    Of those that an example has; uniform where it has none.
+    Of the live heads, or of the running copies of encoders and heads, in evaluation mode. A constant.
     """
-    probs = jnp.stack(
-      [
-        jax.nn.softmax(self.unimodal(params, name, feature, valid.get(name)))
-        for name, feature in features.items()
-      ]
-    )
-    corrupted = jnp.arange(len(features)) == modality
+    if not self._refers_to(*ANCHORED):
+      return None
+    if "ema_unimodal" in model_state:
+      params = {**params, **model_state["ema_unimodal"]["params"]}
+      features, valid = self.encode_frozen(params, model_state, batch)
+    logits = [self.unimodal(params, name, z, valid.get(name)) for name, z in features.items()]
+    return jax.lax.stop_gradient(jax.nn.softmax(jnp.stack(logits)))
+
+  def reference(
+    self, alone: jax.Array | None, modality: int | jax.Array, batch: Batch
+  ) -> jax.Array | None:
+    """Returns the reference r of the pass that corrupts a modality; None: uniform.
+
+    Of predictions that is the mean over the intact modalities that an example has, or the corrupted one's
+    own, clean; uniform where it has none.
+    """
+    if alone is None:
+      return self._prior
+    names = self.dataset.modalities
+    corrupted = jnp.arange(len(names)) == modality
     weight = corrupted if self.config.method.anchor == "corrupted" else ~corrupted
-    if all(fields.present(batch, name) is None for name in features):
-      return jax.lax.stop_gradient(jnp.tensordot(weight / weight.sum(), probs, axes=1))
-    counted = weight[:, None] & jnp.stack([having(name, batch) for name in features])
-    total = (counted[..., None] * probs).sum(axis=0)
+    if all(fields.present(batch, name) is None for name in names):
+      return jnp.tensordot(weight / weight.sum(), alone, axes=1)
+    counted = weight[:, None] & jnp.stack([having(name, batch) for name in names])
+    total = (counted[..., None] * alone).sum(axis=0)
     count = counted.sum(axis=0)[:, None]
-    reference = jnp.where(count > 0, total / jnp.maximum(count, 1), 1 / probs.shape[-1])
-    return jax.lax.stop_gradient(reference)
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), 1 / alone.shape[-1])
+
+
+def class_prior(dataset: Dataset) -> np.ndarray:
+  """Returns the share of each class in the training split, float32[classes].
+
+  Raises:
+    ValueError: examples are made for every trial, or a class has none, which "q||r" could not bear.
+  """
+  split = dataset.train
+  labels = (split.arrays if split.rows is None else split.rows.columns).get("label")
+  if labels is None:
+    raise ValueError(
+      f"config.method.reference: class_prior counts the training labels, which {dataset.name} makes anew"
+      " for every trial: expected uniform (its classes are equally likely)"
+    )
+  counts = np.bincount(np.asarray(labels).reshape(-1), minlength=dataset.num_classes)
+  if not counts.all():
+    raise ValueError(
+      f"config.method.reference: class_prior needs examples of every class, found {counts.tolist()};"
+      " choose uniform"
+    )
+  return (counts / counts.sum()).astype(np.float32)

@@ -57,10 +57,11 @@ def test_the_unimodal_reference_is_the_intact_modalitys_prediction():
   method, params, model_state, raw, _ = prepare(reference="unimodal")
   features, _ = method.encode_frozen(params, model_state, raw)
   scores = {m: jax.nn.softmax(method.unimodal(params, m, z)) for m, z in features.items()}
-  found = method.reference(params, features, {}, 0, raw)  # table corrupted: series is intact
+  alone = method.alone(params, model_state, features, {}, raw)
+  found = method.reference(alone, 0, raw)  # table corrupted: series is intact
   np.testing.assert_allclose(found, scores["series"], rtol=1e-5)
   method.config.method.anchor = "corrupted"
-  found = method.reference(params, features, {}, 0, raw)
+  found = method.reference(alone, 0, raw)
   np.testing.assert_allclose(found, scores["table"], rtol=1e-5)
 
 
