@@ -5,11 +5,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from configs.common import base_config
 from configs.methods import method_config
 from configs.multibench import add_padding, stored_config
 
 _FILES = ("mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch")
+_UNMIXED = {"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0}
 # Learned masks had neither a warm-up nor a guard.
 _UNGUARDED = {"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0}
 
@@ -36,6 +39,8 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
     stored.data.standardize = False
     stored.data.views.update(dict.fromkeys(("swap", "drop_features", "scale", "crop"), 0.0))
     defaults.data = stored.data
+  elif dataset == "pid_xor":
+    defaults.data = ConfigDict(_UNMIXED)
   found = json.loads(defaults.to_json_best_effort())
   if config["method"].get("mask") == "learned" or dataset.endswith("_xor"):
     found["method"] |= {n: value for n, value in _UNGUARDED.items() if n in found["method"]}

@@ -96,6 +96,11 @@ def _pid(config: ConfigDict) -> None:
   config.data.unique2 = 0.0
   config.data.redundancy = 0.45
   config.data.synergy = 0.10
+  # Of each modality's features, before they are standardised: "none", or entangled by "rotation",
+  # "partial", "tanh" or "mixer" (docs/spec/synib_release.md 5.3).
+  config.data.mixing = "none"
+  config.data.mixing_seed = 0  # of the maps
+  config.data.mixing_scale = 1.0  # "tanh": s of tanh(s Q x)
   config.data.num_pool = 2000  # training and validation together
   config.data.num_val = 200
   config.data.num_test = 4000

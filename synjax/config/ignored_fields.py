@@ -143,6 +143,11 @@ RULES = (
     "only method.fill=ema scales its noise",
   ),
   Rule(
+    ("method.fill",),
+    lambda config: config.method.fill in _fills(config),
+    "method.learned_fill says by what learned masks replace",
+  ),
+  Rule(
     ("method.donors_learn",),
     lambda config: "shuffle" in _fills(config),
     "only method.fill=shuffle has donors",
@@ -270,6 +275,16 @@ RULES = (
     ("data.task",),
     lambda config: methods.find(config).reads_labels,
     "only methods that learn from labels read one; the others are scored on every task",
+  ),
+  Rule(
+    ("data.mixing_seed",),
+    lambda config: config.data.mixing != "none",
+    "data.mixing=none has no map that is drawn",
+  ),
+  Rule(
+    ("data.mixing_scale",),
+    lambda config: config.data.mixing == "tanh",
+    "only data.mixing=tanh scales",
   ),
   Rule(
     ("data.label_rule",),

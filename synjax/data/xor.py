@@ -6,7 +6,6 @@ a pure function of a threefry key (seed, split, index), so it does not depend on
 with: under `vmap`, in a batch, or alone.
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
@@ -18,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax.data import pipeline
+from synjax.data import pipeline, xor_mixing
+from synjax.data.xor_layouts import FEATURES, LATENTS, PID, THREE_WAY, Layout
 from synjax.trial import Trial
 
 NAMES = ("pid_xor", "spurious_xor", "three_way_xor")
@@ -32,11 +32,7 @@ _SPURIOUS = slice(4, 10)  # of the first
 _SIGNAL_MEAN, _SIGNAL_STD, _SPURIOUS_SCALE = 2.2, 0.55, 1.3
 
 # Projected XOR (docs/spec/synib.md 3.2).
-_FEATURES = 32
-_LATENTS = 4
 _STRENGTH = 3.0
-_PROJECTION_STD = 0.5
-_PROJECTION_SEED = 999
 
 
 def load_spurious_xor(config) -> pipeline.Dataset:
@@ -111,102 +107,6 @@ def _spurious_example(key: jax.Array, strength: jax.Array | float) -> dict[str, 
   return {"x1": x[0], "x2": x[1], "label": label, "source": jnp.zeros((), jnp.int32)}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-  """Where the sources of projected XOR data are.
-
-  Attributes:
-    modalities: their names.
-    blocks: (block, size) in feature order; noise follows.
-    sources: source -> (its block, positions of the modalities that carry it).
-    synergies: the sources whose label is the XOR of the bits of their modalities; of all others the
-      modalities show the label itself, through one common latent.
-    mixture: (field of config.data, its sources), in the order of `sources`; sources of one field
-      share evenly.
-  """
-
-  modalities: tuple[str, ...]
-  blocks: tuple[tuple[str, int], ...]
-  sources: Mapping[str, tuple[str, tuple[int, ...]]]
-  synergies: tuple[str, ...]
-  mixture: tuple[tuple[str, tuple[str, ...]], ...]
-
-  def block(self, name: str) -> slice:
-    """Returns the features of a block."""
-    names, sizes = zip(*self.blocks, strict=True)
-    start = sum(sizes[: names.index(name)])
-    return slice(start, start + dict(self.blocks)[name])
-
-  def participation(self) -> np.ndarray:
-    """Returns bool[sources, modalities]: which modalities carry a source."""
-    positions = range(len(self.modalities))
-    return np.array([[m in used for m in positions] for _, used in self.sources.values()])
-
-  def written(self) -> np.ndarray:
-    """Returns bool[sources, modalities, features]: the features that an active source overwrites."""
-    written = np.zeros((len(self.sources), len(self.modalities), _FEATURES), bool)
-    for i, (block, used) in enumerate(self.sources.values()):
-      written[i, used, self.block(block)] = True
-    return written
-
-  def projections(self) -> np.ndarray:
-    """Returns float32[modalities, features, latents]: rows of the matrices A, 0 on noise features.
-
-    Entries are N(0, 0.25) of a fixed seed, one matrix [features, latents] after another: block by
-    block and, within a block, modality by modality. Of a matrix only the rows of its block are used.
-    """
-    rng = np.random.default_rng(_PROJECTION_SEED)
-    rows = np.zeros((len(self.modalities), _FEATURES, _LATENTS), np.float32)
-    for block, _ in self.blocks:
-      for m in range(len(self.modalities)):
-        matrix = _PROJECTION_STD * rng.standard_normal((_FEATURES, _LATENTS))
-        rows[m, self.block(block)] = matrix[self.block(block)]
-    return rows
-
-  def shares(self, fields: Mapping[str, jax.Array]) -> jax.Array:
-    """Spreads the values of the mixture fields over the sources, float32[sources]."""
-    return jnp.stack(
-      [fields[field] / len(sources) for field, sources in self.mixture for _ in sources]
-    ).astype(jnp.float32)
-
-
-_PID = _Layout(
-  modalities=("x1", "x2"),
-  blocks=(("unique", 6), ("redundancy", 6), ("synergy", 6)),
-  sources={
-    "unique1": ("unique", (0,)),
-    "unique2": ("unique", (1,)),
-    "redundancy": ("redundancy", (0, 1)),
-    "synergy": ("synergy", (0, 1)),
-  },
-  synergies=("synergy",),
-  mixture=tuple((name, (name,)) for name in ("unique1", "unique2", "redundancy", "synergy")),
-)
-
-_THREE_WAY = _Layout(
-  modalities=("x1", "x2", "x3"),
-  # Six blocks of the 6 features of the two-way layout would not fit into 32.
-  blocks=tuple(
-    (name, 4) for name in ("unique", "redundancy", "pair12", "pair13", "pair23", "triple")
-  ),
-  sources={
-    "unique1": ("unique", (0,)),
-    "redundancy": ("redundancy", (0, 1, 2)),
-    "pair12": ("pair12", (0, 1)),
-    "pair13": ("pair13", (0, 2)),
-    "pair23": ("pair23", (1, 2)),
-    "triple": ("triple", (0, 1, 2)),
-  },
-  synergies=("pair12", "pair13", "pair23", "triple"),
-  mixture=(
-    ("unique1", ("unique1",)),
-    ("redundancy", ("redundancy",)),
-    ("pair", ("pair12", "pair13", "pair23")),
-    ("triple", ("triple",)),
-  ),
-)
-
-
 def load_pid_xor(config) -> pipeline.Dataset:
   """Makes PID-controlled XOR: each example's label sits in one of four sources.
 
@@ -217,6 +117,8 @@ def load_pid_xor(config) -> pipeline.Dataset:
   (unbiased) standard deviation of the trial's pool, which is split into `train` and `val`.
 
   The mixture is a share of examples, not the PID of the data: see `synjax.evaluators.pid`.
+  `data.mixing` entangles the features of each modality before they are standardised, see
+  `synjax.data.xor_mixing`; which features are informative is not known then.
 
   Args:
     config: of the run; reads `config.data.num_pool` (2,000 examples), `num_val` (200 of them),
@@ -234,7 +136,7 @@ def load_pid_xor(config) -> pipeline.Dataset:
   """
   data = config.data
   check_mixture(data.unique1, data.unique2, data.redundancy, data.synergy)
-  return _load_projected("pid_xor", _PID, data)
+  return _load_projected("pid_xor", PID, data)
 
 
 def load_three_way_xor(config) -> pipeline.Dataset:
@@ -259,7 +161,7 @@ def load_three_way_xor(config) -> pipeline.Dataset:
   """
   data = config.data
   check_three_way_mixture(data.unique1, data.redundancy, data.pair, data.triple)
-  return _load_projected("three_way_xor", _THREE_WAY, data)
+  return _load_projected("three_way_xor", THREE_WAY, data)
 
 
 def check_mixture(unique1: float, unique2: float, redundancy: float, synergy: float) -> None:
@@ -312,7 +214,7 @@ def _read_sizes(data, fields: tuple[str, ...]) -> dict[str, int]:
   return sizes
 
 
-def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
+def _load_projected(name: str, layout: Layout, data) -> pipeline.Dataset:
   """Makes the dataset of a layout; the mixture is checked already."""
   sizes = _read_sizes(data, ("num_pool", "num_val", "num_test"))
   if sizes["num_val"] >= sizes["num_pool"]:
@@ -322,10 +224,13 @@ def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
     )
   make = jax.vmap(functools.partial(_projected_example, layout=layout), in_axes=(0, None))
 
+  mixing = xor_mixing.create(data, layout, functools.partial(_typical, make, layout))
+
   def draw(trial: Trial, stream: str, num_examples: int) -> dict[str, jax.Array]:
     fields = {field: trial.hyper[f"data.{field}"] for field, _ in layout.mixture}
     keys = _example_keys(trial.seed, stream, jnp.arange(num_examples))
-    return make(keys, layout.shares(fields))
+    made = make(keys, layout.shares(fields))
+    return made | {m: mix(made[m]) for m, mix in mixing.functions.items()}
 
   def generate(trial: Trial, split: str) -> dict[str, jax.Array]:
     pool = draw(trial, "train", sizes["num_pool"])
@@ -349,6 +254,8 @@ def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
     kind: dict(zip(layout.modalities, written[which].any(0), strict=True))
     for kind, which in {"informative": is_synergy, "predictive": ~is_synergy}.items()
   }
+  if mixing.functions:  # no feature is a source's alone
+    masks = {kind: {} for kind in masks}
   return _make_dataset(
     name,
     splits | {"probe": splits["train"]},
@@ -357,12 +264,21 @@ def _load_projected(name: str, layout: _Layout, data) -> pipeline.Dataset:
     synergies=layout.synergies,
     traced=tuple(f"data.{field}" for field, _ in layout.mixture),
     facts={"mixture": {field: data[field] for field, _ in layout.mixture}},
-    decides=(sizes["num_pool"], layout.projections().tobytes().hex()),
+    decides=(sizes["num_pool"], layout.projections().tobytes().hex(), *mixing.decides),
+    modalities=layout.modalities,
   )
 
 
+def _typical(make: Callable, layout: Layout) -> dict[str, np.ndarray]:
+  """Makes the pool of seed 0 at the mixture of the published studies, not standardised."""
+  published = {"unique1": 0.45, "unique2": 0.0, "redundancy": 0.45, "synergy": 0.1}
+  keys = _example_keys(jnp.uint32(0), "train", jnp.arange(2000))
+  made = jax.jit(make)(keys, layout.shares(published))
+  return {m: np.asarray(made[m], np.float64) for m in layout.modalities}
+
+
 def _projected_example(
-  key: jax.Array, shares: jax.Array, *, layout: _Layout
+  key: jax.Array, shares: jax.Array, *, layout: Layout
 ) -> dict[str, jax.Array]:
   """Makes one example, not standardised; `shares` float32[sources] are the mixture."""
   source_key, label_key, bit_key, latent_key, noise_key = jax.random.split(key, 5)
@@ -381,12 +297,12 @@ def _projected_example(
   is_synergy = jnp.asarray([name in layout.synergies for name in layout.sources])[source]
   bits = jnp.where(is_synergy, xor_bits, label)
 
-  size = jnp.abs(_STRENGTH * jax.random.normal(latent_key, (num, _LATENTS), jnp.float32))
+  size = jnp.abs(_STRENGTH * jax.random.normal(latent_key, (num, LATENTS), jnp.float32))
   size = jnp.where(is_synergy, size, size[:1])
   latents = size * _sign(bits)[:, None]
   # A sum, not a matrix product: the same bits on every device and under every vmap.
   signal = jnp.sum(layout.projections() * latents[:, None], axis=-1)
-  noise = jax.random.normal(noise_key, (num, _FEATURES), jnp.float32)
+  noise = jax.random.normal(noise_key, (num, FEATURES), jnp.float32)
   x = jnp.where(jnp.asarray(layout.written())[source], signal, noise)
   return dict(zip(layout.modalities, x, strict=True)) | {"label": label, "source": source}
 
@@ -427,6 +343,7 @@ def _make_dataset(
   synergies: tuple[str, ...],
   traced: tuple[str, ...],
   facts: Mapping[str, object],
+  modalities: tuple[str, ...] = ("x1", "x2"),
   decides: tuple = (),
 ) -> pipeline.Dataset:
   """Puts a dataset together. `decides`: what decides the data and is neither a size nor traced."""
@@ -434,11 +351,11 @@ def _make_dataset(
   recipe = json.dumps([name, _VERSION, num_examples, decides])
   return pipeline.Dataset(
     name=name,
-    modalities=tuple(informative),
+    modalities=modalities,
     tasks={"label": 2},
     **splits,
     transforms=dict.fromkeys(
-      informative, pipeline.Transform(pipeline.unchanged, pipeline.unchanged)
+      modalities, pipeline.Transform(pipeline.unchanged, pipeline.unchanged)
     ),
     # Seed and traced fields belong to the run, which records them.
     fingerprint=hashlib.sha256(recipe.encode()).hexdigest()[:16],

@@ -52,8 +52,8 @@ def auroc(scores: jax.Array, truth: jax.Array) -> jax.Array:
 def split_half(scores: jax.Array, counted: jax.Array) -> jax.Array:
   """Returns the rank correlation of the mean scores of two halves of a batch, a scalar in [-1, 1].
 
-  Spearman's, over coordinates; the halves are the examples at even and at odd places. NaN where one of
-  the two means is the same everywhere.
+  Spearman's, over coordinates; the halves are the examples at even and at odd places. 0 where one of the
+  two means is the same everywhere.
 
   Args:
     scores: float[batch, ...].
@@ -68,4 +68,4 @@ def split_half(scores: jax.Array, counted: jax.Array) -> jax.Array:
     ranks.append(rankdata(total))
   a, b = (rank - rank.mean() for rank in ranks)
   scale = jnp.sqrt(jnp.sum(a**2) * jnp.sum(b**2))
-  return jnp.where(scale > 0, jnp.sum(a * b) / jnp.where(scale > 0, scale, 1), jnp.nan)
+  return jnp.where(scale > 0, jnp.sum(a * b) / jnp.where(scale > 0, scale, 1), 0.0)

@@ -61,6 +61,7 @@ _CORRUPTION = {
 }
 _LATER = {
   "optim": {"frozen": []},
+  "data": {"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0},
   "method.synib": {**_CORRUPTION, "variant": "paper"},
   "method.full_corruption": _CORRUPTION,
   "method.masked_augmentation": {**_CORRUPTION, "variant": "paper"},

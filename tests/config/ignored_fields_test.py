@@ -27,8 +27,11 @@ OTHER = {  # field -> a value that is not its default, nor what a case below set
   "self_modality": "series", "patch": 8, "encoder_layers": 3, "decoder_layers": 2, "decoder_width": 16,
   "variant": "released", "strategy": "independent", "mipd_weight": 0.3, "contrast_weight": 0.3,
   "decoder_weight": 0.3, "num_permutations": 3, "alpha": 0.3, "noise": False, "first_epoch": 1,
-  "last_epoch": 2,
+  "last_epoch": 2, "gates": "soft", "corrupts": "flagged", "learned_fill": "zeros",
+  "donors_learn": True, "first_penalty": 0.3, "penalty_ramp_epochs": 3.0,
+  "mask_sparsity_ramp_epochs": 3.0, "learned_updates_encoders": False,
 }  # fmt: skip
+OF_METHOD = {("comm", "weights"): (1.0, 2.0, 3.0), ("synib", "variant"): "released_anchor"}
 FIXED = ("name", "mask", "site")  # what the cases below go through, or what the method fixes
 CASES = [
   ("comm", {}),
@@ -48,6 +51,7 @@ CASES = [
   ("confidence_penalty", {}),
   ("synib", {"mask": "random", "fill": "noise"}),
   ("synib", {"mask": "learned", "mask_steps": 2, "reference": "unimodal", "site": "input"}),
+  ("synib", {"mask": "both", "fill": "shuffle", "learned_fill": "ema", "mask_steps": 2}),
   ("synib", {"mask": "full", "family": "gaussian_logits"}),
   ("full_corruption", {"fill": "zeros"}),
   ("masked_augmentation", {"mask": "random"}),
@@ -93,7 +97,7 @@ def test_a_method_field_is_refused_or_changes_the_loss(name, case):
     dataset = tiny.load_dataset(config)
     before = program(config, dataset)
     for field in set(config.method) - {*FIXED, *case}:
-      value = OTHER[field][-3:] if (name, field) == ("comm", "weights") else OTHER[field]
+      value = OF_METHOD.get((name, field), OTHER[field])
       changed = make_config(name, case | {field: value})
       why = ignored_fields.reason(changed, f"method.{field}")
       same = program(changed, dataset) == before
@@ -155,7 +159,7 @@ def test_every_rule_names_fields_that_some_config_has():
   known = set(sweep_file.list_fields(base_config()))
   known |= {f"method.{field}" for field in OTHER}
   known |= {"data.buckets", "data.views", "data.views.drop_fraction", "data.icd9_group"}
-  known |= {"data.standardize", "data.views.crop"}
+  known |= {"data.standardize", "data.views.crop", "data.mixing_seed", "data.mixing_scale"}
   known |= {"data.padding", "data.transform", "data.resolution", "data.task", "data.label_rule"}
   known |= {"model.modalities.table.encoder"}
   for rule in ignored_fields.RULES:

@@ -37,7 +37,8 @@ ZERO_IS_OFF = {  # 0 turns off what the field is a strength, a share or a number
   "gaussianity_masks", "optim.weight_decay", "optim.warmup_epochs", "optim.lr_min", "method.mask_ratio",
   "method.mask_lambda", "method.unimodal_weight", "method.corrupt_probability", "method.noise_scale",
   "method.mask_sparsity", "method.mask_initial_logit", "method.mask_warmup_epochs",
-  "method.mask_collapse_share", "method.penalty", "model.trunk.dropout", "data.resident_gb",
+  "method.mask_collapse_share", "method.penalty", "method.first_penalty", "method.penalty_ramp_epochs",
+  "method.mask_sparsity_ramp_epochs", "model.trunk.dropout", "data.resident_gb",
   "data.strength", "data.unique1", "data.unique2", "data.redundancy", "data.synergy", "data.pair",
   "data.triple", "data.views.probability", "data.views.drop_fraction", "data.views.noise_std",
   "data.views.swap", "data.views.drop_features", "data.views.scale", "data.views.crop",
@@ -45,18 +46,19 @@ ZERO_IS_OFF = {  # 0 turns off what the field is a strength, a share or a number
   "data.transform.grayscale_probability", "data.transform.blur_probability",
   "data.transform.flip_probability", "encoder.dropout", "encoder.depths", "data.transform.blur_radius",
 }  # fmt: skip
-SIGNED = {"method.mask_initial_logit", "data.strength"}  # a logit; an effect's direction
+# A logit; a price of the flagged or of the others; an effect's direction.
+SIGNED = {"method.mask_initial_logit", "method.mask_sparsity", "data.strength"}
 # Weights and rates: any size is a number of float32, and training says so, by step and term, where the
 # loss does not stay finite.
 UNBOUNDED = {
   "optim.lr", "optim.weight_decay", "optim.eps", "optim.lr_min", "method.temperature",
   "method.mask_lambda", "method.unimodal_weight", "method.noise_scale", "method.mask_lr",
   "method.mask_sparsity", "method.mask_temperature", "method.mask_initial_logit", "method.mask_clip",
-  "method.penalty", "method.weights", "data.strength", "data.views.noise_std", "data.resident_gb",
-  "data.transform.blur_radius", "data.views.scale",
+  "method.penalty", "method.first_penalty", "method.weights", "data.strength",
+  "data.views.noise_std", "data.resident_gb", "data.transform.blur_radius", "data.views.scale",
 }  # fmt: skip
 # The first class, group or number.
-FIRST = {"seed", "data.icd9_group"}
+FIRST = {"seed", "data.icd9_group", "data.mixing_seed"}
 
 
 def is_legal(field, value):

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from sklearn.linear_model import LogisticRegression
 
 from synjax.data import xor
+from synjax.data.xor_layouts import PID, THREE_WAY
 from synjax.trial import Trial
 
 PID_SOURCES = ("unique1", "unique2", "redundancy", "synergy")
@@ -210,7 +211,7 @@ LAYOUTS = {
 
 def unstandardized(name):
   """The pool of seed 0: modality -> [2000, 32] before standardisation, label, source."""
-  layout = xor._PID if name == "pid" else xor._THREE_WAY
+  layout = PID if name == "pid" else THREE_WAY
   fields = {field: HYPER[name][f"data.{field}"] for field, _ in layout.mixture}
   keys = xor._example_keys(jnp.uint32(0), "train", jnp.arange(2000))
   make = functools.partial(xor._projected_example, layout=layout)

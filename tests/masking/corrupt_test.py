@@ -255,3 +255,19 @@ def test_tokens_are_filled_from_real_tokens_of_their_place():
         np.sort(found[rows, place, 0]), np.sort(np.asarray(x)[rows, place, 0])
       )
     np.testing.assert_array_equal(found[..., 0], found[..., 1])  # tokens stay whole
+
+
+def test_donors_learn_only_where_asked():
+  key, x = jax.random.key(0), jnp.arange(10.0).reshape(5, 2)
+  order = np.asarray(masking.fill("shuffle", None, x, order_key=key))[:, 0].astype(int) // 2
+  weight = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+
+  def total(x, donors_learn):
+    return jnp.sum(
+      weight * masking.fill("shuffle", None, x, order_key=key, donors_learn=donors_learn)
+    )
+
+  expected = np.zeros_like(weight)
+  expected[order] = weight
+  np.testing.assert_allclose(jax.grad(total)(x, True), expected)
+  np.testing.assert_array_equal(jax.grad(total)(x, False), 0)

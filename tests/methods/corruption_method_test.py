@@ -1,5 +1,7 @@
 """What SynIB and its controls corrupt: masks, fills, attention, shares."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,3 +108,40 @@ def test_shares_count_what_is_real():
   for name in ("table", "series"):  # flagging pays: everything real is flagged, nothing is replaced
     np.testing.assert_allclose(out.metrics[f"flagged_share/{name}"], 1)
     np.testing.assert_allclose(out.metrics[f"corrupt_share/{name}"], 0)
+
+
+def test_a_learned_masks_agreement_with_what_tells_the_label_is_logged(monkeypatch):
+  method, params, model_state, raw, info = prepare(mask="learned", site="input", fill="zeros")
+  truth = {"table": np.array([True, False, True, False]), "series": np.zeros((5, 3), bool)}
+  method.dataset = dataclasses.replace(method.dataset, predictive=truth)
+  flags = jnp.array([[0.9, 0.1, 0.2, 0.6], [0.9, 0.1, 0.8, 0.2]] * 3)
+  monkeypatch.setattr(
+    method, "learn", lambda name, *rest: flags if name == "table" else jnp.full((6, 5, 3), 0.2)
+  )
+  metrics = method.loss(params, model_state, {"clean": raw}, info).metrics
+  found = {n: float(v) for n, v in metrics.items() if n.startswith("mask_")}
+  assert found.pop("mask_split_half/series") == 0 and "mask_iou/series" not in found
+  expected = {"iou": (1 / 3 + 1) / 2, "precision": 0.75, "recall": 0.75, "auroc": 0.875}
+  # Means .9 .1 .2 .6 and .9 .1 .8 .2 have ranks 4 1 2 3 and 4 1 3 2.
+  expected["split_half"] = 0.8
+  assert found == pytest.approx({f"mask_{n}/table": value for n, value in expected.items()})
+
+
+def test_the_active_oracle_corrupts_examples_of_synergy_alone():
+  method, params, model_state, raw, info = prepare(mask="random", site="input", fill="zeros")
+  method.config.method.mask = "oracle_active"
+  method.dataset = dataclasses.replace(method.dataset, synergies=("one",))
+  corrupt, _ = method.draw("table", params, model_state, raw, raw["table"], (6, 4), info)
+  synergistic = np.asarray(raw["source"]) == 1
+  assert synergistic.any() and not synergistic.all()
+  expected = synergistic[:, None] & np.array([False, True, False, False])
+  np.testing.assert_array_equal(corrupt, expected)
+  with pytest.raises(ValueError, match="oracle_active needs a dataset that knows which examples"):
+    prepare(mask="oracle_active", site="input")
+
+
+def test_attention_has_hard_gates():
+  with pytest.raises(ValueError, match=r"config\.method\.fill: attention hides whole tokens"):
+    presence.prepare(
+      "synib", trunk="transformer", site="token", fill="attention", mask="learned", gates="soft"
+    )

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synjax import losses
+from configs import xor
+from synjax import data, losses
+from synjax.methods.supervised import synib
 from tests.methods import presence
 from tests.methods.presence import HAS_SERIES, HAS_TABLE, lacking
-from tests.methods.supervised.closed_forms import cross_entropy, dense, log_softmax, trunk
+from tests.methods.supervised.closed_forms import cross_entropy, dense, fuse, log_softmax, trunk
 from tests.methods.supervised.prepared import gradient, is_zero, prepare
 
 
@@ -142,3 +144,72 @@ def test_the_terms_of_synib_are_over_the_examples_that_have_the_modality():
     divergence = (np.exp(log_q) * (log_q - log_r)).sum(1)
     penalty += divergence[has[m]].mean()
   np.testing.assert_allclose(out.losses["penalty"], penalty, rtol=1e-5)
+
+
+def full_penalty(prepared, reference):
+  """Sum over modalities of the mean KL(q || r), that modality's feature being 0."""
+  method, params, model_state, raw, _ = prepared
+  z, _ = method.encode_frozen(params, model_state, raw)
+  total = 0.0
+  for m in z:
+    log_q = log_softmax(fuse(params, [np.asarray(x) * (name != m) for name, x in z.items()]))
+    total += (np.exp(log_q) * (log_q - np.log(np.asarray(reference(m), np.float64)))).sum(1).mean()
+  return total
+
+
+def test_the_class_prior_is_the_shares_of_the_training_classes():
+  prepared = prepare(reference="class_prior", mask="full", fill="zeros", site="latent")
+  method, params, model_state, raw, info = prepared
+  counts = np.bincount(method.dataset.train.arrays["label"])
+  assert counts[0] != counts[1]
+  out = method.loss(params, model_state, {"clean": raw}, info)
+  expected = full_penalty(prepared, lambda _: counts / counts.sum())
+  np.testing.assert_allclose(out.losses["penalty"], expected, rtol=1e-3)  # small: a difference
+  with pytest.raises(
+    ValueError, match="class_prior counts the training labels, which pid_xor makes"
+  ):
+    synib.class_prior(data.load(xor.get_config("synib,pid")))
+
+
+def test_the_reference_of_a_running_copy_is_the_intact_modalitys_and_a_constant():
+  prepared = prepare(reference="ema_unimodal", mask="full", fill="zeros", site="latent")
+  method, params, model_state, raw, info = prepared
+  moved = jax.tree.map(lambda p: 1.5 * p, params)
+  _, state, _ = of(method, params, model_state, raw, info)
+  losses_now, state, _ = of(method, moved, state, raw, info)
+  copy = jax.tree.map(lambda a, b: 0.99 * a + 0.01 * b, params, moved)
+  z, _ = method.encode_frozen(copy, model_state, raw)
+  other = {"table": "series", "series": "table"}
+
+  def intact(m):
+    head = copy[f"unimodal_heads_{other[m]}"]["scores"]
+    return np.exp(log_softmax(dense(head, np.asarray(z[other[m]], np.float64))))
+
+  expected = full_penalty((method, moved, model_state, raw, info), intact)
+  np.testing.assert_allclose(losses_now["penalty"], expected, rtol=1e-4)
+  assert set(state["ema_unimodal"]["params"]) == {n for n in params if n not in ("trunk", "head")}
+  flows = gradient((method, moved, state, raw, info), "penalty")
+  assert is_zero(flows["unimodal_heads_table"]) and not is_zero(flows["encoders_table"])
+
+
+def of(method, params, model_state, raw, info):
+  out = method.loss(params, model_state, {"clean": raw}, info)
+  return out.losses, out.model_state, out.metrics
+
+
+def test_lambda_and_the_price_of_flags_rise_by_epochs(monkeypatch):
+  fields = {"penalty_ramp_epochs": 4.0, "mask_sparsity_ramp_epochs": 8.0, "mask_sparsity": 2.0}
+  method, params, model_state, raw, info = prepare(mask="learned", fill="zeros", **fields)
+  prices = []
+
+  def learn(loss, shape, key, *, sparsity, **_):
+    prices.append(float(sparsity))
+    return jnp.full(shape, 0.3)
+
+  monkeypatch.setattr(synib.CorruptionMethod.learn.__globals__["masking"], "learn_flags", learn)
+  shares = []
+  for epoch in (0, 1, 3, 20):
+    found, _, metrics = of(method, params, model_state, raw, info.replace(epoch=epoch))
+    shares.append(float(found["penalty"] / metrics["divergence"]))
+  np.testing.assert_allclose(shares, [0.25, 0.5, 1, 1], rtol=1e-5)
+  np.testing.assert_allclose(prices[::2], [0.25, 0.5, 1, 2], rtol=1e-5)
