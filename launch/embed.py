@@ -1,4 +1,4 @@
-"""Embeds new, unlabelled examples: python -m launch.embed --workdir=W --data_dir=D --out=F.
+"""Embeds new, unlabelled examples: python -m launch.embed --workdir=W --data_dir=D [--out=F].
 
 W is the folder of a run, D a folder of archives as in README, "What an array is", or one archive;
 labels in it are not read. F is an .npz file as `embeddings.npz` of a run: for each archive
@@ -24,21 +24,26 @@ logger = logging.getLogger("synjax")
 
 _WORKDIR = app.define_path("workdir", "Folder of a run of launch.train, or a copy of it.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of .npz archives, or one of them.")
-_OUT = flags.DEFINE_string("out", None, "File to write, .npz.")
+_OUT = flags.DEFINE_string(
+  "out",
+  None,
+  "File to write, .npz; default: embedded_D.npz in the workdir, D the name of --data_dir.",
+)
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", None, "Examples at a time; default: of the run's evaluations.", lower_bound=1
 )
-flags.mark_flags_as_required(["workdir", "data_dir", "out"])
+flags.mark_flags_as_required(["workdir", "data_dir"])
 
 
 def main() -> None:
   """Runs the command."""
-  out = files.resolve(_OUT.value)
+  data = files.resolve(_DATA_DIR.value)
+  out = files.resolve(_OUT.value or f"{_WORKDIR.value}/embedded_{data.stem}.npz")
   if out.suffix != ".npz" or out.is_dir():
     raise ValueError(f"--out: expected a file that ends in .npz, found {out}; type --out={out}.npz")
   models = synjax.load_all(_WORKDIR.value)
   found = {"seeds": np.array([model.seed for model in models], np.uint32)}
-  for archive in _archives(files.resolve(_DATA_DIR.value)):
+  for archive in _archives(data):
     found |= _embed(models, archive)
   out.parent.mkdir(parents=True, exist_ok=True)
   array_files.write(out, found)

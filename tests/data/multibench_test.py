@@ -12,7 +12,7 @@ from configs import mosi
 from data_prep import convert, fixtures
 from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
 from synjax import data
-from synjax.data import multibench
+from synjax.data import inputs, multibench
 from synjax.data.shards import Shards
 
 MISSING_GROUP = 3
@@ -509,3 +509,32 @@ def test_the_fingerprint_follows_what_is_stored_whatever_the_metadata_say(change
 class _Rows(list):
   def __getitems__(self, rows):
     return [self[row] for row in rows]
+
+
+@pytest.mark.parametrize(
+  ("name", "argument", "path"),
+  [("mosi", "comm,3", "affect/mosi"), ("vision_touch", "comm,cp3", "vision_touch/default")],
+)
+def test_new_examples_are_prepared_as_stored_ones(data_dir, name, argument, path):
+  """As the shards hold them, NaN and spikes among them: what a run's test split is made of."""
+  config = make_config(data_dir, name, argument)
+  dataset = data.load(config)
+  raw = stored(data_dir, path, "test")
+  arrays = {}
+  for modality in dataset.modalities:
+    values = [np.asarray(example[modality_feature(name, modality)]) for example in raw]
+    if name == "mosi":
+      arrays[f"{modality}_length"] = np.array([len(value) for value in values])
+      values = [np.pad(v, ((0, config.data.max_length - len(v)), (0, 0))) for v in values]
+    arrays[modality] = np.stack(values)
+  split = inputs.read("new", arrays, inputs.describe(dataset), config, None)
+  rows = np.arange(len(raw))
+  found, expected = split.rows.read(rows), dataset.test.read(rows)
+  for field in (f for f in expected if f != "label"):
+    np.testing.assert_array_equal(found[field], expected[field], err_msg=field)
+  empty = inputs.empty_dataset(config, inputs.describe(dataset))
+  assert set(empty.transforms) == set(dataset.modalities)
+
+
+def modality_feature(name, modality):
+  return multibench.SOURCES[name].stored_as.get(modality, modality)
