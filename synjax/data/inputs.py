@@ -67,6 +67,8 @@ def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
   arrays = zeros | {
     fields.companion(name, "length"): np.full(2, zeros[name].shape[1], np.int32) for name in padded
   }
+  if schema["num_classes"]:
+    arrays["label"] = np.zeros(2, np.int32)  # a method may build a network for it
   splits = {
     name: pipeline.Split(arrays, count, {}) for name, count in schema["num_examples"].items()
   }

@@ -2,8 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from synjax import data
+from synjax import data, methods
 from synjax.data import inputs
+from synjax.training.train_state import example_batch
 from tests.data.archives import add, make_config, write
 from tests.library.runs import make
 
@@ -100,9 +101,24 @@ def test_an_empty_dataset_makes_batches_of_the_same_shapes(known):
   config, dataset, schema, _ = known
   empty = inputs.empty_dataset(config, schema)
   shapes = [jax.tree.map(np.shape, split.read(np.arange(2))) for split in (dataset.val, empty.val)]
-  present = {f"{name}_present" for name in dataset.modalities} | {"label"}
+  present = {f"{name}_present" for name in dataset.modalities}
   assert {n: s for n, s in shapes[0].items() if n not in present} == shapes[1]
   assert empty.train.num_examples == 40 and empty.class_names == dataset.class_names
+
+
+@pytest.mark.parametrize("method", ["factorcl_sup", "mae", "reconboost"])
+def test_a_methods_networks_are_the_same_without_the_data(tmp_path, method):
+  """And embed examples that have no label."""
+  config = make_config(write(tmp_path / "d"), method)
+  dataset = data.load(config)
+  found = []
+  for one in (dataset, inputs.empty_dataset(config, inputs.describe(dataset))):
+    built = methods.create(config, one)
+    batch = example_batch(one, None)
+    variables = jax.eval_shape(built.init, jax.random.key(0), batch)
+    unlabelled = {name: value for name, value in batch.items() if name != "label"}
+    found.append((variables, jax.eval_shape(built.embed, *variables, unlabelled)))
+  assert found[0] == found[1]
 
 
 def test_data_that_are_made_have_no_schema(tmp_path):
