@@ -43,6 +43,7 @@ def classifier(folder):
     labels,
     method="supervised",
     workdir=folder / "supervised",
+    model__trunk__name="transformer",
     model__num_heads=2,
     **parts,
     **OVERRIDES,
