@@ -9,6 +9,7 @@ which rows are special and what was planted.
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -81,8 +82,8 @@ def make_fixture(
   if name in FOLDER_DATASETS:
     if (protocol, numpy_spelling, python2, signed_labels) != (3, "new", False, False):
       raise ValueError(
-        f"{name} is no pickle: leave protocol, numpy_spelling, python2 and signed_labels at their "
-        "defaults"
+        f"{name} is no pickle; leave out --protocol and --numpy_spelling (and python2,"
+        " signed_labels)"
       )
     module = registry.DATASETS[name].load("fixture")
     options = {} if mode == "easy" else {"mode": mode}
@@ -121,10 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     manifest = make_fixture(options.pop("dataset"), options.pop("out"), **options)
   except (OSError, ValueError, ImportError) as error:
-    sys.stderr.write(f"error: {error}\n")
+    # Arguments of a function are flags here.
+    message = re.sub(rf"^({'|'.join(options)}|out):", r"--\1:", str(error))
+    sys.stderr.write(f"error: {message}\n")
     return 1
   except MemoryError as error:
-    sys.stderr.write(f"error: num_examples: expected as many as fit into memory: {error}\n")
+    sys.stderr.write(f"error: --num_examples: expected as many as fit into memory: {error}\n")
     return 1
   sys.stdout.write(
     json.dumps({k: v for k, v in manifest.items() if k != "sources"}, indent=1) + "\n"

@@ -87,13 +87,24 @@ class Classification(Evaluator):
     split = self.dataset.test
     logits, label = frozen.logits(split), frozen.field("label", split)
     scores = _named("test", _score_split(self.dataset, split, frozen))
-    rows = [intervals(*trial) for trial in zip(logits.argmax(-1), label, strict=True)]
-    scores |= _named("test", _stack(rows))
+    predicted = logits.argmax(-1)
+    rows = [intervals(*trial) for trial in zip(predicted, label, strict=True)]
+    scores |= _named("test", _stack(rows) | self._classes(predicted, frozen.seeds))
     if split.generate is None:
       scores |= _named("test", self._neighbors(frozen))
       for missing in self.dataset.modalities if len(self.dataset.modalities) > 1 else ():
         scores |= _named("test", self._without(frozen, missing, label), f"{WITHOUT}{missing}")
     return scores
+
+  def _classes(self, predicted: np.ndarray, seeds: Sequence[int]) -> dict[str, np.ndarray]:
+    """Counts the classes that each trial predicts, and says who predicts but one."""
+    counts = np.array([float(len(np.unique(own))) for own in predicted])
+    alone = [str(seed) for seed, count in zip(seeds, counts, strict=True) if count == 1]
+    if alone and predicted.shape[1] > 1:
+      logger.warning(
+        "the classifier of seed %s predicts one class for all test examples", ", ".join(alone)
+      )
+    return {"predicted_classes": counts}
 
   def _neighbors(self, frozen) -> dict[str, np.ndarray]:
     """Scores nearest neighbours of the test split in the probe split, "knn_<metric>"."""

@@ -1,6 +1,7 @@
 """How far an evaluation is that takes minutes, for whoever waits for it."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -23,16 +24,20 @@ class Progress:
       clock: seconds.
     """
     self._what, self._total, self._clock, self._done = what, total, clock, 0
-    self._started = self._said = clock()
+    self._said = clock()
+    self._first = math.nan  # when the first part was done: it compiled what the others run
 
   def __call__(self) -> None:
     """Counts a part that is done."""
     self._done += 1
     now = self._clock()
+    if self._done == 1:
+      self._first = now
     if now - self._said < _EVERY or self._done >= self._total:
       return
     self._said = now
-    left = (now - self._started) / self._done * (self._total - self._done)
-    logger.info(
-      "%s: %d of %d done, about %s left", self._what, self._done, self._total, in_words(left)
-    )
+    said = f"{self._what}: {self._done} of {self._total} done"
+    if self._done > 1:
+      left = (now - self._first) / (self._done - 1) * (self._total - self._done)
+      said += f", about {in_words(left)} left"
+    logger.info(said)

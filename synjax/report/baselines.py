@@ -12,18 +12,26 @@ from synjax.report.sections import Points, Section, Table, Text
 from synjax.workdir import scores
 from synjax.workdir.scores import Baseline, Score
 
-SIS = "SIS = (all modalities - best single one) / best single one, in %."
+SIS = (
+  "SIS = (all modalities - best single one) / best single one, in %; where all modalities are not above"
+  " chance it means nothing and is left out."
+)
+AT_CHANCE = "at chance"
 ABOUT = (
   "Baselines on the same splits: {metric} on the test split, mean ± std (ddof 1) over seeds and, in"
   " brackets, the 95 % interval over test examples (of several seeds, means of the ends). Raw features"
-  " are standardised on training statistics; a sequence is mean, deviation, minimum and maximum of each"
-  " feature over its real steps. Costs are chosen on the validation split; nearest neighbours vote with"
-  f" weights, as in the runs' own k-NN score. {SIS}"
+  " are standardised on training statistics{sequences}. Costs are chosen on the validation split; nearest"
+  f" neighbours vote with weights, as in the runs' own k-NN score. {SIS}"
+)
+SEQUENCES = (
+  "; a sequence is mean, deviation, minimum and maximum of each feature over its real steps"
 )
 RULE = (
-  "Clearly better than a baseline: the intervals do not overlap. (Both are of the same test examples: a"
-  " difference may be there although they do.)"
+  'How to read what follows: "clearly" is said where two intervals do not overlap. (Both are of the same'
+  " test examples: a difference may be there although they do.)"
 )
+# Encoders of sequences. "mlp" and "dense_relu" take vectors, the others one image each.
+SEQUENCE_ENCODERS = ("gru", "sequence_transformer", "force", "proprioception")
 GUESSES = ("majority", "mean_label")  # look at no example
 BRACKETS = (
   "In brackets here: the 95 % interval over test examples (of several seeds, means of the ends)."
@@ -152,7 +160,8 @@ def _sections(
   header, gains = ["score of", "modalities", *tasks], _gains(same, tasks) if metric.sign > 0 else []
   table: list[Section] = []
   if scores_too:
-    about = ABOUT.format(metric=metric.title)
+    sequences = SEQUENCES if any(map(_has_sequences, same)) else ""
+    about = ABOUT.format(metric=metric.title, sequences=sequences)
     table = [Text(about), Table(header, _rows(same, metric, tasks) + gains)]
   elif gains:
     table = [Text(SIS), Table(header, gains)]
@@ -180,15 +189,32 @@ def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> 
 
 def _gains(same: Sequence[Contestant], tasks: Sequence[str]) -> list[list[str]]:
   """Returns the rows of SIS, of what it is known of."""
-  of = [(f"{one.label}, {one.reader}", one, lambda t: str(Score("test", t, "sis"))) for one in same]
   logistic = Baseline("logistic")
-  of.append((name_of(logistic, same[0].config), same[0], lambda t: logistic.score(t, "sis")))
+  of: list[tuple[str, Contestant, Baseline | None]] = [
+    (f"{one.label}, {one.reader}", one, None) for one in same
+  ]
+  of.append((name_of(logistic, same[0].config), same[0], logistic))
   rows = []
-  for label, one, name in of:
-    cells = [str(one.value(name(task), 100, 1)) for task in tasks]
-    if any(cell != NOT_AVAILABLE for cell in cells):
+  for label, one, baseline in of:
+    cells = [_gain(one, task, baseline) for task in tasks]
+    if any(cell not in (NOT_AVAILABLE, AT_CHANCE) for cell in cells):
       rows.append([f"SIS of {label}", "all against each", *cells])
   return rows
+
+
+def _gain(one: Contestant, task: str, baseline: Baseline | None) -> str:
+  """Returns a cell of SIS: of numbers that are not above chance it is no gain."""
+  name = str(Score("test", task, "sis")) if baseline is None else baseline.score(task, "sis")
+  whole, chance = ACCURACY.of(one, task, baseline), 100 * one.chance.get(task, 0)
+  found = str(one.value(name, 100, 1))
+  # Half a digit: the interval of a constant classifier is above chance by rounding.
+  return AT_CHANCE if found != NOT_AVAILABLE and whole.low <= chance + 0.05 else found
+
+
+def _has_sequences(one: Contestant) -> bool:
+  """Says whether a modality may be a sequence: an encoder of its run takes neither images nor vectors."""
+  known = one.config.get("model", {}).get("modalities", {}).values()
+  return not known or any(m["encoder"]["name"] in SEQUENCE_ENCODERS for m in known)
 
 
 def name_of(baseline: Baseline, config: Mapping[str, Any]) -> str:

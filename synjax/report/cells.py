@@ -66,7 +66,7 @@ def format_score(rows: Sequence[Mapping[str, Any]], which: str, names: Sequence[
     names: metrics with values in [0, 1], averaged within a seed.
 
   Returns:
-    "mean ± std" over seeds, std with ddof 1; of one seed the std is "n/a" and the
+    "mean ± std" over seeds, std with ddof 1; of one seed there is no std and the
     95 % interval follows where `<name>_low` and `<name>_high` give it (an average of names has none).
   """
   return _format_values(rows, which, names, scale=100, digits=1)
@@ -106,4 +106,4 @@ def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digi
   low, high = (scale * rows[0][which].get(f"{names[0]}_{end}", np.nan) for end in ("low", "high"))
   known = len(names) == 1 and np.isfinite([low, high]).all()
   suffix = f" (95 % {low:.{digits}f} to {high:.{digits}f})" if known else ""
-  return f"{values[0]:.{digits}f} ± {NOT_AVAILABLE}{suffix}"
+  return f"{values[0]:.{digits}f}{suffix}"

@@ -164,8 +164,7 @@ def _printed(found: Published | None, digits: int) -> str:
   if found is None or found.value is None:
     return "-"
   mean, std = found.value
-  spread = NOT_AVAILABLE if std is None else f"{std:.{digits}f}"
-  return f"{mean:.{digits}f} ± {spread}"
+  return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 
 
 def _notes(comparison: Comparison, beside, benchmark) -> list[str]:

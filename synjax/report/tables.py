@@ -50,6 +50,7 @@ PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
   " best, not with last."
 )
 MODALITIES = "data.modalities"
+_PREDICTED = str(scores.Score("test", "label", "predicted_classes"))
 
 
 class Scored(NamedTuple):
@@ -135,7 +136,7 @@ def _paper_start(method: str, benchmark, modalities: Sequence[str] | None) -> li
 
 def _printed(value: tuple[float, float | None], digits: int) -> str:
   mean, std = value
-  return f"{mean:.{digits}f} ± {NOT_AVAILABLE if std is None else f'{std:.{digits}f}'}"
+  return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 
 
 def _paper_rows(method: str, benchmark, columns, groups: Sequence[Group]) -> list[list[str]]:
@@ -292,6 +293,14 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
       for name, column in benchmark.columns.items()
       if column.note and _fits(benchmark, name, measured)
     ]
+  for group in groups:
+    alone = [row["seed"] for row in group.rows if row["best"].get(_PREDICTED) == 1]
+    if alone:
+      seeds = ", ".join(map(str, alone))
+      notes.append(
+        f"{group.label}: the classifier of seed {seeds} predicts one class for all test examples: it is"
+        " at chance, whatever its other scores say."
+      )
   for group in groups[1:]:
     first, run = groups[0].runs[0], group.runs[0]
     changes = config_differences(first.experiment, run.experiment)

@@ -128,7 +128,7 @@ def run(
   else:
     pending = _pending(groups, before, only)
   pending = sorted(pending, key=lambda stack: bool(stack.first.judges))  # unimodal models first
-  total, started = sum(len(stack.rows) for stack in pending), time.monotonic()
+  total, ends = sum(len(stack.rows) for stack in pending), [(time.monotonic(), 0)]
   ready = functools.partial(
     judges.wait, journal=journal, own={r.id for r in rows}, since=time.time()
   )
@@ -138,12 +138,27 @@ def run(
     with stopping.named(lambda place=place: place):
       good = _run_stack(stack, journal, train, ready, keep=keep_workdirs)
     done, failed = state.done + good, state.failed + len(stack.rows) - good
-    left = (time.monotonic() - started) * (total / (done + failed) - 1)
+    ends.append((time.monotonic(), done + failed))
+    left = _seconds_left(ends, total)
     state = state._replace(groups=state.groups + 1, done=done, failed=failed, seconds_left=left)
     progress(state)
   if rerun_ids:
     _compare(before, journal.read(), rerun_ids)
   return state
+
+
+def _seconds_left(ends: Sequence[tuple[float, int]], total: int) -> float:
+  """Estimates the time of the rows that are left: as long a row as after the first group.
+
+  The first compiles what later ones find in the cache; it counts while there is no other.
+
+  Args:
+    ends: (seconds, rows done by then) of the start and the end of each group.
+    total: rows.
+  """
+  start, first = ends[min(len(ends) - 2, 1)]
+  now, done = ends[-1]
+  return (now - start) * (total - done) / (done - first)
 
 
 def _pending(groups, entries, only: str) -> list[Stack]:

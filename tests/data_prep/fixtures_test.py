@@ -58,10 +58,10 @@ def test_fixtures_of_folders_are_made_by_their_modules(monkeypatch, tmp_path, ca
 @pytest.mark.parametrize(
   ("flag", "message"),
   [
-    ("--seed=-1", "seed: expected a whole number from 0, found -1"),
-    ("--num_examples=1000000000000", "num_examples: expected at most 100,000"),
-    ("--out={file}", "out: expected a folder"),
-    ("--out={file}/below", "out: expected a folder"),
+    ("--seed=-1", "--seed: expected a whole number from 0, found -1"),
+    ("--num_examples=1000000000000", "--num_examples: expected at most 100,000"),
+    ("--out={file}", "--out: expected a folder"),
+    ("--out={file}/below", "--out: expected a folder"),
   ],
 )
 def test_a_flag_that_cannot_be_is_named_in_one_line(tmp_path, capsys, flag, message):
@@ -80,5 +80,5 @@ def test_what_does_not_fit_into_memory_is_one_line(tmp_path, monkeypatch, capsys
   monkeypatch.setattr(fixtures, "make_fixture", full)
   assert fixtures.main(["mosi", f"--out={tmp_path}"]) == 1
   assert capsys.readouterr().err == (
-    "error: num_examples: expected as many as fit into memory: Unable to allocate 8 GiB\n"
+    "error: --num_examples: expected as many as fit into memory: Unable to allocate 8 GiB\n"
   )

@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 import types
 
 import numpy as np
@@ -59,6 +60,7 @@ def at_the_end():
     logits=logits,
     embed=lambda split: embedded[id(split)],
     field=lambda name, split: split.arrays["label"][None],
+    seeds=[42],
   )
   config = tiny.get_config("supervised", **{"probe.neighbors": 1})
   scores = Classification(config, dataset, None).run(frozen, When.END)
@@ -97,6 +99,7 @@ def test_examples_of_which_nothing_is_left_are_counted_and_left_out():
     logits=lambda split, modalities=(): np.eye(2)[wrong][None],
     embed=lambda split: np.ones((1, split.num_examples, 2)),
     field=lambda name, split: split.arrays["label"][None],
+    seeds=[42],
   )
   dataset = dataclasses.replace(dataset, test=test)
   found = Classification(tiny.get_config("supervised"), dataset, None).run(frozen, When.END)
@@ -114,6 +117,7 @@ def test_without_a_modality_that_all_have_alone_there_is_no_score_and_a_reason(c
     logits=lambda split, modalities=(): np.eye(2)[split.arrays["label"]][None],
     embed=lambda split: np.ones((1, split.num_examples, 2)),
     field=lambda name, split: split.arrays["label"][None],
+    seeds=[42],
   )
   changed = dataclasses.replace(dataset, test=test)
   found = Classification(tiny.get_config("supervised"), changed, None).run(frozen, When.END)
@@ -140,3 +144,20 @@ def test_splits_are_scored_trial_by_trial_and_validation_never_looks_at_the_test
   for split in ("val", "train_split"):
     np.testing.assert_array_equal(scores[f"{split}/label/accuracy"], [1, 0])
     np.testing.assert_array_equal(scores[f"{split}/label/zero/accuracy"], [1, 0])
+
+
+def test_a_model_that_predicts_one_class_is_said_to(caplog):
+  dataset = tiny.load_dataset(None)
+  label = dataset.test.arrays["label"]
+  predicted = np.stack([np.zeros_like(label), label])
+  frozen = types.SimpleNamespace(
+    logits=lambda split, modalities=(): np.eye(2)[predicted],
+    embed=lambda split: np.ones((2, split.num_examples, 2)),
+    field=lambda name, split: np.stack([split.arrays["label"]] * 2),
+    seeds=[42, 43],
+  )
+  config = tiny.get_config("supervised", **{"probe.neighbors": 1})
+  with caplog.at_level(logging.WARNING, "synjax"):
+    found = Classification(config, dataset, None)._test(frozen)
+  assert found["test/label/predicted_classes"].tolist() == [1, 2]
+  assert "the classifier of seed 42 predicts one class for all test examples" in caplog.text

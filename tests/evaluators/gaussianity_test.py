@@ -66,12 +66,11 @@ def test_methods_that_mask_nothing_and_examples_of_a_trial_of_its_own_are_refuse
   comm = methods.create(tiny.get_config("comm"), dataset)
   with pytest.raises(ValueError, match="comm has no masked views: expected 0, found 2"):
     evaluators.create(tiny.get_config("comm", gaussianity_masks=2), dataset, comm)
-  made = dataclasses.replace(dataset.val, generate=lambda trial: {})
-  evaluator = gaussianity.Gaussianity(
-    tiny.get_config(gaussianity_masks=2), dataclasses.replace(dataset, val=made), method
-  )
-  with pytest.raises(ValueError, match="makes examples of its own"):
-    evaluator.check()
+  made = dataclasses.replace(dataset.train, generate=lambda trial: {})
+  with pytest.raises(
+    ValueError, match="makes examples of its own"
+  ):  # before any evaluator is asked
+    methods.create(tiny.get_config("comm"), dataclasses.replace(dataset, train=made))
   function = gaussianity.make_split_scores(method, dataset, num_masks=2, batch_size=4)
   with pytest.raises(ValueError, match="generated"):
     function(params, model_state, dataclasses.replace(dataset.test, generate=lambda trial: {}))

@@ -19,9 +19,18 @@ def test_it_says_how_much_is_left_and_not_more_often_than_anybody_reads(caplog):
   for _ in range(5):
     progress()
   assert caplog.messages == [
-    "probes: 2 of 5 done, about 18 s left",  # 12 s for 2, 6 each
-    "probes: 4 of 5 done, about 30 s left",  # 120 s for 4
+    "probes: 2 of 5 done, about 24 s left",  # 8 s after the first
+    "probes: 4 of 5 done, about 39 s left",  # 116 s for 3 after the first
   ]
+
+
+def test_nothing_is_estimated_from_the_first_part_which_compiles(caplog):
+  times = iter([0.0, 100.0, 111.0])
+  caplog.set_level(logging.INFO, "synjax")
+  progress = Progress("probes", 4, clock=lambda: next(times))
+  progress()
+  progress()
+  assert caplog.messages == ["probes: 1 of 4 done", "probes: 2 of 4 done, about 22 s left"]
 
 
 @pytest.mark.parametrize(

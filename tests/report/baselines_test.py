@@ -6,6 +6,7 @@ import pytest
 
 from synjax.report import baselines, sweeps
 from synjax.report.baselines import ACCURACY, Contestant, Value, verdict
+from synjax.report.sections import Table
 from synjax.sweeps.file import Hyper
 from tests.report.sweeps.folders import write
 from tests.report.workdirs import make_workdir, table
@@ -139,3 +140,22 @@ def test_a_sweep_has_them_below_its_table_unless_its_description_leaves_them_out
   assert text.index("| optim.lr | checkpoint") < text.index("| score of |")
   assert "score of" not in sweeps.write_sweep_report(folder, {"baselines": False}).read_text()
   assert f"best/{RAW}/logistic/macro_accuracy" in (folder / "rows.csv").read_text()
+
+
+def test_a_gain_over_one_modality_is_not_computed_of_what_is_at_chance():
+  def cell(own):
+    found = contestant(scores(own, logistic=0.8) | {"test/label/sis": 0.0})
+    (table,) = [s for s in baselines.baseline_sections([found]) if isinstance(s, Table)]
+    return [row[-1] for row in table.rows if row[0].startswith("SIS of 1: infmasking")]
+
+  assert cell(0.52) == []  # 47 to 57
+  assert cell(0.8) == ["0.0"]
+
+
+def test_sequences_are_spoken_of_where_there_are_some():
+  def about(encoder):
+    one = contestant(scores(0.8, logistic=0.8))
+    one.config["model"] = {"modalities": {"a": {"encoder": {"name": encoder}}}}
+    return baselines.baseline_sections([one])[0].text
+
+  assert "a sequence is mean" not in about("mlp") and "a sequence is mean" in about("gru")

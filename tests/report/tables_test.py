@@ -43,9 +43,9 @@ def test_mean_and_std_over_seeds_of_several_workdirs(tmp_path):
 
 def test_one_seed_has_no_std_but_the_interval(tmp_path):
   row = cells(table(make_workdir(tmp_path / "a")), "1: infmasking", "best")
-  assert row["synergy (chance 50.0)"] == "70.0 ± n/a (95 % 68.8 to 71.2)"
+  assert row["synergy (chance 50.0)"] == "70.0 (95 % 68.8 to 71.2)"
   # No interval of an average of two tasks on the same pairs follows from the two intervals.
-  assert row["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "70.0 ± n/a"
+  assert row["uniqueness: mean of unique1, unique2 (chance 10.0)"] == "70.0"
 
 
 def test_table_states_how_the_numbers_came_about(tmp_path):
@@ -199,3 +199,13 @@ def test_runs_on_the_same_data_are_compared_seed_by_seed(tmp_path):
   # -10, -8, -11: mean -9.67, std 1.528; half an interval 4.303 x 1.528 / sqrt(3) = 3.79.
   assert row["synergy, macro accuracy (%)"] == "-9.7 [-13.5, -5.9] (3)"
   assert text.count("seed by seed") == 1  # nothing is on the other data beside cross
+
+
+def test_a_classifier_of_one_class_is_named_under_the_table(tmp_path):
+  alone = [{"test/label/predicted_classes": n} for n in (1.0, 2.0)]
+  path = make_workdir(tmp_path / "w", (42, 43), [{}, {}])
+  content = json.loads((path / "results.json").read_text())
+  for row, found in zip(content["rows"], alone, strict=True):
+    row["best"] |= found
+  (path / "results.json").write_text(json.dumps(content))
+  assert "the classifier of seed 42 predicts one class for all test examples" in table(path)

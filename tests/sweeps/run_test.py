@@ -257,3 +257,9 @@ def test_what_other_code_has_begun_is_not_gone_on_with(tmp_path, monkeypatch):
   sweep_run.run(groups, journal, train)
   assert killed.calls[0][2] == train.calls[0][2] and killed.calls[0][1] != train.calls[0][1]
   assert not list((tmp_path / "groups").iterdir())  # nor is it left behind
+
+
+def test_the_time_left_is_that_of_rows_after_the_first_group():
+  left = sweep_run._seconds_left
+  assert left([(5.0, 0), (105.0, 2)], 6) == 200  # 100 s for 2 rows, 4 are left
+  assert left([(5.0, 0), (105.0, 2), (115.0, 4)], 6) == 10  # 10 s for 2 rows

@@ -89,10 +89,10 @@ def draw(group: Group) -> "Figure | None":
   """Plots test embeddings in the plane of their first two principal components; None of fewer than two.
 
   PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
-  The paper shows t-SNE instead, which has no map for new points and whose distances between groups
-  mean nothing. Left: by label of the first task with classes, else by the first output of the first
-  regression, with a colour bar; all alike without labels. Right: the K masked views of a few examples,
-  small and hollow, joined to their unmasked embedding.
+  InfMasking's paper shows t-SNE instead, which has no map for new points and whose distances between
+  groups mean nothing. Left: by label of the first task with classes, else by the first output of the
+  first regression, with a colour bar; all alike without labels. Right: the K masked views of a few
+  examples, small and hollow, joined to their unmasked embedding.
   """
   file = _file(group)
   if file is None:
@@ -202,7 +202,7 @@ def _draw_masked(axes, anchors, views, labels, style_of) -> None:
 
 PLOT = Plot(
   "projection",
-  "PCA fitted on the unmasked test embeddings (the paper shows t-SNE)",
+  "PCA fitted on the unmasked test embeddings",
   lambda group: _file(group) is not None or is_probed(group),
   draw,
 )

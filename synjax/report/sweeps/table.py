@@ -219,7 +219,8 @@ def _score_cells(sweep: Sweep, metric: str, found: Score, interval: Sequence[flo
   """Returns mean and spread of a metric, of one run its 95 % interval over test examples, and the s.e."""
   if not found.n:
     return [NOT_AVAILABLE, NOT_AVAILABLE]
-  cell = f"{sweep.text(found.mean, metric)} ± {sweep.text(found.std, metric)}"
+  spread = "" if math.isnan(found.std) else f" ± {sweep.text(found.std, metric)}"
+  cell = f"{sweep.text(found.mean, metric)}{spread}"
   if found.n == 1 and not any(map(math.isnan, interval)):
     low, high = (sweep.text(value, metric) for value in interval)
     cell += f" (95 % {low} to {high})"
