@@ -62,15 +62,22 @@ def base_config() -> ConfigDict:
   # last one. "": by the labels, macro accuracy of classes, MSE of numbers, "last" without labels.
   config.select_metric = ""
   config.early_stop_patience = placeholder(int)  # evaluations without improvement; None: never stop
+  # Validation metrics of which one has to improve, named like select_metric; (): select_metric alone.
+  config.early_stop_metrics = ()
 
   config.optim = ConfigDict()
-  config.optim.name = "adamw"  # "adamw", or "adam": decay as an L2 term of the gradient
+  config.optim.name = "adamw"  # "adamw"; "adam", "sgd": decay as an L2 term of the gradient
   config.optim.lr = 1e-3
   config.optim.weight_decay = 1e-2
   config.optim.eps = 1e-8
-  config.optim.schedule = "constant"  # "constant" or "warmup_cosine"
+  config.optim.momentum = 0.9  # "sgd" only
+  # "constant"; "warmup_cosine"; "constant_restarts": SynIB's on real data; "step": lr falls by epochs
+  config.optim.schedule = "constant"
   config.optim.warmup_epochs = 10  # "warmup_cosine" only
   config.optim.lr_min = 1e-6  # "warmup_cosine" only
+  config.optim.constant_steps = 780  # "constant_restarts" only: before the restarts
+  config.optim.decay_epochs = 70  # "step" only: from one fall to the next
+  config.optim.decay_factor = 0.1  # "step" only: of a fall
   # Starts of paths of parameters that are not trained, whole names joined by slashes, such as
   # "('encoders_image', 'trunk/fusion')"; running statistics and dropout go on as in training.
   config.optim.frozen = ()

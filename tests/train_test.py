@@ -295,7 +295,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(straight, tm
     ({"total_epochs": 1.0}, "total_epochs"),
     ({"eval_steps": 0}, "eval_steps"),
     ({"seed": -1}, "seed"),
-    ({"optim.name": "sgd"}, "optim.name"),
+    ({"optim.name": "lion"}, "optim.name"),
     ({"optim.schedule": "cosine"}, "optim.schedule"),
     ({"evaluators": ("classification",)}, "infmasking learns no labels.*'classification'"),
     ({"evaluators": ("probe",)}, "evaluators: expected some of"),

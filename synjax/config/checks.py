@@ -71,6 +71,8 @@ def check_scoring(config, dataset, method) -> tuple[tuple[evaluators.Evaluator, 
       f" --config.select_metric={selection.LAST}"
     )
   selection.require_metric(metric, known, dataset.name)
+  for watched in config.early_stop_metrics:
+    selection.require_metric(watched, known, dataset.name, "early_stop_metrics")
   return chosen, metric
 
 

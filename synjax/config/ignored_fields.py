@@ -207,6 +207,29 @@ RULES = (
     "only optim.schedule=warmup_cosine reads them",
   ),
   Rule(
+    ("optim.constant_steps",),
+    lambda config: config.optim.schedule == "constant_restarts",
+    "only optim.schedule=constant_restarts reads them",
+  ),
+  Rule(
+    ("optim.decay_epochs", "optim.decay_factor"),
+    lambda config: config.optim.schedule == "step",
+    "only optim.schedule=step reads them",
+  ),
+  Rule(
+    ("optim.momentum",),
+    lambda config: config.optim.name == "sgd",
+    "only optim.name=sgd has it as a field",
+  ),
+  Rule(
+    ("optim.eps",), lambda config: config.optim.name != "sgd", "optim.name=sgd divides by nothing"
+  ),
+  Rule(
+    ("early_stop_metrics",),
+    lambda config: config.early_stop_patience is not None,
+    "without early_stop_patience no run stops early",
+  ),
+  Rule(
     ("probe.test_search",),
     lambda config: bool({"representation", "baselines"} & {*config.evaluators}),
     "config.evaluators has neither representation nor baselines, which are probed",
@@ -223,7 +246,7 @@ RULES = (
   ),
   Rule(
     ("early_stop_patience",),
-    lambda config: config.select_metric != "last",
+    lambda config: config.select_metric != "last" or bool(config.early_stop_metrics),
     "select_metric=last improves with every step, so that nothing stops early",
   ),
   Rule(

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 from synjax.config import durations
 
-SCHEDULES = ("constant", "warmup_cosine")
-OPTIMIZERS = ("adamw", "adam")
+SCHEDULES = ("constant", "warmup_cosine", "constant_restarts", "step")
+OPTIMIZERS = ("adamw", "adam", "sgd")
+FIRST_CYCLE = 4  # steps, of "constant_restarts"; each further one is twice as long
 _BIAS = re.compile(r"bias(_.*)?")
 _NORM = re.compile(r"(.*_)?[lb]n\d*")
 TRACED = ("optim.lr", "optim.weight_decay")  # read from the trial, never from the config
@@ -78,12 +79,22 @@ def create_schedule(
   "constant", or "warmup_cosine" as published for MM-IMDb: constant within an epoch, with e the epoch,
   w warm-up epochs and E epochs in all,
   lr_e = min + e (lr - min) / (w - 1) for e < w, else min + (lr - min)(1 + cos(pi (e-w)/(E-w))) / 2.
+  "constant_restarts", SynIB's on real data: lr in the first `constant_steps`, then by the global step t
+  lr (1 + cos(pi (t - s) / l)) / 2 in the cycle of l = 4 2^i steps from s = 4 (2^i - 1) in which t lies
+  (docs/spec/synib_release.md 2). "step": lr `decay_factor` ^ floor(e / `decay_epochs`), of OGM-GE's
+  official recipe (docs/spec/baselines.md 5.2).
 
   Raises:
     ValueError: unknown schedule.
   """
   if config.schedule == "constant":
     return lambda step: lr
+  if config.schedule == "constant_restarts":
+    return lambda step: jnp.where(step < config.constant_steps, lr, lr * restarts(step))
+  if config.schedule == "step":
+    return lambda step: (
+      lr * config.decay_factor ** (step // (config.decay_epochs * steps_per_epoch))
+    )
   if config.schedule != "warmup_cosine":
     raise ValueError(
       f"config.optim.schedule: expected one of {SCHEDULES}, found {config.schedule!r}"
@@ -104,9 +115,17 @@ def create_schedule(
   return schedule
 
 
+def restarts(step: jax.Array) -> jax.Array:
+  """Returns (1 + cos(pi (t - s) / l)) / 2 in the cycle that step t lies in, in (0, 1]."""
+  starts = jnp.asarray([FIRST_CYCLE * (2**i - 1) for i in range(28)])  # up to 2^29
+  cycle = jnp.sum(step >= starts) - 1
+  phase = (step - starts[cycle]) / (FIRST_CYCLE * 2.0**cycle)
+  return (1 + jnp.cos(jnp.pi * phase)) / 2
+
+
 def follows_length(config: ConfigDict) -> tuple[str, ...]:
   """Returns what of `config.optim` depends on the length of a run, for messages."""
-  return () if config.schedule == "constant" else (f"optim.schedule={config.schedule}",)
+  return (f"optim.schedule={config.schedule}",) if config.schedule == "warmup_cosine" else ()
 
 
 def create_optimizer(
@@ -117,13 +136,15 @@ def create_optimizer(
   steps_per_epoch: int,
   total_steps: int,
 ) -> optax.GradientTransformation:
-  """Creates the optimizer of one trial (betas 0.9, 0.999).
+  """Creates the optimizer of one trial (betas of Adam 0.9, 0.999).
 
   "adamw": decoupled decay on the parameters that `decays` (InfMasking, CoMM). "adam": PyTorch's Adam,
-  whose decay is an L2 term added to the gradient of every parameter (SynIB).
+  whose decay is an L2 term added to the gradient of every parameter (SynIB). "sgd": PyTorch's, with that
+  decay and `momentum`: v <- momentum v + g, p <- p - lr v (official recipes of the balancing methods,
+  docs/spec/baselines.md 5).
 
   Args:
-    config: `name`, `eps`, `schedule` and, for "warmup_cosine", `warmup_epochs`, `lr_min`.
+    config: `name`, `eps` (`momentum` for "sgd"), `schedule` and what that reads, see `create_schedule`.
     hyper: "optim.lr" and "optim.weight_decay", which may be traced.
     step: of the run, of which the learning rate is a function, also where a phase has rested; None: the
       optimizer counts its own updates.
@@ -148,4 +169,8 @@ def create_optimizer(
     )
   if config.name == "adam":
     return optax.chain(optax.add_decayed_weights(decay), optax.adam(rate, eps=config.eps))
+  if config.name == "sgd":
+    return optax.chain(
+      optax.add_decayed_weights(decay), optax.sgd(rate, momentum=config.momentum or None)
+    )
   raise ValueError(f"config.optim.name: expected one of {OPTIMIZERS}, found {config.name!r}")

@@ -114,7 +114,8 @@ class Run:
         "config.optim.frozen: %s stay as they were drawn at random", ", ".join(sorted(untaken))
       )
     state = keep_initial(self.method, state)
-    chosen = selection.create(state.params, state.model_state, len(self.seeds))
+    watched = len(self.config.early_stop_metrics)
+    chosen = selection.create(state.params, state.model_state, len(self.seeds), watched)
     self._initial = {"state": state.saved(), "selection": chosen}  # host arrays
     self.selection, self.step = chosen, 0
     self._place(state.saved(), FrozenParams.of_trials(state.frozen))
@@ -243,6 +244,7 @@ class Run:
       state.params,
       state.model_state,
       patience=self.config.early_stop_patience,
+      watched=selection.watched_values(scores, self.config.early_stop_metrics),
     )
     return scores
 

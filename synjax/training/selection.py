@@ -1,6 +1,6 @@
 """Model selection: per seed, the best step by a validation metric, and early stopping."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -35,16 +35,37 @@ class Selection:
   model_state: Any
 
 
-def create(params: Any, model_state: Any, num_seeds: int) -> Selection:
-  """Starts a selection from the initial parameters (host arrays, leaves [trials, ...])."""
-  return Selection(
-    value=np.full(num_seeds, -np.inf),
-    step=np.zeros(num_seeds, np.int32),
-    evaluations_since=np.zeros(num_seeds, np.int32),
-    active=np.ones(num_seeds, bool),
-    params=params,
-    model_state=model_state,
-  )
+@flax.struct.dataclass
+class WatchingSelection(Selection):
+  """A selection that goes on while any of further metrics improves.
+
+  Attributes:
+    watched: best values of `watched_values`, [trials, metrics].
+  """
+
+  watched: np.ndarray
+
+
+def create(params: Any, model_state: Any, num_seeds: int, num_watched: int = 0) -> Selection:
+  """Starts a selection.
+
+  Args:
+    params: initial ones, host arrays [trials, ...].
+    model_state: likewise.
+    num_seeds: trials.
+    num_watched: metrics of `config.early_stop_metrics`; 0: the selection metric alone decides.
+  """
+  found = {
+    "value": np.full(num_seeds, -np.inf),
+    "step": np.zeros(num_seeds, np.int32),
+    "evaluations_since": np.zeros(num_seeds, np.int32),
+    "active": np.ones(num_seeds, bool),
+    "params": params,
+    "model_state": model_state,
+  }
+  if not num_watched:  # checkpoints of such runs hold no more than they ever did
+    return Selection(**found)
+  return WatchingSelection(**found, watched=np.full((num_seeds, num_watched), -np.inf))
 
 
 def update(
@@ -55,6 +76,7 @@ def update(
   model_state: Any,
   *,
   patience: int | None,
+  watched: np.ndarray | None = None,
 ) -> Selection:
   """Takes one evaluation into account.
 
@@ -65,14 +87,20 @@ def update(
     params: host arrays [trials, ...] of that step.
     model_state: likewise.
     patience: a seed stops after this many evaluations in a row without improvement; None: never.
+    watched: `watched_values`, of a `WatchingSelection`: an improvement is one of any of these.
 
   Returns:
     The new selection. Seeds that have stopped do not change any more.
   """
   improved = selection.active & (value > selection.value)
-  since = np.where(improved, 0, selection.evaluations_since + selection.active).astype(np.int32)
+  goes_on, more = improved, {}
+  if isinstance(selection, WatchingSelection):
+    better = selection.active[:, None] & (watched > selection.watched)
+    goes_on, more = better.any(axis=1), {"watched": np.where(better, watched, selection.watched)}
+  since = np.where(goes_on, 0, selection.evaluations_since + selection.active).astype(np.int32)
   stopped = since >= patience if patience is not None else np.zeros_like(improved)
-  return Selection(
+  return selection.replace(
+    **more,
     value=np.where(improved, value, selection.value),
     step=np.where(improved, step, selection.step).astype(np.int32),
     evaluations_since=since,
@@ -115,18 +143,21 @@ def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
   return str(Score("val", task, "macro_accuracy"))
 
 
-def require_metric(select_metric: str, known: Collection[str], dataset: str = "") -> None:
+def require_metric(
+  select_metric: str, known: Collection[str], dataset: str = "", field: str = "select_metric"
+) -> None:
   """Raises ValueError when the selection metric is none of the known names, nor `LAST`.
 
   Args:
     select_metric: see `choose_metric`.
     known: names of scores.
     dataset: name of the data, for what the metric is called now.
+    field: of the config that names it.
   """
   name, _ = parse_rule(select_metric)
   if name not in {*known, LAST}:
     raise ValueError(
-      f"config.select_metric: expected one of {sorted(known)}, with a leading minus where lower is"
+      f"config.{field}: expected one of {sorted(known)}, with a leading minus where lower is"
       f" better, found {select_metric!r}{successor(select_metric, dataset)}"
     )
 
@@ -144,6 +175,11 @@ def to_maximize(scores: Mapping[str, np.ndarray], select_metric: str) -> np.ndar
   require_metric(select_metric, scores)
   name, sign = parse_rule(select_metric)
   return sign * with_fallback(scores, name)
+
+
+def watched_values(scores: Mapping[str, np.ndarray], metrics: Sequence[str]) -> np.ndarray | None:
+  """Returns what `update` watches, [trials, metrics], higher is better; None: nothing."""
+  return np.stack([to_maximize(scores, name) for name in metrics], axis=1) if metrics else None
 
 
 def with_fallback(scores: Mapping[str, np.ndarray], name: str) -> np.ndarray:

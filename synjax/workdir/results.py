@@ -60,7 +60,13 @@ _CORRUPTION = {
   "learned_updates_encoders": True,
 }
 _LATER = {
-  "optim": {"frozen": []},
+  **dict.fromkeys(
+    ("", "config"), {"early_stop_metrics": []}
+  ),  # of a config; of a row that holds one
+  "optim": {
+    **{"frozen": [], "momentum": 0.9, "constant_steps": 780},
+    **{"decay_epochs": 70, "decay_factor": 0.1},
+  },
   "data": {"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0},
   "method.synib": {**_CORRUPTION, "variant": "paper"},
   "method.full_corruption": _CORRUPTION,

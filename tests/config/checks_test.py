@@ -30,7 +30,7 @@ def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
     ({"batch_size": 97}, "1 to 96"),
     ({"batch_size": 1}, "batch_size: the projection head normalises.* at least 2, found 1"),
     ({"eval_steps": 0}, "eval_steps"),
-    ({"optim.name": "sgd"}, "optim.name"),
+    ({"optim.name": "lion"}, "optim.name"),
     ({"evaluators": ("classification",)}, "learns no labels"),
     (
       {"evaluators": ("pid",)},

@@ -34,7 +34,8 @@ FILES = {
   "arrays": "infmasking",
 }
 ZERO_IS_OFF = {  # 0 turns off what the field is a strength, a share or a number of
-  "gaussianity_masks", "optim.weight_decay", "optim.warmup_epochs", "optim.lr_min", "method.mask_ratio",
+  "gaussianity_masks", "optim.momentum", "optim.constant_steps",
+  "optim.weight_decay", "optim.warmup_epochs", "optim.lr_min", "method.mask_ratio",
   "method.mask_lambda", "method.unimodal_weight", "method.corrupt_probability", "method.noise_scale",
   "method.mask_sparsity", "method.mask_initial_logit", "method.mask_warmup_epochs",
   "method.mask_collapse_share", "method.penalty", "method.first_penalty", "method.penalty_ramp_epochs",

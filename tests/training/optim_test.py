@@ -11,6 +11,7 @@ from synjax.training import optim
 def config(**fields):
   return ConfigDict(
     {"name": "adamw", "eps": 1e-8, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
+    | {"momentum": 0.9, "constant_steps": 780, "decay_epochs": 70, "decay_factor": 0.1}
     | fields
   )
 
@@ -90,9 +91,9 @@ def test_adam_adds_the_decay_to_every_gradient_as_pytorch_does():
 
 
 def test_an_unknown_optimizer_is_refused():
-  with pytest.raises(ValueError, match=r"config\.optim\.name: .*adamw.*'sgd'"):
+  with pytest.raises(ValueError, match=r"config\.optim\.name: .*adamw.*'lion'"):
     optim.create_optimizer(
-      config(name="sgd"), dict.fromkeys(optim.TRACED, 0.1), steps_per_epoch=1, total_steps=1
+      config(name="lion"), dict.fromkeys(optim.TRACED, 0.1), steps_per_epoch=1, total_steps=1
     )
 
 
@@ -113,3 +114,53 @@ def test_decay_does_not_depend_on_the_names_of_modalities(modality):
   assert leaves(modality) == leaves("vision")
   # in the order of sorted paths: adapters' bias, cls_token, kernel; encoders' conv, kernel, ln1, ...
   assert leaves(modality) == [False, True, True, False, True, True, False, False, False]
+
+
+def test_constant_then_restarts_by_the_global_step():
+  schedule = jax.jit(
+    optim.create_schedule(
+      config(schedule="constant_restarts"), 0.5, steps_per_epoch=40, total_steps=4000
+    )
+  )
+
+  def published(t):  # a walk through the cycles of 4, 8, 16, ... steps
+    start, length = 0, 4
+    while t >= start + length:
+      start, length = start + length, 2 * length
+    return 0.5 if t < 780 else 0.25 * (1 + np.cos(np.pi * (t - start) / length))
+
+  steps = [*range(30), 251, 252, 508, 779, 780, 1019, 1020, 1021, 2043, 2044, 3999]
+  np.testing.assert_allclose(
+    [schedule(t) for t in steps], [published(t) for t in steps], rtol=1e-4, atol=1e-7
+  )
+  assert schedule(779) == 0.5 and schedule(1020) == 0.5  # restarts at 508, 1020, 2044
+  np.testing.assert_allclose(schedule(780), 0.25 * (1 + np.cos(np.pi * 272 / 512)), rtol=1e-4)
+  early = optim.create_schedule(
+    config(schedule="constant_restarts", constant_steps=100), 1.0, steps_per_epoch=1, total_steps=9
+  )
+  np.testing.assert_allclose([early(99), early(124)], 1)  # Hateful Memes: restarts at 124, 252, ...
+
+
+def test_the_rate_falls_by_epochs():
+  schedule = optim.create_schedule(
+    config(schedule="step", decay_epochs=3), 2.0, steps_per_epoch=5, total_steps=100
+  )
+  found = [float(schedule(t)) for t in (0, 14, 15, 29, 30)]
+  np.testing.assert_allclose(found, [2, 2, 0.2, 0.2, 0.02], rtol=1e-6)
+  assert optim.follows_length(config(schedule="step")) == ()
+  assert optim.follows_length(config(schedule="warmup_cosine"))
+
+
+def test_sgd_with_momentum_is_that_of_pytorch():
+  fields = {"optim.lr": 0.1, "optim.weight_decay": 0.5}
+  optimizer = optim.create_optimizer(config(name="sgd"), fields, steps_per_epoch=1, total_steps=9)
+  expected, velocity = np.array([3.0, -1.0]), 0.0
+  params = {"bias": jnp.asarray(expected, jnp.float32)}
+  state = optimizer.init(params)
+  for step in range(4):
+    grad = np.random.default_rng(step).normal(size=2).astype(np.float32)
+    updates, state = optimizer.update({"bias": jnp.asarray(grad)}, state, params)
+    params = optax.apply_updates(params, updates)
+    velocity = 0.9 * velocity + grad + 0.5 * expected
+    expected = expected - 0.1 * velocity
+    np.testing.assert_allclose(params["bias"], expected, rtol=1e-5)

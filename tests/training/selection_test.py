@@ -35,6 +35,32 @@ def test_a_seed_stops_after_patience_evaluations_and_never_changes_again():
   np.testing.assert_array_equal(chosen.value, [0.5, 0.4])
 
 
+def test_a_seed_goes_on_while_one_of_the_watched_metrics_improves():
+  """Three metrics, patience 2: the first seed's third one improves at last at step 4, never its value."""
+  metrics = ("-val/label/cross_entropy", "val/label/accuracy", "val/label/synergy/accuracy")
+  entropy = [(0.5, 0.5), (0.6, 0.6), (0.6, 0.6), (0.7, 0.7), (0.7, 0.7), (0.4, 0.4)]
+  synergy = [(0.1, 0.1), (0.1, 0.1), (0.2, 0.1), (0.3, 0.1), (0.3, 0.1), (0.3, 0.1)]
+  accuracy = [(0.9, 0.9), (0.8, 0.8), (0.8, 0.8), (0.8, 0.8), (0.8, 0.8), (0.99, 0.99)]
+  chosen, active = selection.create(params(0), {}, 2, len(metrics)), []
+  for i, row in enumerate(zip(entropy, accuracy, synergy, strict=True)):
+    scores = {name.lstrip("-"): np.array(v) for name, v in zip(metrics, row, strict=True)}
+    chosen = selection.update(
+      chosen,
+      selection.to_maximize(scores, "val/label/accuracy"),
+      i + 1,
+      params(i + 1),
+      {},
+      patience=2,
+      watched=selection.watched_values(scores, metrics),
+    )
+    active.append(chosen.active.tolist())
+  assert active == [[True, True], [True, True], [True, False]] + [[True, False]] * 3
+  np.testing.assert_array_equal(chosen.step, [6, 1])  # kept: best accuracy
+  np.testing.assert_array_equal(chosen.evaluations_since, [0, 2])
+  plain = selection.create(params(0), {}, 2)
+  assert {*vars(chosen)} - {*vars(plain)} == {"watched"}  # whose checkpoints stay as they were
+
+
 def test_equal_values_keep_the_first_and_nan_is_never_best():
   chosen = run([(0.5, np.nan), (0.5, 0.1)], None)
   np.testing.assert_array_equal(chosen.step, [1, 2])
