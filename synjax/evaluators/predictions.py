@@ -59,5 +59,5 @@ class Predictions(Evaluator):
 
 def read(path: pathlib.Path, advice: str) -> dict[str, np.ndarray]:
   """Reads such a file, see `workdir.arrays.read`."""
-  needed = ("seeds", *(f"{split}/{name}" for split in SPLITS for name in ("label", "logits")))
-  return array_files.read(path, advice, needed)
+  arrays = ("seeds", *(f"{split}/{name}" for split in SPLITS for name in ("label", "logits")))
+  return array_files.read(path, advice, arrays)

@@ -144,22 +144,18 @@ class Stepper:
       if length not in self.programs:
         which = "" if length is None else f" for sequences of {length} steps"
         logger.info("compiling the training step%s ...", which)
-        with stopping.doing("compiling"):
-          self.programs[length] = self._compile(length, args)
+        function = make_train_steps(self._step, self._steps_per_call, length)
+        program = self._devices.compile(function, donate=(0,))
+        # What `lower` makes of a pmap would want the arguments of all processes.
+        if self._devices.mode != "pmap" or jax.process_count() == 1:
+          # Ahead of time, so that the memory it needs is known without compiling twice.
+          with stopping.doing("compiling"):
+            program = program.lower(*args).compile()
+          self._size(program)
+        self.programs[length] = program
       self._states[i], found = self.programs[length](*args)
       metrics.append(found)
     return self._joined(metrics), len(self.programs) > before
-
-  def _compile(self, length: int | None, args: Sequence[Any]) -> Any:
-    """Returns the program of steps whose sequences have a length, and notes the memory it needs."""
-    function = make_train_steps(self._step, self._steps_per_call, length)
-    program = self._devices.compile(function, donate=(0,))
-    # What `lower` makes of a pmap would want the arguments of all processes.
-    if self._devices.mode != "pmap" or jax.process_count() == 1:
-      # Ahead of time, so that the memory it needs is known without compiling twice.
-      program = program.lower(*args).compile()
-      self._size(program)
-    return program
 
   def _size(self, program: Any) -> None:
     """Notes the memory of a compiled program."""
