@@ -19,9 +19,11 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError, lock.InUse)
 
 
 def run(
-  main: Callable[[], None],
+  main: Callable[..., None],
   example: str = "",
   complete: Callable[[Sequence[str]], list[str]] | None = None,
+  *,
+  arguments: bool = False,
 ) -> None:
   """Runs `main()` after the flags are parsed.
 
@@ -29,12 +31,13 @@ def run(
     main: the command.
     example: a command line to type, for who leaves out a flag that is needed.
     complete: adds to the command line what follows from it, before it is parsed; raises ValueError.
+    arguments: True: what is no flag is handed to `main`, a list of texts; False: it is refused.
 
   Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT.
   """
 
   def start(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
+    if len(argv) > 1 and not arguments:
       _stop(f"unexpected arguments {argv[1:]}; every option is a flag: --name=value", 2)
     _log_to_stderr()
     _cache_compilations()
@@ -42,7 +45,7 @@ def run(
     stopping.install()
     try:
       with stopping.catching():
-        main()
+        main(*([argv[1:]] if arguments else []))
     except USER_ERRORS as error:
       _stop(str(error), 1)
     except stopping.Stopped as stopped:

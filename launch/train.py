@@ -7,7 +7,7 @@ the workdir, and with embeddings.npz where representations are scored: a classif
 from absl import flags
 
 from configs import defaults, published
-from launch import app, config_flag
+from launch import app, config_fields, config_flag
 from synjax import parallel, report, train
 from synjax.config import ignored_fields
 
@@ -18,11 +18,23 @@ _PROCESSES = flags.DEFINE_integer(
   "num_processes", 1, "Several hosts: how many; 0 finds it out on TPU, Slurm and Open MPI."
 )
 _PROCESS = flags.DEFINE_integer("process_id", 0, "Several hosts: this host's number.")
-flags.mark_flags_as_required(["config", "workdir"])
+_PRINT_CONFIG = flags.DEFINE_boolean(
+  "print_config", False, "Print every field, who set it and what it means; train nothing."
+)
+flags.mark_flag_as_required("config")
+flags.register_multi_flags_validator(
+  ["workdir", "print_config"],
+  lambda given: given["print_config"] or given["workdir"] is not None,
+  "Flag --workdir must have a value other than None.",
+)
 
 
 def main() -> None:
   """Runs the command."""
+  if _PRINT_CONFIG.value:
+    fields = config_fields.describe(_CONFIG.value, _CONFIG.filename, _CONFIG.overrides)
+    print(config_fields.align(fields))
+    return
   if _PROCESSES.value != 1:
     parallel.initialize_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
   config = _CONFIG.value

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import synjax
-from launch import app, embed
 from tests.library.runs import OVERRIDES, make
 from tests.processes import ROOT, environment
 
@@ -179,16 +178,17 @@ def test_parameters_of_other_networks_are_refused(pretrained, folder):
 
 
 @pytest.mark.whole_run
-def test_the_command_embeds_unlabelled_examples_with_rows_and_ids(pretrained, folder, capsys):
+def test_the_command_embeds_unlabelled_examples_with_rows_and_ids(pretrained, folder):
   arrays, _ = make(COUNT, 2)
   (folder / "new").mkdir()
   np.savez(folder / "new/new.npz", **arrays, ids=np.arange(COUNT) + 100)
   out = folder / "made/new.npz"
-  app.flags.FLAGS([
-    "embed", f"--workdir={folder / 'pretrained'}", f"--data_dir={folder / 'new'}", f"--out={out}",
-  ])  # fmt: skip
-  embed.main()
-  assert f"19 examples of width {pretrained.width}" in capsys.readouterr().out
+  done = subprocess.run(
+    [sys.executable, "-m", "launch.embed", f"--workdir={folder / 'pretrained'}",
+     f"--data_dir={folder / 'new'}", f"--out={out}"],
+    cwd=ROOT, env=environment(), text=True, capture_output=True,
+  )  # fmt: skip
+  assert f"19 examples of width {pretrained.width}" in done.stdout, done.stderr[-2000:]
   with np.load(out) as file:
     close(file["new/embeddings"], stored(folder, "pretrained")["test/embeddings"])
     np.testing.assert_array_equal(file["new/index"], np.arange(COUNT))
