@@ -103,6 +103,11 @@ def base_config() -> ConfigDict:
   config.probe.neighbors = 20  # of the nearest-neighbour score
 
   config.data = ConfigDict()
+  # rho > 0: of N examples of C classes, rho N / C get a modality of another one and the class "irony"
+  # (`synjax.data.irony`). The modality, "": the first; and a seed beside that of the run.
+  config.data.irony = 0.0
+  config.data.irony_modality = ""
+  config.data.irony_seed = 0
   return config
 
 

@@ -19,6 +19,7 @@ class Column:
     note: what a reader must know to compare; "" when nothing.
     error: whether it is a mean squared error in units of 1e-4 (lower is better), not an accuracy.
     methods: method -> config field -> value that the method had for this number.
+    metric: that the number is, where it is no error.
   """
 
   tasks: tuple[str, ...]
@@ -26,6 +27,7 @@ class Column:
   note: str = ""
   error: bool = False
   methods: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+  metric: str = "macro_accuracy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Benchmark:
   Attributes:
     source: paper and table.
     columns: column -> what it is.
-    rows: method (as in `config.method.name` where synjax has it) -> column -> (mean, std) in %, or
-      in 1e-4 where the column is an error; std is None where the paper prints none.
+    rows: method (as in `config.method.name` where synjax has it, or as a sweep calls it) -> column
+      -> (mean, std) in %, or in 1e-4 where the column is an error; std is None where none is printed.
     classes: our task -> number of classes; chance of macro accuracy is one over it.
     setting: config field -> published value; "num_seeds" and "total_epochs" count what a row of a
       report covers, over all its workdirs.

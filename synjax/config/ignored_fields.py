@@ -315,6 +315,11 @@ RULES = (
     "only classes are made of scores by a rule, and data.tasks has none",
   ),
   Rule(
+    ("data.irony_modality", "data.irony_seed"),
+    lambda config: bool(config.data.get("irony")),
+    "data.irony is 0, no example is changed",
+  ),
+  Rule(
     ("data.icd9_group",),
     lambda config: not config.data.tasks or "icd9" in config.data.tasks,
     "data.tasks has no icd9",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from synjax.data import arrays, multibench, pipeline, transforms, trifeature, xor
+from synjax.data import arrays, irony, multibench, pipeline, transforms, trifeature, xor
 from synjax.data.pipeline import Batch, Dataset, Split, Transform
 
 
@@ -52,7 +52,9 @@ def load(config, standardization=None) -> Dataset:
   name = config.data.name
   if name not in DATASETS:
     raise ValueError(f"config.data.name: expected one of {sorted(DATASETS)}, found {name!r}")
-  return DATASETS[name](config) if standardization is None else arrays.load(config, standardization)
+  known = standardization is not None
+  found = arrays.load(config, standardization) if known else DATASETS[name](config)
+  return irony.apply(found, config)
 
 
 def make_transforms(config, examples: Mapping[str, np.ndarray]) -> dict[str, Transform]:

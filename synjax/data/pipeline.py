@@ -213,6 +213,7 @@ class Dataset:
       standardised by, which new examples need too. Empty: they are as they are stored.
     stand_in: why these are not the data of that name that results were published for: a fixture, other
       row counts, another resolution. "": they are, or nobody published any.
+    irony: the class of examples that have a modality of another one, see `data.irony`; None: none have.
   """
 
   name: str
@@ -240,6 +241,7 @@ class Dataset:
     default_factory=dict
   )
   stand_in: str = ""
+  irony: int | None = None
 
   def __post_init__(self):
     """Raises ValueError for names of modalities that batches could not tell apart."""

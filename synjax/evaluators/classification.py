@@ -28,6 +28,8 @@ class Classification(Evaluator):
   ("train_split/..."). From the end on it is of the test split; "accuracy" and "macro_accuracy" come there
   with the ends of their 95 % interval over test examples, "<metric>_low" and "<metric>_high".
 
+  With `config.data.irony` there are "macro_f1" and "irony_f1", of the class "irony", 0 without any.
+
   Stored data have there what `Representation` gives of other methods, by the same names:
   "test/label/knn_<metric>" of nearest neighbours by the classifier's representation
   (`config.probe.neighbors`), and "test/without_<modality>/label/<metric>" of the classifier itself where
@@ -56,6 +58,7 @@ class Classification(Evaluator):
     """Returns the names of what an evaluation scores."""
     splits = ("val", "train_split") if self.config.evaluate_train else ("val",)
     metrics = (*METRICS, *(f"{source}/accuracy" for source in self.dataset.sources))
+    metrics += ("macro_f1", "irony_f1") if self.dataset.irony is not None else ()
     return {str(Score(split, TASK, metric)) for split in splits for metric in metrics}
 
   def chance(self) -> Mapping[str, float]:
@@ -204,8 +207,17 @@ def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray
   logits, label = frozen.logits(split), frozen.field("label", split)
   source = frozen.field("source", split) if dataset.sources else label
   rows = [score(*trial, dataset.sources) for trial in zip(logits, label, source, strict=True)]
+  if dataset.irony is not None:
+    pairs = zip(rows, logits.argmax(-1), label, strict=True)
+    rows = [row | f1(predicted, own, dataset.irony) for row, predicted, own in pairs]
   names = [*rows[0], *(f"{source}/accuracy" for source in dataset.sources)]
   return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+
+
+def f1(predicted: np.ndarray, label: np.ndarray, irony: int) -> dict[str, float]:
+  """Returns "macro_f1" over all classes and "irony_f1", that of the last class, `irony`."""
+  found = metrics.f1_scores(predicted, label, irony + 1)
+  return {"macro_f1": float(found.mean()), "irony_f1": float(found[irony])}
 
 
 def _named(split: str, scores: Mapping[str, np.ndarray], seen: str = "") -> dict[str, np.ndarray]:

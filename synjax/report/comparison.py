@@ -40,11 +40,19 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Entrant:
-  """A method: its runs of all seeds and, where a column asks for one, of several settings."""
+  """A method: its runs of all seeds and, where a column asks for one, of several settings.
+
+  Attributes:
+    label: what it is called.
+    runs: at least one.
+    planned: number of seeds.
+    tried: configurations of which it is the best by validation; "": it had one.
+  """
 
   label: str
   runs: Sequence[Run]
   planned: int
+  tried: str = ""
 
   @property
   def method(self) -> str:

@@ -115,13 +115,18 @@ def _published(benchmark, entrant: Entrant, column: Column, seeds: int, tasks) -
   """Returns the published number of a method's column, None without one."""
   run = next(run for run in entrant.runs if column.reads(run, tasks))
   read = lambda name: seeds if name == "num_seeds" else read_field(run.config, name)  # noqa: E731
-  printed = benchmark.rows.get(entrant.method, {})
+  printed = benchmark.rows.get(entrant.label, benchmark.rows.get(entrant.method, {}))
   for name, known in columns_of(benchmark, read).items():
-    if known.tasks == column.tasks and known.error == (column.sign < 0) and name in printed:
+    same = (known.tasks, known.metric) == (column.tasks, _metric(column))
+    if same and known.error == (column.sign < 0) and name in printed:
       why = [run.stand_in] if run.stand_in else []
       why = why or differences(benchmark, [known], entrant.method, read)
       return Published(None, ", ".join(why)) if why else Published(printed[name])
   return None
+
+
+def _metric(column: Column) -> str:
+  return "macro_accuracy" if column.metric == "mse" else column.metric
 
 
 def _methods(comparison: Comparison) -> list[Line]:
@@ -130,7 +135,8 @@ def _methods(comparison: Comparison) -> list[Line]:
 
 def _table(comparison: Comparison, beside) -> Table:
   published = {i for (_, i), found in beside.items() if found.value}
-  header = ["method", "seeds"]
+  tried = [entrant.tried for entrant in comparison.entrants]
+  header = ["method", "seeds"] + ["configurations"] * any(tried)
   for i, column in enumerate(comparison.columns):
     header += [column.title] + ["published"] * (i in published)
   bold = [comparison.clearly_best(i) for i in range(len(comparison.columns))]
@@ -138,6 +144,7 @@ def _table(comparison: Comparison, beside) -> Table:
   for row, line in enumerate(comparison.lines):
     counts = [len(values) for values in line.values]
     cells = [line.label, _seeds(comparison, row, max(counts))]
+    cells += [tried[row] if row < len(tried) else "-"] * any(tried)
     for i, column in enumerate(comparison.columns):
       text = _cell(comparison.value(line, i), strong=line is bold[i])
       fewer = line.kind in ("method", "untrained") and 0 < counts[i] < max(counts)

@@ -249,6 +249,8 @@ def ensemble(rows: Sequence[Row], journal: Journal) -> dict[str, Any]:
   for row in rows:
     (val, val_label), (test, label) = (_mean(row, journal.folder, s) for s in predictions.SPLITS)
     own = classification.score(test, label) | classification.intervals(test.argmax(-1), label)
+    if row.config["data"].get("irony"):  # the last class
+      own |= classification.f1(test.argmax(-1), label, test.shape[-1] - 1)
     selected = classification.score(val, val_label).get(scores.kind_of(metric), np.nan)
     best = {str(scores.Score("test", "label", name)): value for name, value in own.items()}
     judged = _scores(row, test, label, journal.folder)

@@ -76,6 +76,20 @@ def macro_accuracy_interval(
   return float(max(recall.mean() - below, 0.0)), float(min(recall.mean() + above, 1.0))
 
 
+def f1_scores(predicted: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
+  """Returns F1 = 2 TP / (2 TP + FP + FN) of every class [num_classes]; 0 where all three are 0.
+
+  Args:
+    predicted: int[examples].
+    label: int[examples].
+    num_classes: of them; the macro F1 is the mean over all.
+  """
+  classes = np.arange(num_classes)[:, None]
+  said, is_one = predicted == classes, label == classes
+  both = (said & is_one).sum(axis=1)
+  return 2 * both / np.maximum(said.sum(axis=1) + is_one.sum(axis=1), 1)
+
+
 def fraction_interval(
   fraction: np.ndarray, count: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:

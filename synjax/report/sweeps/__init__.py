@@ -21,7 +21,9 @@ The description of a report is plain data, as a sweep file's `get_report()` retu
      "comparison": {"row": "arm",                           # the field that names methods; default
                     "columns": [{"title": "synergy", "tasks": ["synergy"], "metric": "macro_accuracy",
                                  "where": {"data.biased": True}}],
-                    "published": {}}}                       # dataset -> configs.published.Benchmark
+                    "published": {},                        # dataset -> configs.published.Benchmark
+                    "choose": True}}                        # of several configurations a method, by
+                                                            # validation (`chosen`); default: False
 
 Every plot also takes "which" ("best", the default, or "last"), "where" (field -> value: only these
 runs), "xlabel" and "title". "<task>" in the metrics of the table, of bars and of ablations stands for
@@ -40,7 +42,7 @@ from synjax.report import markdown
 from synjax.report.comparison_sections import comparison_sections, to_csv
 from synjax.report.plots import canvas
 from synjax.report.sections import Heading, Image, Section, Table, Text
-from synjax.report.sweeps import methods, rows, table
+from synjax.report.sweeps import chosen, methods, rows, subsets, table
 from synjax.report.sweeps.plots import KINDS
 from synjax.report.sweeps.plots.base import title_of
 from synjax.report.sweeps.sweep import Sweep
@@ -88,7 +90,11 @@ def _comparison(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
   comparison = sweep.comparison
   benchmark = methods.benchmark_of(sweep.description["comparison"], sweep.done)
   write_atomically(folder / "table.csv", to_csv(comparison, benchmark))
-  return comparison_sections(comparison, benchmark)
+  asked, rows = sweep.description["comparison"], (sweep.declared, sweep.done)
+  choices = methods.choices_of(asked, *rows)
+  sections = comparison_sections(comparison, benchmark)
+  sections += [Heading("Configurations"), *chosen.sections(choices)] if choices else []
+  return sections + subsets.subset_sections(methods.by_label(asked, *rows))
 
 
 def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:

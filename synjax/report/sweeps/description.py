@@ -10,7 +10,7 @@ KEYS = (
   *("title", "metrics", "percent", "table", "baselines", "costs", "reference", "plots"),
   "comparison",
 )
-COMPARISON_KEYS = ("row", "columns", "published")
+COMPARISON_KEYS = ("row", "columns", "published", "choose")
 OPTIONAL_KEYS = (
   *("which", "where", "chance", "labels", "range", "xlabel", "title", "costs", "log2"),
 )

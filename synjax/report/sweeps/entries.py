@@ -6,7 +6,7 @@ from typing import Any
 
 from synjax.report.alike import require_one_code
 
-SEED_FIELDS = ("seed", "num_seeds")
+SEED_FIELDS = ("seed", "num_seeds", "data.irony_seed")
 DATA_FIELDS = ("data", "protocol", "config")  # overrides, or sections, that decide the data
 
 

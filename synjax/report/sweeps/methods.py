@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax.report.comparison import Column, Comparison, Entrant, Run, chance_levels, every_task
+from synjax.report.sweeps import chosen
 from synjax.report.sweeps.entries import field_of, require_alike
 
 
@@ -24,15 +25,20 @@ def compare(
     ValueError: rows of two code versions, or of two states of the data, are seeds of one method.
   """
   row = asked.get("row", "arm")
-  same, planned = collections.defaultdict(list), collections.defaultdict(set)
-  for entry in done:
-    same[field_of(entry, row)].append(entry)
+  choices, same = choices_of(asked, declared, done), by_label(asked, declared, done)
+  done = [entry for entries in same.values() for entry in entries]
+  planned = collections.defaultdict(set)
   for overrides in declared.values():
     planned[overrides.get(row)].add(overrides.get("seed"))
   for entries in same.values():
     require_alike(entries)
   entrants = [
-    Entrant(str(label), [_run(entry) for entry in entries], len(planned[label]))
+    Entrant(
+      str(label),
+      [_run(entry) for entry in entries],
+      len(planned[label]),
+      choices[label].count if choices else "",
+    )
     for label, entries in same.items()
   ]
   runs = [_run(entry) for entry in done]
@@ -41,6 +47,30 @@ def compare(
   columns = [_asked(column, levels) for column in asked.get("columns", ())]
   columns = columns or every_task(runs, levels)
   return Comparison(entrants, columns, levels) if columns else None
+
+
+def choices_of(
+  asked: Mapping[str, Any],
+  declared: Mapping[str, Mapping[str, Any]],
+  done: Sequence[Mapping[str, Any]],
+) -> dict[Any, chosen.Choice]:
+  """Returns each method's configuration where the description asks to choose one, else {}."""
+  return chosen.choose(declared, done, asked.get("row", "arm")) if asked.get("choose") else {}
+
+
+def by_label(
+  asked: Mapping[str, Any],
+  declared: Mapping[str, Mapping[str, Any]],
+  done: Sequence[Mapping[str, Any]],
+) -> dict[Any, list[Mapping[str, Any]]]:
+  """Returns method -> the entries that are compared."""
+  choices = choices_of(asked, declared, done)
+  if choices:
+    return {label: list(choice.entries) for label, choice in choices.items()}
+  same = collections.defaultdict(list)
+  for entry in done:
+    same[field_of(entry, asked.get("row", "arm"))].append(entry)
+  return dict(same)
 
 
 def benchmark_of(asked: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,0 +1,109 @@
+"""SynIB's Table 1: F1 of the class "irony" and macro F1, 4 rates x methods x 3 folds.
+
+  python -m launch.sweep --sweep=configs/sweeps/irony.py:arrays:FOLDER --workdir=runs/irony
+
+`--sweep=configs/sweeps/irony.py:DATASET[:TRUNK]`, without --config. DATASET is that of
+configs/sweeps/synib_table2.py (arrays:FOLDER, open:NAME, mosi, mustard, urfunny), or pid_xor: redundant
+classes, each modality showing them. Some examples get the first modality of another one whose class
+contradicts theirs (`synjax.data.irony`; CREMA-D itself is not read yet). A fold is a seed of the models
+and of the changed examples (published: 109, 19, 337). Rows named after a modality are unimodal models,
+trained once a rate and fold. Published: docs/spec/synib.md 4.7, on CREMA-D alone.
+"""
+
+from configs.sweeps import synib_table2
+from configs.sweeps.synib_table2 import Arm, Asked
+
+RATES = (0.1, 0.5, 1.0, 2.0)
+FOLDS = (109, 19, 337)
+IRONY_F1, MACRO_F1 = "test/label/irony_f1", "test/label/macro_f1"
+PID_XOR = "pid_xor"
+# docs/spec/synib.md 4.6
+_SYNIB = {
+  "method.mask": "random",
+  "method.corrupt_probability": 0.2,
+  "method.penalty": 1.0,
+  "method.reference": "unimodal",
+  "method.detach_unimodal": True,
+}
+ARMS = {
+  name: synib_table2.ARMS[name] for name in ("Vanilla", "D&R", "MMPareto", "ReconBoost", "MCR")
+} | {"SynIB, random": Arm("synib", fields=_SYNIB)}
+_REDUNDANT = {
+  "data.unique1": 0.0,
+  "data.redundancy": 1.0,
+  "data.synergy": 0.0,
+  "model.single_logit": False,
+}
+
+
+def _read(argument: str) -> Asked:
+  name, _, trunk = argument.partition(":")
+  if name != PID_XOR:
+    return synib_table2.read(argument)
+  synib_table2.require("--sweep: a trunk", trunk or "mlp", synib_table2.TRUNKS)
+  return Asked("xor", ",pid", trunk or "mlp", None)
+
+
+def get_flags(argument: str) -> list[str]:
+  """Returns the flags of a command that has no --config; what is typed beside them holds."""
+  asked = _read(argument)
+  if asked.file != "xor":
+    return [f for f in synib_table2.get_flags(argument) if not f.startswith("--config.num_seeds")]
+  own = ["--config.select_metric=val/label/accuracy"]
+  return [f"--config=configs/xor.py:{asked.argument('supervised')}", *own]
+
+
+def get_hyper(hyper, argument: str):
+  """Returns the rows."""
+  asked = _read(argument)
+  rows = [
+    *synib_table2.unimodal_rows(asked),
+    {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"},
+  ]
+  for label, arm in ARMS.items():
+    rows.append({"arm": label, "config": arm.method, **arm.fields, **_trunk(asked, arm.method)})
+  extra = _REDUNDANT if asked.file == "xor" else {}
+  rows = [
+    row
+    | extra
+    | {"config": asked.argument(row["config"]), "evaluators": synib_table2.with_predictions}
+    for row in rows
+  ]
+  return hyper.product([rows, hyper.sweep("data.irony", RATES), _folds(asked)])
+
+
+def _trunk(asked: Asked, method: str) -> dict:
+  found = synib_table2.set_trunk(asked, method)
+  return {k: v for k, v in found.items() if asked.file != "xor" or k == "model.trunk.name"}
+
+
+def _folds(asked: Asked) -> list[dict]:
+  """Returns the seeds; data that are made for every trial have those of its seed."""
+  made = asked.file == "xor"
+  return [{"seed": fold} | ({} if made else {"data.irony_seed": fold}) for fold in FOLDS]
+
+
+def get_report(argument: str):
+  """Describes the table and the figures."""
+  metrics = {
+    IRONY_F1: "irony F1 (%)",
+    MACRO_F1: "macro F1 (%)",
+    "test/label/accuracy": "accuracy (%)",
+  }
+  names = ("irony_f1", "macro_f1")
+  return {
+    "title": f"{argument}: irony, SynIB's Table 1",
+    "metrics": metrics,
+    "table": ["arm", "data.irony"],
+    "plots": [
+      {
+        "name": name,
+        "kind": "curve",
+        "x": "data.irony",
+        "xlabel": "examples made ironic, as a multiple of a class",
+        "line": "arm",
+        "metric": f"test/label/{name}",
+      }
+      for name in names
+    ],
+  }

@@ -1,0 +1,229 @@
+"""SynIB's Table 2: eight methods and their controls, 3 seeds, on the test split and its synergy subset.
+
+  python -m launch.sweep --sweep=configs/sweeps/synib_table2.py:mosi --workdir=runs/table2_mosi
+
+`--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
+mosi, mustard or urfunny (vision and text), arrays:FOLDER or open:NAME (htad, ...). TRUNK is mlp (default,
+the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
+and the ensemble are additive by definition. CONFIGURATIONS is how many of its grid every method tries
+(default 20; "all": whole grids of different sizes): the default first, then others in an order that is
+drawn once for all. The best by validation accuracy stands in the table, with how many were tried.
+
+Rows named after a modality are the unimodal models, trained once a seed: they define the synergy subset
+(`synjax.sweeps.judges`), their mean is the Ensemble. "Vanilla" is one configuration, "Vanilla, tuned" as
+many as the others. Every method starts from scratch (published: SynIB, vanilla and MCR from the unimodal
+models). Grids: docs/spec/synib.md 5.3; for other methods, which have none there, their own strengths
+crossed with learning rates. `--config.FIELD=VALUE` holds for all rows (`--config.data.data_dir=D`,
+`--config.num_seeds=5`, `--config.total_epochs=2`); learning rates are multiples of config.optim.lr.
+"""
+
+import importlib
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from configs import open as open_data
+from configs import published_synib
+from configs.methods import require
+
+SEEDS, CONFIGURATIONS = 3, 20
+TRUNKS = ("mlp", "additive", "transformer")
+# docs/spec/synib.md 5.3; the weight decay of unimodal models is that of each modality.
+_AFFECT = {
+  "optim.name": "adam",
+  "optim.lr": 5e-4,
+  "optim.weight_decay": 1e-3,
+  "optim.eps": 1e-7,
+  "batch_size": 32,
+  "early_stop_patience": 30,
+  "model.normalize_features": True,
+  "select_metric": "val/label/accuracy",
+}
+DATASETS = {"mosi": _AFFECT, "mustard": _AFFECT, "urfunny": _AFFECT | {"optim.lr": 1e-3}}
+_OWN = {"select_metric": "val/label/accuracy"}
+UNIMODAL_DECAY = {
+  **dict.fromkeys(("mosi", "mustard"), {"vision": 1e-5, "text": 1e-4}),
+  "urfunny": {"vision": 1e-4, "text": 1e-3},
+}
+_LR = ("optim.lr", (1.0, 0.1, 0.3, 3.0, 10.0))  # times config.optim.lr
+_DECAY = ("optim.weight_decay", (1.0, 0.01, 0.1, 10.0, 100.0))
+_PENALTY = ("method.penalty", (0.1, 1e-3, 1e-2, 1.0))
+FACTORS = (_LR[0], _DECAY[0])
+
+
+class Arm(NamedTuple):
+  """A method of the table.
+
+  Attributes:
+    method: its name.
+    grid: field -> values that are tried, the default's first.
+    fields: of all its configurations.
+    has_default: False: the grid's first point is a row of its own elsewhere, and left out here.
+  """
+
+  method: str
+  grid: tuple[tuple[str, tuple], ...] = ()
+  fields: Mapping[str, Any] = {}
+  has_default: bool = True
+
+
+_RANDOM = (_PENALTY, ("method.corrupt_probability", (0.5, 0.1, 0.3, 0.7, 0.9)))
+_SPARSITY = (1.0, 1e-2, 1e-1, 5.0, 10.0, 1e-3, 3.0)
+ARMS = {
+  "Vanilla": Arm("supervised"),
+  "D&R": Arm("diagnose_relearn", (("method.strength", (3.0, 0.5, 1.0, 5.0)), _LR)),
+  "MMPareto": Arm("mmpareto", (("method.gamma", (1.5, 0.8, 1.0, 2.0)), _LR)),
+  "ReconBoost": Arm("reconboost", (("method.alpha", (0.5, 0.25, 0.8, 1.0)), _LR)),
+  "MCR": Arm(
+    "mcr",
+    (
+      ("method.mipd_weight", (0.1, 1e-3, 1e-2, 1.0)),
+      ("method.contrast_weight", (0.1, 0.01, 0.3, 1.0, 3.0)),
+    ),
+  ),
+  "SynIB, random": Arm("synib", _RANDOM, {"method.mask": "random"}),
+  "SynIB, learned": Arm(
+    "synib", (_PENALTY, ("method.mask_sparsity", _SPARSITY)), {"method.mask": "learned"}
+  ),
+  "Confidence penalty": Arm("confidence_penalty", (_PENALTY, _LR)),
+  "Full corruption": Arm("full_corruption", (_PENALTY, _LR)),
+  "Vanilla, tuned": Arm("supervised", (_DECAY, _LR), has_default=False),
+}
+_ADDITIVE = ("reconboost",)  # by definition
+
+
+class Asked(NamedTuple):
+  """What the argument asks for: the config file, what follows "METHOD" in its argument, options."""
+
+  file: str
+  rest: str
+  trunk: str
+  configurations: int | None
+
+  def argument(self, method: str) -> str:
+    """Returns the config file's argument of a method."""
+    return f"{method}{self.rest}"
+
+
+def read(argument: str) -> Asked:
+  """Reads the argument of this sweep, and of `irony`; ValueError for what there is not."""
+  name, *options = argument.split(":")
+  if name in ("arrays", "open"):
+    folder, options = (options or [""])[0], options[1:]
+    if not folder:
+      raise ValueError(
+        f"--sweep: expected {name}:NAME, found {argument!r}; see the start of the file"
+      )
+    file, rest = name, f",{folder}"
+    if name == "open":
+      require("--sweep: the name after open", folder, open_data.NAMES)
+  else:
+    require("--sweep: a dataset, arrays:FOLDER or open:NAME", name, DATASETS)
+    file, rest = name, ",2"
+  trunk, configurations = TRUNKS[0], CONFIGURATIONS
+  for option in options:
+    if option.isdecimal() and int(option) > 0:
+      configurations = int(option)
+    elif option == "all":
+      configurations = None
+    else:
+      require("--sweep: a trunk, a number of configurations, or all", option, TRUNKS)
+      trunk = option
+  return Asked(file, rest, trunk, configurations)
+
+
+def get_flags(argument: str) -> list[str]:
+  """Returns the flags of a command that has no --config; what is typed beside them holds."""
+  asked = read(argument)
+  fields = {"num_seeds": SEEDS, **DATASETS.get(asked.file, _OWN)}
+  config = f"--config=configs/{asked.file}.py:{asked.argument('supervised')}"
+  return [config, *(f"--config.{field}={value}" for field, value in fields.items())]
+
+
+def get_hyper(hyper, argument: str):
+  """Returns the rows: unimodal models, their mean, and every configuration of every method."""
+  asked = read(argument)
+  rows = [*unimodal_rows(asked), {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"}]
+  for label, arm in ARMS.items():
+    common = {"arm": label, "config": arm.method, **arm.fields, **set_trunk(asked, arm.method)}
+    rows += hyper.product([[common], configurations(arm, asked.configurations)])
+  return [
+    row | {"config": asked.argument(row["config"]), "evaluators": with_predictions} for row in rows
+  ]
+
+
+def unimodal_rows(asked: Asked) -> list[dict]:
+  """Returns the rows of the models of each modality."""
+  decay = UNIMODAL_DECAY.get(asked.file, {})
+  return [
+    {"arm": name, "role": "unimodal", "config": "unimodal", "method.modality": name}
+    | ({"optim.weight_decay": decay[name]} if name in decay else {})
+    for name in _modalities(asked)
+  ]
+
+
+def _modalities(asked: Asked) -> tuple[str, ...]:
+  config = importlib.import_module(f"configs.{asked.file}").get_config(asked.argument("unimodal"))
+  return tuple(config.data.modalities or config.model.modalities)
+
+
+def with_predictions(config) -> tuple[str, ...]:
+  """Returns the evaluators of a config and `predictions`, by which rows are judged."""
+  return (*config.evaluators, "predictions")
+
+
+def set_trunk(asked: Asked, method: str) -> dict:
+  """Returns the fields of the trunk of a method that has one."""
+  if method in _ADDITIVE:
+    return {}
+  mlp = {"model.trunk.hidden": (64,), "model.trunk.dropout": 0.1}
+  return {"model.trunk.name": asked.trunk} | (mlp if asked.trunk == "mlp" else {})
+
+
+def configurations(arm: Arm, count: int | None) -> list[dict]:
+  """Returns the first `count` points of an arm's grid (None: all), the default first.
+
+  Raises:
+    ValueError: the grid has fewer, so that methods would not be compared at equal numbers.
+  """
+  names = [name for name, _ in arm.grid]
+  if not names:
+    return [{}]
+  points = list(itertools.product(*(values for _, values in arm.grid)))
+  order = [0, *(1 + np.random.default_rng(0).permutation(len(points) - 1))]
+  order = order if arm.has_default else order[1:]
+  if count is not None and count > len(order):
+    raise ValueError(
+      f"--sweep: expected at most {len(order)} configurations, all of {arm.method} over"
+      f" {', '.join(names)}, found {count}; or all: every method's whole grid"
+    )
+  order = order[:count]
+  return [dict(zip(names, map(_value, names, points[i]), strict=True)) for i in order]
+
+
+def _value(name: str, value):
+  """Returns the value of a field, of a factor a function of the config."""
+  if name not in FACTORS:
+    return value
+  *_, last = name.split(".")
+  return lambda config: float(f"{value * config.optim[last]:.6g}")
+
+
+def get_report(argument: str):
+  """Describes the table and the figure."""
+  asked = read(argument)
+  tasks = (published_synib.TASKS.get(asked.file, "label"),)
+  return {
+    "title": f"{argument}: SynIB's Table 2",
+    "comparison": {
+      "choose": True,
+      "published": published_synib.ROWS,
+      "columns": [
+        {"title": "synergy subset (%)", "tasks": tasks, "metric": "synergy_subset/accuracy"},
+        {"title": "whole test (%)", "tasks": tasks, "metric": "accuracy"},
+      ],
+    },
+    "plots": [{"name": "methods", "kind": "methods"}],
+  }
