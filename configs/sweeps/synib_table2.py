@@ -166,7 +166,7 @@ def unimodal_rows(asked: Asked) -> list[dict]:
 
 def _modalities(asked: Asked) -> tuple[str, ...]:
   config = importlib.import_module(f"configs.{asked.file}").get_config(asked.argument("unimodal"))
-  return tuple(config.data.modalities or config.model.modalities)
+  return tuple(config.data.get("modalities") or config.model.modalities)
 
 
 def with_predictions(config) -> tuple[str, ...]:

@@ -138,9 +138,7 @@ def _mutate(dataset: Dataset, split: Split, plan: _Plan, name: str, stream: int)
       f" for {lonely}; leave these classes out, or set it to 0"
     )
   key = _key(plan.seed, plan, stream)
-  rows, donors = jax.device_get(
-    draw(key, jnp.asarray(label), plan.contradicts, plan.count(split.num_examples))
-  )
+  rows, donors = jax.device_get(draw(key, label, plan.contradicts, plan.count(split.num_examples)))
   arrays = {k: v.copy() if _changes(k, plan) else v for k, v in split.arrays.items()}
   for field, value in arrays.items():
     if fields.modality_of(field, [plan.modality]):
@@ -186,8 +184,9 @@ def _key(seed, plan: _Plan, stream: int) -> jax.Array:
   return jax.random.fold_in(key, stream)
 
 
+@functools.partial(jax.jit, static_argnames="count")
 def draw(
-  key: jax.Array, label: jax.Array, contradicts: np.ndarray, count: int
+  key: jax.Array, label: jax.Array, contradicts: jax.Array, count: int
 ) -> tuple[jax.Array, jax.Array]:
   """Draws who becomes ironic, and whose modality each gets.
 
@@ -203,7 +202,7 @@ def draw(
   """
   rows = jax.random.permutation(jax.random.fold_in(key, 0), len(label))[:count]
   own = label[rows]
-  before = jnp.cumsum(jnp.asarray(contradicts)[:, label], axis=1)  # [C, examples]
+  before = jnp.cumsum(contradicts[:, label], axis=1)  # [C, examples]
   keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.fold_in(key, 1)))(rows)
   pool = jnp.maximum(before[own, -1], 1)
   rank = jax.vmap(lambda k, size: jax.random.randint(k, (), 0, size))(keys, pool)

@@ -3,6 +3,7 @@
 import collections
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,7 +41,7 @@ def load(folder, rate=1.0, **fields):
   return data.load(config)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("rate", [0.1, 2.0])
 def test_as_many_become_ironic_as_the_rate_says_with_the_audio_of_a_contradicting_donor(
   folder, rate
 ):
@@ -80,9 +81,9 @@ def test_draws_are_of_the_seed_and_each_makes_other_data(folder):
 
 
 def test_donors_are_uniform_over_the_examples_whose_class_contradicts():
-  label = np.array([0] * 5 + [1] * 3 + [2] * 2)
+  label = jnp.array([0] * 5 + [1] * 3 + [2] * 2)
   listed = np.array([[0, 1, 1], [1, 0, 0], [0, 1, 0]], bool)
-  rows, donors = jax.vmap(lambda key: irony.draw(key, label, listed, 6))(
+  rows, donors = jax.vmap(lambda key: irony.draw(key, label, listed, count=6))(
     jax.random.split(jax.random.key(0), 3000)
   )
   assert all(len(set(own)) == 6 for own in rows[:50].tolist())

@@ -135,3 +135,15 @@ def test_probabilities_do_not_saturate_where_float32_does():
 def test_errors_say_what_is_wrong(call, message):
   with pytest.raises(ValueError, match=message):
     call()
+
+
+def test_f1_of_every_class_agrees_with_scikit_learn():
+  rng = np.random.default_rng(0)
+  predicted, label = rng.integers(0, 5, (2, 60))
+  predicted[predicted == 3] = 0  # never predicted
+  label[label == 4] = 1  # never there
+  found = metrics.f1_scores(predicted, label, 6)  # of the last class neither
+  expected = sklearn.metrics.f1_score(
+    label, predicted, labels=range(6), average=None, zero_division=0
+  )
+  np.testing.assert_allclose(found, expected)
