@@ -4,8 +4,10 @@ import collections
 
 import pytest
 
+from configs import mosi
 from configs.sweeps import irony
 from synjax import train
+from synjax.config import ignored_fields
 from synjax.report import sweeps
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
@@ -45,6 +47,14 @@ def test_every_method_has_four_rates_and_three_folds(argument):
     assert all(row.config["data"]["irony_seed"] == row.config["seed"] for row in rows)
   else:
     assert {row.config["data"]["redundancy"] for row in rows} == {1.0}
+
+
+def test_its_seed_and_modality_matter_beside_a_rate_alone():
+  config = mosi.get_config("supervised")
+  for field in ("data.irony_seed", "data.irony_modality"):
+    assert "no example is changed" in ignored_fields.reason(config, field)
+  config.data.irony = 0.5
+  assert ignored_fields.reason(config, "data.irony_seed") is None
 
 
 @pytest.mark.whole_run

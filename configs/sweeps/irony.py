@@ -61,7 +61,14 @@ def get_hyper(hyper, argument: str):
     {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"},
   ]
   for label, arm in ARMS.items():
-    rows.append({"arm": label, "config": arm.method, **arm.fields, **_trunk(asked, arm.method)})
+    rows.append(
+      {
+        "arm": label,
+        "config": arm.method,
+        **arm.fields,
+        **synib_table2.set_trunk(asked, arm.method),
+      }
+    )
   extra = _REDUNDANT if asked.file == "xor" else {}
   rows = [
     row
@@ -70,11 +77,6 @@ def get_hyper(hyper, argument: str):
     for row in rows
   ]
   return hyper.product([rows, hyper.sweep("data.irony", RATES), _folds(asked)])
-
-
-def _trunk(asked: Asked, method: str) -> dict:
-  found = synib_table2.set_trunk(asked, method)
-  return {k: v for k, v in found.items() if asked.file != "xor" or k == "model.trunk.name"}
 
 
 def _folds(asked: Asked) -> list[dict]:

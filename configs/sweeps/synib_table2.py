@@ -5,9 +5,10 @@
 `--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
 mosi, mustard or urfunny (vision and text), arrays:FOLDER or open:NAME (htad, ...). TRUNK is mlp (default,
 the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
-and the ensemble are additive by definition. CONFIGURATIONS is how many of its grid every method tries
-(default 20; "all": whole grids of different sizes): the default first, then others in an order that is
-drawn once for all. The best by validation accuracy stands in the table, with how many were tried.
+and the ensemble are additive by definition. Its widths on own data are those of configs/arrays.py.
+CONFIGURATIONS is how many of its grid every method tries (default 20; "all": whole grids of different
+sizes): the default first, then others in an order that is drawn once for all. The best by validation
+accuracy stands in the table, with how many were tried.
 
 Rows named after a modality are the unimodal models, trained once a seed: they define the synergy subset
 (`synjax.sweeps.judges`), their mean is the Ensemble. "Vanilla" is one configuration, "Vanilla, tuned" as
@@ -178,8 +179,9 @@ def set_trunk(asked: Asked, method: str) -> dict:
   """Returns the fields of the trunk of a method that has one."""
   if method in _ADDITIVE:
     return {}
+  published = asked.file in DATASETS and asked.trunk == "mlp"
   mlp = {"model.trunk.hidden": (64,), "model.trunk.dropout": 0.1}
-  return {"model.trunk.name": asked.trunk} | (mlp if asked.trunk == "mlp" else {})
+  return {"model.trunk.name": asked.trunk} | (mlp if published else {})
 
 
 def configurations(arm: Arm, count: int | None) -> list[dict]:

@@ -197,6 +197,8 @@ FIELDS: Mapping[str, Values] = {
   "method.penalty_ramp_epochs": Number(0, 1e6),
   **{f"data.{name}": SHARE for name in ("unique1", "unique2", "redundancy", "synergy")},
   **{f"data.{name}": SHARE for name in ("pair", "triple")},
+  "data.irony": Number(0, 1000),
+  "data.irony_seed": Number(0, 2**32 - 1, whole=True),
   "data.strength": ANY,
   **{f"data.num_{name}": MANY for name in ("train", "val", "test", "pool", "pairs")},
   "data.resolution": Number(1, 2**14, whole=True),

@@ -41,6 +41,9 @@ LEFT = {
   "modalities": "what is there",
   "label_kind": "what is learnt",
   "buckets": "with data.padding, below",
+  "irony": "what is learnt, tests/data/irony_test.py",
+  "irony_seed": "with data.irony, tests/configs_irony_test.py",
+  "irony_modality": "with data.irony, tests/configs_irony_test.py",
 }
 CASES = [
   ("infmasking", ("table", "sensor"), {}),

@@ -40,6 +40,7 @@ ZERO_IS_OFF = {  # 0 turns off what the field is a strength, a share or a number
   "method.mask_sparsity", "method.mask_initial_logit", "method.mask_warmup_epochs",
   "method.mask_collapse_share", "method.penalty", "method.first_penalty", "method.penalty_ramp_epochs",
   "method.mask_sparsity_ramp_epochs", "model.trunk.dropout", "data.resident_gb",
+  "data.irony",
   "data.strength", "data.unique1", "data.unique2", "data.redundancy", "data.synergy", "data.pair",
   "data.triple", "data.views.probability", "data.views.drop_fraction", "data.views.noise_std",
   "data.views.swap", "data.views.drop_features", "data.views.scale", "data.views.crop",
@@ -59,7 +60,7 @@ UNBOUNDED = {
   "data.views.noise_std", "data.resident_gb", "data.transform.blur_radius", "data.views.scale",
 }  # fmt: skip
 # The first class, group or number.
-FIRST = {"seed", "data.icd9_group", "data.mixing_seed"}
+FIRST = {"seed", "data.icd9_group", "data.mixing_seed", "data.irony_seed"}
 
 
 def is_legal(field, value):
