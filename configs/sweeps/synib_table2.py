@@ -38,7 +38,9 @@ _AFFECT = {
   "optim.weight_decay": 1e-3,
   "optim.eps": 1e-7,
   "batch_size": 32,
+  "optim.schedule": "constant_restarts",
   "early_stop_patience": 30,
+  "early_stop_metrics": ("val/label/accuracy", "-val/label/cross_entropy"),
   "model.normalize_features": True,
   "select_metric": "val/label/accuracy",
 }
