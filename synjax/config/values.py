@@ -166,6 +166,7 @@ FIELDS: Mapping[str, Values] = {
   "model.modalities.*.encoder.initialization": OneOf(("independent", "identical")),
   "model.modalities.*.encoder.window": OneOf(("whole", "first_step")),
   "model.modalities.*.encoder.pool": OneOf(("none", "average")),
+  "model.modalities.*.encoder.output": OneOf(("map", "tokens", "pooled")),
   "model.modalities.*.adapter.width": SIZE,
   "model.modalities.*.adapter.patch": SIZE,
   "model.modalities.*.adapter.table_size": Several(SIZE, lambda sizes: len(sizes) == 2, "two"),

@@ -4,7 +4,7 @@ The contract: `__call__(self, x, *, valid=None, train=False, axis=None)`. Every 
 of it and uses what it needs, so that models call any encoder in the same way:
 
   x: one modality of one view; images [batch, rows, columns, channels], sequences
-    [batch, length, features], vectors [batch, features].
+    [batch, length, features], vectors [batch, features], text int[batch, length], token ids.
   valid: bool[batch, length], True = real, False = padding; None = all real. Sequences only; an encoder
     that mixes examples (see below) is given bool[batch] as well, False = an example that must not count.
   train: batch statistics, dropout and the like are on.

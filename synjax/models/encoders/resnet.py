@@ -1,6 +1,6 @@
-"""ResNet-18, the image encoder of Vision&Touch."""
+"""ResNet-18, the image encoder of Vision&Touch, and ResNet-50."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,76 @@ from flax import linen as nn
 
 from synjax.models.layers import BatchNorm, check_layout
 from synjax.models.max_pool import max_pool
+from synjax.models.tower_layers import check_choice
 
-_WIDTHS = (64, 128, 256, 512)  # of the four stages, two blocks each
+_WIDTHS = (64, 128, 256, 512)  # of the four stages
 
 
-class ResNet18(nn.Module):
-  """ResNet-18 (He et al. 2016), not pre-trained, no pooling (docs/spec/infmasking.md 1.4).
+class _ResNet(nn.Module):
+  """What residual networks share; a subclass has a docstring of its own."""
+
+  output: Literal["map", "tokens", "pooled"] = "map"
+  dtype: Any = None
+  mixes_examples = True
+  blocks = (2, 2, 2, 2)  # of the four stages
+  bottleneck = False
+
+  @nn.compact
+  def __call__(
+    self,
+    x: jax.Array,
+    valid: jax.Array | None = None,
+    train: bool = False,
+    axis: str | None = None,
+  ) -> jax.Array:
+    """Encodes images, or several frames of each example as images of their own.
+
+    Args:
+      x: [batch, rows, columns, channels], or [batch, frames, rows, columns, channels].
+      valid: bool[batch], False = left out of the batch statistics; None = every image counts. Of frames
+        bool[batch, frames] as well.
+      train: batch statistics, and an update of the running ones in `batch_stats`.
+      axis: device axis of the batch statistics, or None.
+
+    Returns:
+      [batch, rows / 32, columns / 32, channels'], sizes rounded up; for the output "tokens" its cells,
+      frame by frame and row by row, [batch, cells, channels']; for "pooled" their mean.
+
+    Raises:
+      ValueError: if x is not a batch of images or frames, if a training call has one value per channel
+        only, or frames are to be one map.
+    """
+    where = type(self).__name__
+    check_choice(f"{where}.output", self.output, ("map", "tokens", "pooled"))
+    batch, frames = x.shape[0], x.shape[1] if x.ndim == 5 else None
+    if frames:
+      if self.output == "map":
+        raise ValueError(f"{where}: frames are no single map; set output to tokens or pooled")
+      x = x.reshape(-1, *x.shape[2:])
+      if valid is not None:
+        valid = jnp.broadcast_to(valid.reshape(batch, -1), (batch, frames)).reshape(-1)
+    check_layout(x, "[batch, rows, columns, channels]", where)
+    x = self._map(x, _Statistics(train, axis, valid))
+    if self.output == "map":
+      return x
+    x = x.reshape(batch, -1, x.shape[-1])
+    return x if self.output == "tokens" else x.mean(axis=1)
+
+  def _map(self, x, statistics):
+    x = _conv(64, 7, 2, self.dtype, "conv1")(x)
+    x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, statistics))
+    x = max_pool(x, padding=1)
+    block_type = _Bottleneck if self.bottleneck else _BasicBlock
+    for stage, (width, count) in enumerate(zip(_WIDTHS, self.blocks, strict=True), start=1):
+      for block in range(1, count + 1):
+        stride = 2 if stage > 1 and block == 1 else 1
+        name = f"stage{stage}_block{block}"
+        x = block_type(width, stride, dtype=self.dtype, name=name)(x, statistics)
+    return x
+
+
+class ResNet18(_ResNet):
+  """ResNet-18 (He et al. 2016), no pooling (docs/spec/infmasking.md 1.4).
 
   Convolution 7 x 7 with stride 2, BN, ReLU, max-pooling 3/2; then four stages of two basic blocks,
   y = ReLU(S(x) + BN(conv(ReLU(BN(conv(x)))))) with 3 x 3 convolutions without bias. The first block
@@ -27,47 +91,25 @@ class ResNet18(nn.Module):
   batch (published: of each device's share).
 
   Attributes:
+    output: "map", "tokens" (its cells as a sequence) or "pooled" (their mean).
     dtype: computation type; batch statistics are in at least float32.
   """
 
-  dtype: Any = None
-  mixes_examples = True
 
-  @nn.compact
-  def __call__(
-    self,
-    x: jax.Array,
-    *,
-    valid: jax.Array | None = None,
-    train: bool = False,
-    axis: str | None = None,
-  ) -> jax.Array:
-    """Encodes images.
+class ResNet50(_ResNet):
+  """ResNet-50 (He et al. 2016), no pooling: (3, 4, 6, 3) bottleneck blocks, 2048 channels.
 
-    Args:
-      x: [batch, rows, columns, channels].
-      valid: bool[batch], False = left out of the batch statistics; None = every image counts.
-      train: batch statistics, and an update of the running ones in `batch_stats`.
-      axis: device axis of the batch statistics, or None.
+  y = ReLU(S(x) + BN(W3 ReLU(BN(conv(ReLU(BN(W1 x))))))) with W1 and W3 of 1 x 1, the latter to four times
+  the width. The 3 x 3 convolution halves the map, as the pretrained weights expect, not the first one
+  as in the paper. Stem, shortcuts and initialisation are those of `ResNet18`.
 
-    Returns:
-      [batch, rows / 32, columns / 32, 512], sizes rounded up.
+  Attributes:
+    output: "map", "tokens" (its cells as a sequence) or "pooled" (their mean).
+    dtype: computation type; batch statistics are in at least float32.
+  """
 
-    Raises:
-      ValueError: if x is not a batch of images, or if a training call has one value per channel
-        only.
-    """
-    check_layout(x, "[batch, rows, columns, channels]", "ResNet18")
-    statistics = _Statistics(train, axis, valid)
-    x = _conv(64, 7, 2, self.dtype, "conv1")(x)
-    x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, statistics))
-    x = max_pool(x, padding=1)
-    for stage, width in enumerate(_WIDTHS, start=1):
-      for block in (1, 2):
-        stride = 2 if stage > 1 and block == 1 else 1
-        name = f"stage{stage}_block{block}"
-        x = _BasicBlock(width, stride, dtype=self.dtype, name=name)(x, statistics)
-    return x
+  blocks = (3, 4, 6, 3)
+  bottleneck = True
 
 
 class _Statistics(NamedTuple):
@@ -96,6 +138,29 @@ class _BasicBlock(nn.Module):
     y = _normalize(BatchNorm(dtype=self.dtype, name="bn2"), y, statistics)
     if self.stride > 1:
       x = _conv(self.width, 1, self.stride, self.dtype, "shortcut_conv")(x)
+      x = _normalize(BatchNorm(dtype=self.dtype, name="shortcut_bn"), x, statistics)
+    return nn.relu(x + y)
+
+
+class _Bottleneck(nn.Module):
+  """Three convolutions beside a shortcut, which is a projection where the map changes its shape."""
+
+  width: int
+  stride: int
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, statistics: _Statistics) -> jax.Array:
+    wide, y = 4 * self.width, x
+    shapes = ((self.width, 1, 1), (self.width, 3, self.stride), (wide, 1, 1))
+    for i, (width, size, stride) in enumerate(shapes, start=1):
+      y = _conv(width, size, stride, self.dtype, f"conv{i}")(y)
+      if i == 3 and self.is_initializing():
+        self.put_variable("params", "bn3", {"scale": jnp.zeros(wide, jnp.float32)})
+      y = _normalize(BatchNorm(dtype=self.dtype, name=f"bn{i}"), y, statistics)
+      y = nn.relu(y) if i < 3 else y
+    if x.shape != y.shape:
+      x = _conv(wide, 1, self.stride, self.dtype, "shortcut_conv")(x)
       x = _normalize(BatchNorm(dtype=self.dtype, name="shortcut_bn"), x, statistics)
     return nn.relu(x + y)
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synjax.models.encoders.resnet import ResNet18
+from synjax.models.encoders.resnet import ResNet18, ResNet50, _Bottleneck, _Statistics
 from tests import torch_weights
 from tests.golden.recipe import recipe
 
@@ -106,3 +106,54 @@ def test_statistics_are_of_every_cell_and_shared_by_devices():
 def test_other_ranks_are_refused():
   with pytest.raises(ValueError, match=r"ResNet18 expects an input \[batch, rows, columns"):
     ResNet18().init(jax.random.key(0), jnp.zeros((32, 32, 3)))
+
+
+def test_other_outputs_are_the_cells_and_frames_are_images_of_their_own():
+  x = np.random.RandomState(0).randn(2, 3, 32, 32, 1).astype(np.float32)
+  net = ResNet18(output="tokens")
+  variables = jax.jit(net.init)(jax.random.key(0), x[:1, 0])
+  tokens = jax.jit(net.apply)(variables, x)
+  whole = jax.jit(ResNet18().apply)(variables, x.reshape(6, 32, 32, 1))
+  np.testing.assert_allclose(tokens, whole.reshape(2, 3, 512), rtol=1e-5, atol=1e-5)
+  pooled = jax.eval_shape(net.clone(output="pooled").apply, variables, x)
+  assert pooled.shape == (2, 512)
+  counted = np.array([True, False])
+  run = lambda net, x, valid: jax.eval_shape(  # noqa: E731
+    lambda: net.apply(variables, x, valid, True, mutable=["batch_stats"])
+  )
+  assert run(net, x, counted)[0].shape == (2, 3, 512)
+  with pytest.raises(ValueError, match="frames are no single map; set output"):
+    run(ResNet18(), x, counted)
+  with pytest.raises(ValueError, match="ResNet18.output: expected one of"):
+    run(ResNet18(output="mean"), x, counted)
+
+
+def test_a_bottleneck_is_three_convolutions_beside_its_shortcut():
+  rng = np.random.RandomState(0)
+  x = rng.randn(1, 4, 4, 3)
+  block = _Bottleneck(2, 2)
+  statistics = _Statistics(False, None, None)
+  variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, statistics)
+  variables = jax.tree.map(lambda v: rng.uniform(0.5, 1.5, v.shape) - 0.4, variables)
+  params, stats = variables["params"], variables["batch_stats"]
+
+  def normalise(x, name):
+    scale = params[name]["scale"] / np.sqrt(stats[name]["var"] + 1e-5)
+    return (x - stats[name]["mean"]) * scale + params[name]["bias"]
+
+  y = np.maximum(normalise(x @ params["conv1"]["kernel"][0, 0], "bn1"), 0)
+  padded = np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
+  cells = [[padded[:, i : i + 3, j : j + 3] for j in (0, 2)] for i in (0, 2)]
+  y = np.einsum("rcbijk,ijkf->brcf", np.array(cells), params["conv2"]["kernel"])
+  y = normalise(np.maximum(normalise(y, "bn2"), 0) @ params["conv3"]["kernel"][0, 0], "bn3")
+  shortcut = normalise(x[:, ::2, ::2] @ params["shortcut_conv"]["kernel"][0, 0], "shortcut_bn")
+  with jax.default_matmul_precision("highest"):
+    found = jax.jit(lambda v, x: block.apply(v, x, statistics))(variables, x)
+  np.testing.assert_allclose(found, np.maximum(y + shortcut, 0), rtol=1e-4, atol=1e-4)
+
+
+def test_resnet50_has_the_published_number_of_parameters():
+  x = jnp.zeros((1, 64, 64, 3))
+  y, variables = jax.eval_shape(ResNet50().init_with_output, jax.random.key(0), x)
+  assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 23_508_032
+  assert y.shape == (1, 2, 2, 2048)

@@ -1,0 +1,5 @@
+"""Published towers from folders that a user has: `load`. Nothing is downloaded or unpickled."""
+
+from synjax.models.pretrained.loading import Pretrained, load
+
+__all__ = ["Pretrained", "load"]

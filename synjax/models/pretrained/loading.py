@@ -1,0 +1,159 @@
+"""`load`: a folder of a published tower becomes a module and its variables."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from synjax.models.encoders.clip import Clip
+from synjax.models.pretrained import architectures, layouts
+from synjax.models.pretrained.weight_files import Tensors, read_json
+
+_DTYPES = ("float32", "bfloat16", "float64")
+_LISTED = 20  # names of an error; a folder of another architecture has hundreds
+
+
+class Pretrained(NamedTuple):
+  """A published tower.
+
+  `module.apply(variables, inputs, valid=None, train=False)` -> [batch, length, width] from images
+  [batch, rows, columns, 3], normalised, or token ids int[batch, length]. Other outputs are other fields:
+  `module.clone(output="embedding")` takes the same variables.
+
+  Attributes:
+    module: see `synjax.models.encoders`; of a whole CLIP model one that takes images or token ids.
+    variables: collection -> parameters.
+    config: the contents of `config.json`.
+  """
+
+  module: nn.Module
+  variables: dict[str, Any]
+  config: dict[str, Any]
+
+
+def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
+  """Reads a tower from `config.json` and `model.safetensors` (one file, or shards with an index).
+
+  Of `transformers` CLIPModel, CLIPVisionModel and CLIPTextModel (WithProjection or not), DistilBertModel
+  and DebertaV2Model, also inside a task model, whose heads are left out; of sentence-transformers the
+  transformer; of timm `vit_base_patch{16,32}_clip_224`, `resnet18` and `resnet50`.
+
+  Args:
+    folder: of the files.
+    dtype: of parameters and computation; "bfloat16" is that of the computation, parameters are float32.
+
+  Returns:
+    Module, variables, config.
+
+  Raises:
+    OSError: a file is not there.
+    ValueError: an unknown dtype or architecture, a file that is not whole, pickled weights, or tensors
+      that are missing, not expected or of another shape, which are listed.
+  """
+  if dtype not in _DTYPES:
+    raise ValueError(f"dtype: expected one of {list(_DTYPES)}, found {dtype!r}")
+  if dtype == "float64" and not jax.config.jax_enable_x64:
+    raise ValueError(
+      "dtype: expected float32 without jax_enable_x64, found float64; set that first"
+    )
+  folder = _transformer(pathlib.Path(folder).expanduser())
+  config = read_json(folder / "config.json")
+  tensors = Tensors(folder)
+  where = str(folder / "config.json")
+  published = architectures.read(config, tensors.shapes, where)
+  expected = _expected(published.module, published.entries)
+  _check(folder, published, expected, tensors.shapes)
+  kind = np.float64 if dtype == "float64" else np.float32
+  variables = {
+    path: jnp.asarray(_array(entry, tensors).astype(kind))
+    for path, entry in published.entries.items()
+  }
+  module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)
+  return Pretrained(module, traverse_util.unflatten_dict(variables), config)
+
+
+def _transformer(folder: pathlib.Path) -> pathlib.Path:
+  """Finds the transformer of a sentence-transformers folder; another folder is its own."""
+  if not folder.is_dir():
+    raise FileNotFoundError(
+      f"{folder}: expected a folder of weights, found none; download it first"
+    )
+  file = folder / "modules.json"
+  if not file.exists():
+    return folder
+  try:
+    modules = read_json(file, list)
+    (path,) = (part["path"] for part in modules if part["type"].endswith(".Transformer"))
+    found = (folder / path).resolve()
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise ValueError(f"{file}: expected a list with one Transformer, found another one") from error
+  if not found.is_relative_to(folder.resolve()):
+    raise ValueError(f"{file}: expected a path inside the folder, found {path!r}")
+  return found
+
+
+def _example(module: nn.Module) -> jax.ShapeDtypeStruct:
+  """Inputs of a tower."""
+  if hasattr(module, "vocabulary"):
+    return jax.ShapeDtypeStruct((1, 1), jnp.int32)
+  size = getattr(module, "image_size", 64)
+  return jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+
+
+def _expected(module: nn.Module, entries: layouts.Entries) -> dict[layouts.Path, layouts.Shape]:
+  """Shapes of our variables by path, of all that the entries have."""
+  if isinstance(module, Clip):
+    found = {("params", "logit_scale"): ()}
+    for part in ("vision", "text"):
+      for path, shape in _expected(getattr(module, part), entries).items():
+        found[(path[0], part, *path[1:])] = shape
+    return found
+  if any(path[-2:] == ("projection", "kernel") for path in entries):
+    module = module.clone(output="embedding")
+  shapes = jax.eval_shape(module.init, jax.random.key(0), _example(module))
+  return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(shapes).items()}
+
+
+def _check(
+  folder: pathlib.Path,
+  published: architectures.Published,
+  expected: Mapping[layouts.Path, layouts.Shape],
+  shapes: Mapping[str, layouts.Shape],
+) -> None:
+  """Checks the tensors of a folder against those of its architecture."""
+  wrong, used = [], set(published.left_out)
+  for path, (names, layout) in published.entries.items():
+    used |= set(names)
+    whole = layout.published(expected[path])
+    shape = (whole[0] // len(names), *whole[1:]) if whole else whole
+    for name in names:
+      if name not in shapes:
+        wrong.append(f"missing {name}")
+      elif shapes[name] != shape:
+        wrong.append(f"{name} expected {list(shape)}, found {list(shapes[name])}")
+  wrong += [f"unexpected {name}" for name in sorted(set(shapes) - used)]
+  if wrong:
+    more = f", and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+    raise ValueError(
+      f"{folder}: expected the tensors of {type(published.module).__name__} as config.json describes it, "
+      f"found: {'; '.join(wrong[:_LISTED])}{more}; get config.json and weights of one model"
+    )
+
+
+def _array(entry: layouts.Entry, tensors: Tensors) -> np.ndarray:
+  """Reads one array of ours."""
+  parts = [np.asarray(tensors[name]) for name in entry.names]
+  return entry.layout.ours(np.concatenate(parts) if len(parts) > 1 else parts[0])
+
+
+def _with_dtype(module: nn.Module, dtype: Any) -> nn.Module:
+  """Sets the computation type of a tower."""
+  if isinstance(module, Clip):
+    return Clip(module.vision.clone(dtype=dtype), module.text.clone(dtype=dtype))
+  return module.clone(dtype=dtype)
