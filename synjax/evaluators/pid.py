@@ -4,7 +4,8 @@ Also the public names of `estimators.broja`, which computes it.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from synjax.evaluators.estimators.broja import (
   pid_of_samples,
 )
 from synjax.workdir.scores import Score
+
+logger = logging.getLogger("synjax")
 
 # Of each modality. Few, for what is reported where there is nothing grows with their product.
 NUM_CLUSTERS = 8
@@ -86,19 +89,25 @@ class PIDOfFeatures(Evaluator):
     if len(features) != 2:
       raise ValueError(self._one_sided(features))
     clusters = min(NUM_CLUSTERS, int(complete.sum()))
-    codes = [
-      [kmeans.assign(own[complete], clusters) for own in values] for values in features.values()
-    ]
+    pairs = zip(*(own[:, complete] for own in features.values()), strict=True)
+    codes = [_codes(pair, clusters) for pair in pairs]
+    lost = [str(seed) for seed, own in zip(frozen.seeds, codes, strict=True) if own is None]
+    if lost:
+      logger.warning("pid: features of seed %s are not finite: no scores", ", ".join(lost))
     scores = {}
     for task, labels in self._labels(frozen):
-      found = [pid_of_samples(*one) for one in zip(*codes, labels[:, complete], strict=True)]
+      found = [
+        own and pid_of_samples(*own, label)
+        for own, label in zip(codes, labels[:, complete], strict=True)
+      ]
       for part in (field.name for field in dataclasses.fields(PID)):
         for name, attribute in (
           ("", "estimate"),
           ("_null", "null_mean"),
           ("_null_std", "null_std"),
         ):
-          values = [getattr(getattr(one, attribute), part) for one in found]
+          values = [one and getattr(getattr(one, attribute), part) for one in found]
+          values = [np.nan if value is None else value for value in values]
           scores[str(Score("test", task, f"pid/{part}{name}"))] = np.array(values)
     return scores
 
@@ -109,6 +118,13 @@ class PIDOfFeatures(Evaluator):
       yield "label", frozen.field("label", test)
     for task in self.dataset.tasks if test.labels else ():
       yield task, np.broadcast_to(test.labels[task], (trials, len(test.labels[task])))
+
+
+def _codes(pair: Sequence[np.ndarray], clusters: int) -> list[np.ndarray] | None:
+  """Returns the clusters of both modalities of a trial; None where its features are not finite."""
+  if not all(np.isfinite(own).all() for own in pair):
+    return None
+  return [kmeans.assign(own, clusters) for own in pair]
 
 
 __all__ = [
