@@ -92,10 +92,10 @@ def _check_field(config: ConfigDict, field: str, text: str | None, name: str) ->
   if value is _UNKNOWN:
     sweep_file.set_field(config, field, None, f"--config.{field}")  # says so, with what is near
   if isinstance(value, ConfigDict):
-    inside = ", ".join(f"--config.{field}.{part}" for part in list(value)[:3])
+    inside = ", ".join(f"--config.{field}.{part}" for part in value)
     choose = f"; a method is chosen by --config={name.partition(':')[0]}:METHOD"
     raise ValueError(
-      f"--config.{field}: expected a field, found a section; type one of its fields, such as {inside}"
+      f"--config.{field}: expected a field, found a section; type one of its fields, {inside}"
       + choose * (field == "method")
     )
   if type(value) in (int, float) and text not in (None, "None", "none", ""):

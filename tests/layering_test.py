@@ -13,8 +13,11 @@ ALLOWED = {
   "masking": set(),
   "workdir.stopping": set(),
   "workdir.json_files": set(),
+  "workdir.scores": set(),
   "workdir.safe_paths": set(),
-  "workdir": {"config.durations", "config.protocols", "workdir.json_files", "workdir.stopping"},
+  "workdir": {
+    "config.durations", "config.protocols", "workdir.json_files", "workdir.scores", "workdir.stopping",
+  },
   "parallel.keys": set(),
   "parallel": {"parallel.keys", "workdir.stopping"},
   "workdir.checkpoint": {"parallel", "workdir", "workdir.stopping"},
@@ -22,22 +25,25 @@ ALLOWED = {
   "trial": set(),
   "data": {
     "config.protocols", "data.fields", "trial", "workdir.json_files", "workdir.safe_paths",
+    "workdir.scores",
   },
   "methods": {"data", "data.fields", "losses", "masking", "models", "parallel"},
   "evaluators": {
     "config.durations", "config.protocols", "data", "data.fields", "methods", "parallel", "trial",
     "workdir",
+    "workdir.scores",
   },
   "training": {
     "config.durations", "data", "data.fields", "evaluators", "methods", "parallel", "trial",
     "workdir", "workdir.checkpoint", "workdir.stopping",
+    "workdir.scores",
   },
   "training.run": {
     "config", "data", "evaluators", "methods", "parallel", "training", "trial", "workdir",
     "workdir.checkpoint",
   },
-  "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir"},
-  "training.run_log": {"evaluators", "parallel", "training", "training.run", "trial", "workdir"},
+  "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
+  "training.run_log": {"evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores"},
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
@@ -48,6 +54,7 @@ ALLOWED = {
   "sweeps": {
     "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",
     "workdir.json_files", "workdir.stopping",
+    "workdir.scores",
   },
 }  # fmt: skip
 
