@@ -43,7 +43,9 @@ ALLOWED = {
     "workdir.checkpoint",
   },
   "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
-  "training.run_log": {"evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores"},
+  "training.run_log": {
+    "evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores",
+  },
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
