@@ -29,6 +29,7 @@ def make_config(argument=None):
       "select": "val/accuracy",
       "optim": {"lr": 1e-3, "nesterov": False, "steps": 3},
       "method": {"name": method, **fields},
+      "model": {"trunk": {"name": "mlp"}},
       "data": {"strength": 0.5, "sizes": (1, 2)},
     }
   )
