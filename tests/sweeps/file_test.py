@@ -76,7 +76,5 @@ def test_a_sweep_that_is_not_there_is_told_the_nearest(name, monkeypatch):
     sweep_file.load(name)
   assert f"--sweep={name}: expected a Python file" in str(error.value)
   assert "did you mean --sweep=configs/sweeps/spurious_xor.py" in str(error.value)
-  with pytest.raises(
-    ValueError, match=r"configs/sweeps has .*mask_ratio, .*spurious_xor"
-  ):
+  with pytest.raises(ValueError, match=r"configs/sweeps has .*mask_ratio, .*spurious_xor"):
     sweep_file.load("configs/sweeps/qqq.py")
