@@ -1,5 +1,6 @@
 """What classifiers predict for examples they were not fitted to."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -97,7 +98,8 @@ def told(probabilities: np.ndarray, labels: np.ndarray) -> float:
 def _out_of_fold(
   make: Callable[[int], Any], features: np.ndarray, labels: np.ndarray, seed: int
 ) -> np.ndarray:
-  from sklearn.model_selection import StratifiedKFold  # takes a second, and few need it
+  from sklearn.exceptions import ConvergenceWarning  # takes a second, and few need it
+  from sklearn.model_selection import StratifiedKFold
 
   counts = np.bincount(labels)
   if counts.min() < _NUM_FOLDS:
@@ -108,7 +110,10 @@ def _out_of_fold(
   found = np.empty((len(labels), len(counts)))
   folds = StratifiedKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
   for fitted, others in folds.split(features, labels):
-    classifier = make(seed).fit(features[fitted], labels[fitted])
+    with warnings.catch_warnings():
+      # What stops early predicts too, and is judged by what it tells of examples it has not seen.
+      warnings.simplefilter("ignore", ConvergenceWarning)
+      classifier = make(seed).fit(features[fitted], labels[fitted])
     found[others] = classifier.predict_proba(features[others])
   return found
 

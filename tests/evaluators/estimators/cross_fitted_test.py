@@ -1,7 +1,10 @@
 """Predictions of examples that a classifier has not seen."""
 
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from synjax.evaluators.estimators import cross_fitted
 
@@ -70,3 +73,15 @@ def test_a_class_of_too_few_examples_is_refused():
   labels = np.array([0] * 20 + [1] * 4)
   with pytest.raises(ValueError, match="at least 5 examples of each class .*found 4 of class 1"):
     cross_fitted.predict(np.zeros((24, 2)), labels)
+
+
+def test_a_fit_that_stops_at_its_limit_says_nothing_to_the_terminal(monkeypatch):
+  def slow(seed):
+    return LogisticRegression(max_iter=1, random_state=seed)
+
+  monkeypatch.setattr(cross_fitted, "_logistic", slow)
+  rng = np.random.default_rng(0)
+  with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    found = cross_fitted.predict(rng.normal(size=(60, 3)), np.arange(60) % 2)
+  np.testing.assert_allclose(found.sum(1), 1)
