@@ -88,7 +88,7 @@ def decompose(
 
   With theta the BROJA part of relative frequencies, the estimate is 2 theta(n) - mean theta(n / 2) over
   random halves, which cancels a bias in proportion to 1 / n; the interval is the estimate plus the
-  quantiles of (mean theta* - theta*) over resamples theta* of the examples, clipped at 0.
+  quantiles 1.25 % and 97.5 % of (mean theta* - theta*) over resamples theta* of the examples, clipped at 0.
 
   Args:
     x1: int[examples], codes of the first variable.
@@ -126,8 +126,9 @@ def decompose(
   null = np.array([table.parts(everything, rng.permutation(table.y)) for _ in range(num_shuffles)])
   deviation = resampled.mean(0) - resampled
   tail = (1 - _LEVEL) / 2
+  # A part that is 0 reads as the size of a deviation, whose sign is lost: both tails end above 0.
   low, high = (
-    np.maximum(corrected + np.quantile(deviation, q, axis=0), 0) for q in (tail, 1 - tail)
+    np.maximum(corrected + np.quantile(deviation, q, axis=0), 0) for q in (tail / 2, 1 - tail)
   )
   parts = [
     _part(*values, n)

@@ -141,3 +141,12 @@ def test_a_seed_decides_all_draws():
   a, b, y = CASES["and"][0](np.random.default_rng(1), 200)
   first, again, other = (decompose(a, b, y, seed=seed) for seed in (0, 0, 1))
   assert dataclasses.astuple(first) == dataclasses.astuple(again) != dataclasses.astuple(other)
+
+
+@pytest.mark.slow
+def test_a_part_that_is_zero_on_a_boundary_is_seldom_evidence():
+  # Of the sum of two bits nothing is unique, but both unique parts read as the size of one deviation.
+  sample, _ = CASES["sum"]
+  found = (decompose(*sample(np.random.default_rng(1000 + t), 600), seed=t) for t in range(40))
+  wrong = sum(parts.unique1.distinguishable for parts in found)
+  assert wrong <= 4  # of 40: more than so has a probability of 1 % at a rate of 3 %
