@@ -88,7 +88,8 @@ def decompose(
 
   With theta the BROJA part of relative frequencies, the estimate is 2 theta(n) - mean theta(n / 2) over
   random halves, which cancels a bias in proportion to 1 / n; the interval is the estimate plus the
-  quantiles 1.25 % and 97.5 % of (mean theta* - theta*) over resamples theta* of the examples, clipped at 0.
+  quantiles 1.25 % and 97.5 % of (mean theta* - theta*) over resamples theta* of the examples, clipped
+  at 0.
 
   Args:
     x1: int[examples], codes of the first variable.
