@@ -39,9 +39,10 @@ ALLOWED = {
     "workdir.scores",
   },
   "training.run": {
-    "config", "data", "evaluators", "methods", "parallel", "training", "trial", "workdir",
-    "workdir.checkpoint",
+    "config", "data", "evaluators", "methods", "parallel", "training", "training.tower_weights", "trial",
+    "workdir", "workdir.checkpoint",
   },
+  "training.tower_weights": {"models", "training"},
   "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
   "training.run_log": {
     "evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores",

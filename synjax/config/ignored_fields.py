@@ -95,7 +95,7 @@ def _trains_on_views(config) -> bool:
   return methods.find(config).views != ("clean",)
 
 
-IMAGE_ENCODERS = ("alexnet", "patch_convnet", "resnet18")
+IMAGE_ENCODERS = ("alexnet", "clip_vision", "patch_convnet", "resnet18", "resnet50")
 SEQUENCE_ENCODERS = ("force", "gru", "sequence_transformer")
 _LEARNED = tuple(
   f"method.mask_{name}"

@@ -166,7 +166,29 @@ FIELDS: Mapping[str, Values] = {
   "model.modalities.*.encoder.initialization": OneOf(("independent", "identical")),
   "model.modalities.*.encoder.window": OneOf(("whole", "first_step")),
   "model.modalities.*.encoder.pool": OneOf(("none", "average")),
-  "model.modalities.*.encoder.output": OneOf(("map", "tokens", "pooled")),
+  "model.modalities.*.encoder.output": OneOf(
+    ("map", "tokens", "raw_tokens", "pooled", "embedding")
+  ),
+  **{
+    f"model.modalities.*.encoder.{name}": SIZE
+    for name in (
+      "vocabulary",
+      "max_length",
+      "image_size",
+      "patch_size",
+      "projection",
+      "max_distance",
+    )
+  },
+  **{
+    f"model.modalities.*.encoder.{name}": COUNT for name in ("end_token", "buckets", "token_types")
+  },
+  "model.modalities.*.encoder.activation": OneOf(
+    ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu")
+  ),
+  "model.modalities.*.encoder.attention": OneOf(("xla", "cudnn")),
+  "model.modalities.*.encoder.attention_dropout": RATE,
+  "model.modalities.*.encoder.epsilon": POSITIVE,
   "model.modalities.*.adapter.width": SIZE,
   "model.modalities.*.adapter.patch": SIZE,
   "model.modalities.*.adapter.table_size": Several(SIZE, lambda sizes: len(sizes) == 2, "two"),

@@ -199,6 +199,47 @@ def build_modules(
   )
 
 
+# What of a tower read from a folder a config may still say; the rest is what the weights are.
+TOWER_FIELDS = ("attention", "attention_dropout", "dropout", "output", "remat")
+
+
+def pretrained_tower(
+  where: str, folder: str, expected: type, fields: Mapping[str, Any], dtype: Any
+) -> nn.Module:
+  """Creates the tower of a folder, without its weights.
+
+  Args:
+    where: the config field, for messages.
+    folder: of a published tower, see `synjax.models.pretrained.load`.
+    expected: the encoder that the config names.
+    fields: further fields of the config.
+    dtype: computation type.
+
+  Returns:
+    The module.
+
+  Raises:
+    OSError: the folder lacks a file.
+    ValueError: it holds another tower, or a field is one that the weights decide.
+  """
+  from synjax.models import pretrained  # needs safetensors, which runs without weights do not
+
+  module = pretrained.describe(folder)
+  if isinstance(getattr(module, "vision", None), expected):
+    module = module.vision
+  elif isinstance(getattr(module, "text", None), expected):
+    module = module.text
+  if not isinstance(module, expected):
+    raise ValueError(
+      f"{where}.weights: expected a folder of {expected.__name__}, found {type(module).__name__} in "
+      f"{folder}; name another folder or encoder"
+    )
+  wrong = sorted(set(fields) - (set(TOWER_FIELDS) & set(expected.__dataclass_fields__)))
+  if wrong:
+    raise ValueError(f"{where}: expected no {wrong} beside weights, which decide it; remove them")
+  return module.clone(**fields, dtype=dtype)
+
+
 def _build(
   known: Mapping[str, Any],
   config: ConfigDict,
@@ -213,6 +254,9 @@ def _build(
   name = fields.pop("name", None)
   if name not in known:
     raise ValueError(f"{where}.name: expected one of {sorted(known)}, found {name!r}")
+  folder = fields.pop("weights", None)
+  if folder:
+    return pretrained_tower(where, folder, known[name], fields, dtype)
   if "width" in known[name].__dataclass_fields__:
     fields.setdefault("width", config.width)
   fields = {**published.get(name, {}), **fields}

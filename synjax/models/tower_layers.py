@@ -43,8 +43,8 @@ def check_ids(ids: jax.Array, max_length: int, where: str) -> None:
   """Checks token ids int[batch, length] of at most `max_length`; ValueError on anything else."""
   if ids.ndim != 2 or not jnp.issubdtype(ids.dtype, jnp.integer):
     raise ValueError(
-      f"{where} expects token ids, integers [batch, length], found {ids.dtype}{list(ids.shape)}: "
-      "give it a text modality, tokenised"
+      f"{where} expects an input of token ids, integers [batch, length], found "
+      f"{ids.dtype}{list(ids.shape)}: give it a text modality, tokenised"
     )
   if ids.shape[1] > max_length:
     raise ValueError(

@@ -17,7 +17,7 @@ from synjax.workdir.results import config_hash
 logger = logging.getLogger("synjax")
 
 CHECKPOINTS = ("best", "last")
-IMAGE_ENCODERS = ("alexnet", "patch_convnet", "resnet18")
+IMAGE_ENCODERS = ("alexnet", "clip_vision", "patch_convnet", "resnet18", "resnet50")
 RESULT_FIELDS = (
   *("config", "code", "hardware", "dataset", "data_fingerprint", "protocol", "selection", "chance"),
   *("total_steps", "steps_per_epoch", "seconds", "steps_timed", "rows"),

@@ -16,7 +16,7 @@ from synjax.config.checks import check_scoring, make_order, traced_fields
 from synjax.data import stream
 from synjax.evaluators import When
 from synjax.methods.base import named_leaves
-from synjax.training import optim, selection, warm_start
+from synjax.training import optim, selection, tower_weights, warm_start
 from synjax.training.frozen_params import FrozenParams
 from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
@@ -108,7 +108,12 @@ class Run:
     self.origin = warm_start.recorded(self.workdir) if trained else None
     if self.config.initialize_from and not trained:
       state, self.origin = warm_start.initialize(state, self.config, self.trials, self.dataset)
-    untaken = warm_start.parts(state.frozen) - set(self.origin["taken"] if self.origin else ())
+    loaded: set[str] = set()
+    if not trained and not self.config.initialize_from:
+      state, loaded = tower_weights.initialize(state, self.config, self.dataset.modalities)
+    untaken = (
+      warm_start.parts(state.frozen) - loaded - set(self.origin["taken"] if self.origin else ())
+    )
     if untaken and not trained:
       logger.warning(
         "config.optim.frozen: %s stay as they were drawn at random", ", ".join(sorted(untaken))

@@ -146,7 +146,9 @@ def test_fields_of_encoders_and_adapters_that_no_config_sets_are_in_the_table():
   for part, known in (("encoder", ENCODERS), ("adapter", ADAPTERS)):
     for module in known.values():
       for field in set(module.__dataclass_fields__) - {"dtype", "parent", "name"}:
-        if field not in ("return_sequence", "overlaps"):  # true or false
+        flags = {"return_sequence", "overlaps", "patch_bias", "projection_bias", "remat"}
+        flags |= {"share_keys", "norm_relative", "absolute"}
+        if field not in flags | {"terms"}:  # true or false, or names
           assert values.of(f"model.modalities.m.{part}.{field}"), (module, field)
 
 

@@ -22,9 +22,12 @@ parameters are float32.
 """
 
 from synjax.models.encoders.alexnet import AlexNet
+from synjax.models.encoders.clip import ClipText, ClipVision
+from synjax.models.encoders.deberta import Deberta
+from synjax.models.encoders.distilbert import DistilBert
 from synjax.models.encoders.patch_convnet import PatchConvNet
 from synjax.models.encoders.recurrent import GRU
-from synjax.models.encoders.resnet import ResNet18
+from synjax.models.encoders.resnet import ResNet18, ResNet50
 from synjax.models.encoders.robot import ForceEncoder, ProprioceptionEncoder
 from synjax.models.encoders.sequence_transformer import SequenceTransformer
 from synjax.models.encoders.tabular import MLP, DenseReLU
@@ -32,15 +35,23 @@ from synjax.models.encoders.tabular import MLP, DenseReLU
 # Names in `config.model.modalities.<modality>.encoder.name`.
 ENCODERS = {
   "alexnet": AlexNet,
+  "clip_text": ClipText,
+  "clip_vision": ClipVision,
+  "deberta": Deberta,
   "dense_relu": DenseReLU,
+  "distilbert": DistilBert,
   "force": ForceEncoder,
   "gru": GRU,
   "mlp": MLP,
   "patch_convnet": PatchConvNet,
   "proprioception": ProprioceptionEncoder,
   "resnet18": ResNet18,
+  "resnet50": ResNet50,
   "sequence_transformer": SequenceTransformer,
 }
+
+# Of these, those that every published run starts from weights: `encoder.weights` names their folder.
+TOWERS = ("clip_text", "clip_vision", "deberta", "distilbert")
 
 # Fields that `config.protocol=paper` sets where a config leaves them open: what the published code does.
 PUBLISHED_FIELDS = {

@@ -37,6 +37,11 @@ class Pretrained(NamedTuple):
   config: dict[str, Any]
 
 
+def describe(folder: str | os.PathLike) -> nn.Module:
+  """Returns the module that `load` returns, raising as it does, and reads no more than shapes."""
+  return _describe(folder)[0].module
+
+
 def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   """Reads a tower from `config.json` and `model.safetensors` (one file, or shards with an index).
 
@@ -62,13 +67,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
     raise ValueError(
       "dtype: expected float32 without jax_enable_x64, found float64; set that first"
     )
-  folder = _transformer(pathlib.Path(folder).expanduser())
-  config = read_json(folder / "config.json")
-  tensors = Tensors(folder)
-  where = str(folder / "config.json")
-  published = architectures.read(config, tensors.shapes, where)
-  expected = _expected(published.module, published.entries)
-  _check(folder, published, expected, tensors.shapes)
+  published, tensors, config = _describe(folder)
   kind = np.float64 if dtype == "float64" else np.float32
   variables = {
     path: jnp.asarray(_array(entry, tensors).astype(kind))
@@ -76,6 +75,18 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   }
   module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)
   return Pretrained(module, traverse_util.unflatten_dict(variables), config)
+
+
+def _describe(
+  folder: str | os.PathLike,
+) -> tuple[architectures.Published, Tensors, dict[str, Any]]:
+  """Opens a folder and checks that its tensors are those of its `config.json`, the third result."""
+  folder = _transformer(pathlib.Path(folder).expanduser())
+  config = read_json(folder / "config.json")
+  tensors = Tensors(folder)
+  published = architectures.read(config, tensors.shapes, str(folder / "config.json"))
+  _check(folder, published, _expected(published.module, published.entries), tensors.shapes)
+  return published, tensors, config
 
 
 def _transformer(folder: pathlib.Path) -> pathlib.Path:

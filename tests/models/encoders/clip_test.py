@@ -111,9 +111,9 @@ def test_inputs_and_fields_that_do_not_fit_are_refused():
     (ClipVision(**IMAGE | {"num_heads": 3}), image, "multiple of num_heads = 3, found 8"),
     (ClipVision(**IMAGE, output="mean"), image, "ClipVision.output: expected one of"),
     (ClipVision(**IMAGE, activation="swish"), image, "ClipVision.activation: expected one of"),
-    (ClipText(**TEXT), image, "ClipText expects token ids"),
+    (ClipText(**TEXT), image, "ClipText expects an input of token ids"),
     (ClipText(**TEXT), jnp.zeros((1, 8), int), "positions for 7 tokens, found 8: truncate"),
-    (clip, jnp.zeros((1, 4)), "ClipText expects token ids"),
+    (clip, jnp.zeros((1, 4)), "ClipText expects an input of token ids"),
   ):
     with pytest.raises(ValueError, match=message):
       init(module, x)

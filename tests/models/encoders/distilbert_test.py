@@ -47,7 +47,7 @@ def test_training_drops_entries():
 
 
 def test_inputs_that_do_not_fit_are_refused():
-  with pytest.raises(ValueError, match="DistilBert expects token ids"):
+  with pytest.raises(ValueError, match="DistilBert expects an input of token ids"):
     DistilBert(**TINY).init(jax.random.key(0), jnp.zeros((2, 3, 4)))
   with pytest.raises(ValueError, match="DistilBert.width: expected a multiple of num_heads = 3"):
     DistilBert(**TINY | {"num_heads": 3}).init(jax.random.key(0), IDS)

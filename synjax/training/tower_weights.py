@@ -1,0 +1,86 @@
+"""Where towers start: at the published weights that a config names."""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+from ml_collections import ConfigDict
+
+from synjax.models.encoders import TOWERS
+from synjax.training.train_state import TrainState
+
+logger = logging.getLogger("synjax")
+
+
+def initialize(
+  state: TrainState, config: ConfigDict, modalities: Collection[str]
+) -> tuple[TrainState, set[str]]:
+  """Puts the weights of `config.model.modalities.*.encoder.weights` in the place of random ones.
+
+  Args:
+    state: host arrays [trials, ...] as created.
+    config: the run's config.
+    modalities: of its data.
+
+  Returns:
+    (the new state, the parts of the model that were loaded, such as `encoders_image`).
+
+  Raises:
+    OSError: a folder lacks a file.
+    ValueError: weights that do not fit, or under `config.protocol=paper` a tower without any.
+  """
+  loaded: set[str] = set()
+  params, statistics = state.whole(state.params), dict(state.model_state)
+  for name in modalities:
+    encoder = config.model.modalities[name].encoder
+    folder = encoder.get("weights")
+    if not folder:
+      _say_random(config, name, encoder.name)
+      continue
+    found = _variables(folder, encoder.name)
+    part = f"encoders_{name}"
+    params = _replace(params, part, found["params"])
+    if "batch_stats" in found:
+      statistics["batch_stats"] = _replace(statistics["batch_stats"], part, found["batch_stats"])
+    loaded.add(part)
+    logger.info("config.model.modalities.%s.encoder: weights are those of %s", name, folder)
+  if not loaded:
+    return state, loaded
+  return state.with_whole(params).replace(model_state=statistics), loaded
+
+
+def _say_random(config: ConfigDict, name: str, encoder: str) -> None:
+  """Says that a tower starts at random; ValueError under `paper`, which has published weights."""
+  if encoder not in TOWERS:
+    return
+  field = f"config.model.modalities.{name}.encoder.weights"
+  if config.protocol == "paper":
+    raise ValueError(
+      f"{field}: expected the folder of the published weights under protocol=paper, found none; "
+      "see README, Published towers"
+    )
+  logger.warning("%s: not given: the tower %s starts at random", field, encoder)
+
+
+def _variables(folder: str, encoder: str) -> Mapping[str, Any]:
+  """Reads the variables of one tower; of a whole CLIP model those of the one that the encoder is."""
+  from synjax.models import pretrained  # needs safetensors, which runs without weights do not
+
+  variables = pretrained.load(folder).variables
+  part = encoder.removeprefix("clip_")
+  if "vision" in variables["params"]:
+    return {collection: tree[part] for collection, tree in variables.items()}
+  return variables
+
+
+def _replace(tree: Mapping[str, Any], part: str, found: Mapping[str, Any]) -> Any:
+  """Replaces the leaves [trials, ...] under `part` by found ones; those that it lacks are not used."""
+  flat = flax.traverse_util.flatten_dict(dict(tree))
+  values = flax.traverse_util.flatten_dict(dict(found))
+  for path, leaf in flat.items():
+    if part in path:
+      value = values[path[path.index(part) + 1 :]]
+      flat[path] = np.broadcast_to(np.asarray(value, leaf.dtype), np.shape(leaf)).copy()
+  return flax.traverse_util.unflatten_dict(flat)
