@@ -43,6 +43,45 @@ LONGEST = (
   "evaluators/gaussianity_test.py",
 )
 
+# Seconds long, and twins of what runs anyway (in brackets a test's cases): marked slow, run by hand.
+TWINS = (
+  "config/ignored_data_test.py::test_a_field_is_refused_or_changes_views_or_losses[comm-modalities1",
+  "config/ignored_data_test.py::test_a_field_is_refused_or_changes_views_or_losses[supervised-modalities5",
+  "config/ignored_data_test.py::test_a_field_is_refused_or_changes_views_or_losses[synib",
+  "config/ignored_data_test.py::test_a_field_is_refused_or_changes_views_or_losses[unimodal",
+  "config/ignored_fields_test.py::test_a_method_field_is_refused_or_changes_the_loss[synib-case17",
+  "config/ignored_fields_test.py::test_a_method_field_is_refused_or_changes_the_loss[synib-case18",
+  "configs_irony_test.py::test_a_tiny_table_has_the_f1_of_irony_of_every_row",
+  "evaluators/embeddings_test.py::test_a_classifier_on_stored_data_keeps_its_own_and_is_scored_without_a_modality",
+  "launch/benchmark/sections_test.py::test_critics_and_visible_tokens_cost_what_they_promise",
+  "launch/benchmark/sections_test.py::test_parts_of_a_step_follow_the_model",
+  "launch/commands_test.py::test_the_synergy_subset_is_scored_with_unimodal_models_trained_once",
+  "methods/balancing/exclusive_or_test.py::test_it_is_learnt_with_a_trunk[mmpareto",
+  "methods/balancing/exclusive_or_test.py::test_it_is_learnt_with_a_trunk[ogm_ge",
+  "methods/balancing/exclusive_or_test.py::test_it_is_learnt_with_a_trunk[synib",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[comm",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[cross",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[ensemble",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[hidden",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[ogm-ge",
+  "methods/base_test.py::test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite[slip",
+  "methods/base_test.py::test_two_devices_give_the_loss_and_gradient_of_one[cross",
+  "methods/base_test.py::test_two_devices_give_the_loss_and_gradient_of_one[supcon",
+  "methods/classifier_method_test.py::test_what_filler_holds_changes_no_loss_gradient_metric_or_statistic[masked",
+  "methods/classifier_method_test.py::test_what_filler_holds_changes_no_loss_gradient_metric_or_statistic[synib-fields4",
+  "methods/classifier_method_test.py::test_what_filler_holds_changes_no_loss_gradient_metric_or_statistic[synib-fields5",
+  "methods/contract_test.py::test_resume_is_exact[clip",
+  "methods/contract_test.py::test_resume_is_exact[ogm_ge",
+  "methods/contract_test.py::test_resume_is_exact[simclr",
+  "methods/contrastive/factorcl_test.py::test_terms_are_bounds_of_pairs_one_by_one[False",
+  "methods/reconstruction/mae_test.py::test_the_loss_is_of_hidden_tokens_from_visible_ones_alone[False",
+  "methods/separate_method_test.py::test_images_padded_sequences_and_own_arrays_train",
+  "models/padded_test.py::test_padding_and_absence_change_nothing_and_have_finite_gradients[pooled",
+  "readme_test.py::test_your_own_data",
+  "sweeps/costs_test.py::test_a_sweep_over_k_trains_and_journals_time_and_memory",
+  "training/stream_training_test.py::test_a_streamed_run_killed_with_sigkill_ends_as_one_that_was_not",
+)
+
 
 def pytest_addoption(parser):
   parser.addoption(
@@ -52,7 +91,12 @@ def pytest_addoption(parser):
   )
 
 
+@pytest.hookimpl(tryfirst=True)  # before what is marked is left out
 def pytest_collection_modifyitems(config, items):
+  for item in items:
+    name = item.nodeid.removeprefix("tests/")
+    if name in TWINS or any(name.startswith(twin) for twin in TWINS if "[" in twin):
+      item.add_marker(pytest.mark.slow)
   rank = {f"tests/{name}": i for i, name in enumerate(LONGEST)}
   items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
   if config.getoption("first_cases"):
