@@ -25,7 +25,7 @@ from configs.multibench import add_padding, stored_config
 _CONTRASTIVE = {"method.temperature": 0.3}
 _CLASSIFIER = {"optim.lr": 3e-4}
 # The trunk stays the transformer, so that a classifier takes over a pre-trained fusion; an MLP
-# (model.trunk.name=mlp, model.trunk.hidden=(256,)) is better on vectors and sequences (RESULTS.md, Own data).
+# (model.trunk.name=mlp, model.trunk.hidden=(256,)) is better on features (RESULTS.md, Own data).
 _FUSING = ("supervised", "synib", "confidence_penalty", "full_corruption", "masked_augmentation")
 _BALANCING = ("multi_loss", "ogm_ge", "mmpareto", "mcr", "diagnose_relearn")
 METHODS = {
