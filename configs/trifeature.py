@@ -17,9 +17,9 @@ Published, 5 seeds, macro accuracy in % (InfMasking, arXiv 2509.25270, Trifeatur
 Supervised methods (`:supervised`, `:synib`, `:ensemble`, ...) learn `--config.data.task`, on biased or
 unbiased pairs alike; no published row.
 
-Small (2 CPU cores, 6 to 11 minutes): `--config=configs/trifeature.py:infmasking,small`. Expected, seed
-42: redundancy 92, texture of image 1 and 2 78 and 65, synergy 58; other rounding moved these by up to 4
-points (RESULTS.md has the intervals).
+Small (2 CPU cores, about 6 minutes): `--config=configs/trifeature.py:infmasking,small`. Expected, seed
+42, at b42d344: redundancy 91, texture of image 1 and 2 77 and 65 to 67, synergy 55 to 59, by the versions
+of Python and jax (RESULTS.md has the intervals).
 """
 
 from ml_collections import ConfigDict

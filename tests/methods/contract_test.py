@@ -120,10 +120,7 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
 
 # Those that keep something between steps, take turns or act after an epoch; of the rest one of a family.
 # InfMasking: train_test.py, at several steps and with SIGKILL.
-RESUMED = (
-  "clip", "diagnose_relearn", "mcr", "ogm_ge", "reconboost", "simclr", "supervised",
-  "synib",
-)  # fmt: skip
+RESUMED = ("diagnose_relearn", "mcr", "reconboost", "supervised", "synib")
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,6 @@ def write(folder, seed=0, names=("sensor", "table")):
 
 def get(method, data, **fields):
   config = arrays_config.get_config(f"{method},{data}")
-  if method == "supervised":  # with a fusion to take over
-    config.model.trunk.update({"name": "transformer", "hidden": (64,)})
   config.update({"batch_size": 16, "eval_batch_size": 16, "num_devices": 1})
   config.model.update({"width": 8, "num_heads": 2, "head_hidden": 8, "head_features": 4})
   config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 1.0
