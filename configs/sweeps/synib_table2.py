@@ -5,7 +5,7 @@
 `--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
 mosi, mustard or urfunny (vision and text), arrays:FOLDER or open:NAME (htad, ...). TRUNK is mlp (default,
 the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
-and the ensemble are additive by definition. On own data it has the widths and dropout of configs/arrays.py.
+and the ensemble are additive by definition. On own data its widths are of configs/arrays.py.
 CONFIGURATIONS is how many of its grid every method tries (default 20; "all": whole grids of different
 sizes): the default first, then others in an order drawn once for all. The best by validation
 accuracy stands in the table, with how many were tried.
