@@ -7,7 +7,26 @@ import sys
 
 import pytest
 
+from synjax.config import protocols
+from synjax.models.encoders import PUBLISHED_FIELDS
 from tests.processes import ROOT, environment
+
+# Where code asks which protocol it is -> rows of README's table of differences.
+ASKED = {
+  "config/ignored_fields.py": [
+    "padding of sequences (`data.padding`)"
+  ],  # its own default of data.padding
+  "data/__init__.py": ["evaluation transform (`data.evaluation`)"],
+  "data/multibench.py": ["validation on Vision&Touch", "NaN and infinities (`data.nonfinite`)"],
+  "data/stored.py": ["padding of sequences (`data.padding`)"],
+  "data/trifeature.py": ["validation on Trifeature", "validation on Trifeature"],
+  "evaluators/baselines.py": ["probe penalty"],
+  "evaluators/representation.py": ["probe penalty"] * 3,
+  "evaluators/estimators/linear.py": ["probe penalty"] * 3,
+  "evaluators/estimators/ridge.py": ["probe penalty"],
+  "models/backbone.py": ["sequence transformer (`initialization`)"],
+  "training/tower_weights.py": ["towers without `encoder.weights`"],
+}
 
 SHORT = "--config.total_epochs=1 --config.eval_epochs=1 --config.checkpoint_epochs=1"
 
@@ -17,6 +36,21 @@ def blocks(section, language):
   text = (ROOT / "README.md").read_text()
   part = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
   return re.findall(rf"```{language}\n(.*?)```", part[1], re.S)
+
+
+def test_every_place_that_asks_for_the_protocol_has_its_row_of_the_table():
+  text = (ROOT / "README.md").read_text().split("## Differences from the published code\n")[1]
+  rows = {line.split(" | ")[0].removeprefix("| ") for line in text.split("\n## ")[0].splitlines()}
+  asked = {}
+  for path in sorted((ROOT / "synjax").rglob("*.py")):
+    count = len(re.findall(r"""protocol(?:"\])? (?:==|!=) "(?:paper|clean)\"""", path.read_text()))
+    if count:
+      asked[path.relative_to(ROOT / "synjax").as_posix()] = count
+  assert asked == {place: len(names) for place, names in ASKED.items()}
+  assert {name for names in ASKED.values() for name in names} <= rows
+  fields = {field.split(".")[1] for field in protocols._BY_PROTOCOL} | {"window", "initialization"}
+  assert set().union(*PUBLISHED_FIELDS.values()) - {"padding"} <= fields
+  assert all(any(f"{name}`)" in row for row in rows) for name in fields)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from synjax.training import frozen_params
 from synjax.training.frozen_params import FrozenParams
 from synjax.training.train_state import TrainState
 from synjax.trial import Trial
-from synjax.workdir import checkpoint, identity, results
+from synjax.workdir import checkpoint, files, identity, results
 
 logger = logging.getLogger("synjax")
 
@@ -57,9 +57,9 @@ def initialize(
       of the encoders in common (of a method that fine-tunes: not all but the heads), or parts of other
       shapes; both sides are named.
   """
-  workdir = config.initialize_from
+  workdir = files.resolve(config.initialize_from)
   source, chosen = checkpoint.read_selected(workdir, FIELD)
-  found = identity.read_data(pathlib.Path(workdir)) or {}
+  found = identity.read_data(workdir) or {}
   other_data = found.get("fingerprint") != dataset.fingerprint
   if other_data:
     _require_allowed(

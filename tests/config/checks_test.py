@@ -32,6 +32,7 @@ def test_a_wrong_field_of_a_sweep_is_found_without_building_networks():
     ({"eval_steps": 0}, "eval_steps"),
     ({"optim.name": "lion"}, "optim.name"),
     ({"evaluators": ("classification",)}, "learns no labels"),
+    ({"ntk_diagnostics": True}, "ntk_diagnostics: infmasking learns no labels: expected False"),
     (
       {"evaluators": ("pid",)},
       r"representation, for a .* by val/mean/macro_accuracy; found \('pid'",

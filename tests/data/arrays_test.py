@@ -40,8 +40,10 @@ def load(folder, **fields):
   return data.load(make_config(folder, **fields))
 
 
-def test_a_folder_becomes_a_dataset(tmp_path):
-  dataset = load(write(tmp_path), padding="bucket", buckets=(2, 5), standardize=False)
+def test_a_folder_becomes_a_dataset(tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(write(tmp_path).parent))
+  fields = {"padding": "bucket", "buckets": (2, 5), "standardize": False}
+  dataset = load(tmp_path, data_dir=f"~/{tmp_path.name}", **fields)
   assert dataset.modalities == ("words", "table", "picture")  # order of the file
   assert dataset.tasks == {"label": dataset.num_classes} == {"label": 3}
   assert dataset.regressions == {}

@@ -125,11 +125,13 @@ def test_metrics_cut_off_by_an_interruption_are_read(tmp_path):
   assert report.read_run(workdir).progress == "unfinished, step 20 of 100"
 
 
-def test_patterns_find_runs_only(tmp_path):
+def test_patterns_find_runs_only(tmp_path, monkeypatch):
   a, b = make_workdir(tmp_path / "runs" / "a"), make_workdir(tmp_path / "runs" / "b")
   (tmp_path / "runs" / "report").mkdir()
   assert report.find_workdirs([f"{tmp_path}/runs/*"]) == [a, b]
   assert report.find_workdirs([str(b)]) == [b]
+  monkeypatch.setenv("HOME", str(tmp_path))
+  assert report.find_workdirs(["~/runs/a", "~/runs/*"]) == [a, a, b]
   with pytest.raises(ValueError, match="--workdirs: expected .*/none_.*', found 0 paths"):
     report.find_workdirs([f"{tmp_path}/runs/none_*"])
   with pytest.raises(ValueError, match="found none"):

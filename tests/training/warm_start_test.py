@@ -71,9 +71,10 @@ def test_results_say_where_the_parameters_come_from_also_after_the_source_is_gon
   source, tmp_path, monkeypatch
 ):
   data, workdir, _ = source
-  config = get("supervised", data, initialize_from=str(workdir))
+  monkeypatch.setenv("HOME", str(workdir.parent))
+  config = get("supervised", data, initialize_from=f"~/{workdir.name}")
   found = train.train_and_evaluate(config, str(tmp_path))["initialized_from"]
-  assert found["workdir"] == str(workdir) and found["steps"] == [2]
+  assert found["workdir"] == str(workdir) and found["steps"] == [2] and not found["other_data"]
   assert json.loads((tmp_path / "run.json").read_text())["initialized_from"] == found
   (tmp_path / "results.json").unlink()
   monkeypatch.setattr(warm_start, "initialize", lambda *_: pytest.fail("read again"))

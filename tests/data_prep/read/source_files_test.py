@@ -45,6 +45,12 @@ def convert_copy(sources, dataset, tmp_path, change):
   return convert.main([dataset, f"--source={folder}", f"--data_dir={tmp_path / 'out'}"])
 
 
+def test_a_tilde_is_the_home_folder_of_source_and_shards(sources, tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(sources))
+  assert convert.main(["mosi", "--source=~/mosi", "--data_dir=~/shards"]) == 0
+  assert list((sources / "shards").rglob("*.array_record*"))
+
+
 @pytest.mark.parametrize("dataset", READ)
 def test_a_link_out_of_the_source_is_refused_before_anything_is_written(
   sources, dataset, tmp_path, capsys
