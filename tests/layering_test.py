@@ -51,8 +51,8 @@ ALLOWED = {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
   },
   "library": {
-    "config", "config.durations", "data", "data.fields", "methods", "parallel", "sweeps", "train",
-    "training", "trial", "workdir", "workdir.checkpoint",
+    "config", "config.durations", "data", "data.fields", "methods", "models", "parallel", "sweeps",
+    "train", "training", "trial", "workdir", "workdir.checkpoint", "workdir.json_files",
   },
   "sweeps": {
     "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",

@@ -6,7 +6,7 @@ import numpy as np
 
 # modality -> {"mean": [features], "deviation": [features]}, as a workdir holds it
 Statistics = Mapping[str, Mapping[str, Sequence[float]]]
-_LARGEST = 1e6  # deviations: a stray value beyond is cut off, as `clean` does everywhere
+LARGEST = 1e6  # deviations: a stray value beyond is cut off, as `clean` does everywhere
 
 
 def real_rows(array: np.ndarray, found: Mapping[str, np.ndarray], name: str) -> np.ndarray:
@@ -68,5 +68,5 @@ def apply(
   varies = deviation > 0
   with np.errstate(over="ignore"):
     rows = np.where(varies, (rows - mean) / np.where(varies, deviation, 1), 0)
-  result[real] = np.clip(rows, -_LARGEST, _LARGEST)
+  result[real] = np.clip(rows, -LARGEST, LARGEST)
   return result

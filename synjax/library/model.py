@@ -14,6 +14,7 @@ from synjax import methods, parallel
 from synjax import trial as synjax_trial
 from synjax.config.checks import traced_fields
 from synjax.data import inputs, pipeline
+from synjax.library import exported
 from synjax.methods.base import named_leaves
 from synjax.training import frozen_params
 from synjax.training.predict import Predictor
@@ -27,8 +28,8 @@ def load(folder: str | os.PathLike, *, trial: int | None = None) -> "Model":
   """Loads the model that a run selected on validation.
 
   Args:
-    folder: workdir of a run of `launch.train`, or of `synjax.fit`. It may be a copy anywhere: nothing
-      outside it is read.
+    folder: workdir of a run of `launch.train`, or of `synjax.fit`, or what `launch.export` made of one.
+      It may be a copy anywhere: nothing outside it is read.
     trial: which of the runs that were trained together, from 0 on; None: there is one.
 
   Returns:
@@ -39,19 +40,36 @@ def load(folder: str | os.PathLike, *, trial: int | None = None) -> "Model":
       several trials and none chosen; one line that says what to do.
     OSError: a file could not be read.
   """
-  path, config, chosen = _read(folder)
+  path = files.resolve(folder)
+  if exported.holds(path):
+    stored = _exported(path)
+    _choose(path, stored.config, trial)
+    return Model(stored)
+  config, chosen = checkpoint.read_selected(path, "synjax.load")
   return Model(_stored(path, config, chosen, _choose(path, config, trial)))
 
 
 def load_all(folder: str | os.PathLike) -> list["Model"]:
   """Loads the models of all trials of a run, see `load`."""
-  path, config, chosen = _read(folder)
+  path = files.resolve(folder)
+  if exported.holds(path):
+    return [Model(_exported(path))]
+  config, chosen = checkpoint.read_selected(path, "synjax.load")
   return [Model(_stored(path, config, chosen, i)) for i in range(len(_points(config)))]
 
 
-def _read(folder: str | os.PathLike) -> tuple[pathlib.Path, dict[str, Any], dict[str, Any]]:
-  path = files.resolve(folder)
-  return path, *checkpoint.read_selected(path, "synjax.load")
+def _exported(path: pathlib.Path) -> "Stored":
+  content, weights, fitted = exported.read(path)
+  return Stored(
+    path,
+    content["config"],
+    0,
+    content["schema"],
+    jax.tree.map(lambda x: x[None], weights),
+    content["standardization"],
+    fitted,
+    content["scores"],
+  )
 
 
 def _stored(
@@ -342,7 +360,7 @@ class Model:
       wrong = sorted(name for name, _ in shapes[0].items() ^ shapes[1].items())
       if wrong:
         raise ValueError(
-          f"{self.workdir / files.CHECKPOINTS}: {wrong[0]}: expected shape"
+          f"{self.workdir}: its parameter {wrong[0]}: expected shape"
           f" {shapes[0].get(wrong[0], 'none')}, found {shapes[1].get(wrong[0], 'none')}; install the"
           " version of synjax that trained the run"
         )

@@ -4,6 +4,7 @@ A head of any kind (contrastive, classes, decoders) is a subclass of `Backbone`,
 tokens and their parameters lie at the same paths: `encoders_<modality>`, `adapters_<modality>`.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -148,7 +149,7 @@ def valid_tokens(real: jax.Array | None, tokens: jax.Array) -> jax.Array | None:
   """Returns which tokens [batch, length, width] are real, bool[batch, length], by `encode`'s account."""
   if real is None:
     return None
-  return jnp.broadcast_to(real.reshape(len(real), -1), tokens.shape[:2])
+  return jnp.broadcast_to(real.reshape(real.shape[0], -1), tokens.shape[:2])
 
 
 def mean_of_tokens(tokens: jax.Array, weight: jax.Array | None) -> jax.Array:
@@ -178,7 +179,7 @@ def present_subsets(batch: Mapping[str, jax.Array], modalities: Sequence[str]) -
   known = [fields.present(batch, name) for name in names]
   if all(present is None for present in known):
     return None
-  everyone = jnp.ones(len(batch[names[0]]), bool)
+  everyone = jnp.ones(batch[names[0]].shape[0], bool)
   rows = jnp.stack([everyone if present is None else present for present in known])
   return jnp.concatenate([rows, rows.any(axis=0, keepdims=True)])
 
@@ -238,6 +239,31 @@ def pretrained_tower(
   if wrong:
     raise ValueError(f"{where}: expected no {wrong} beside weights, which decide it; remove them")
   return module.clone(**fields, dtype=dtype)
+
+
+def spelled_out(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the encoder entry of a config without `weights`: with the fields that they decide instead.
+
+  Args:
+    where: the config field, for messages.
+    entry: nested dict of plain values.
+
+  Returns:
+    The entry of a tower of the same sizes, which needs no folder.
+
+  Raises:
+    OSError: the folder lacks a file.
+    ValueError: it holds another tower.
+  """
+  fields = dict(entry)
+  name, folder = fields.pop("name"), fields.pop("weights", None)
+  if not folder:
+    return {"name": name, **fields}
+  module = pretrained_tower(where, folder, ENCODERS[name], fields, None)
+  decided = [field.name for field in dataclasses.fields(module) if field.init]
+  return {"name": name} | {
+    field: getattr(module, field) for field in decided if field not in ("parent", "name", "dtype")
+  }
 
 
 def _build(

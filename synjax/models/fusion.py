@@ -172,7 +172,7 @@ class FusionTransformer(nn.Module):
     if views is not None:
       counts = jnp.concatenate([counts, views.log_count], axis=1)
     block = self.block[0]
-    first, final = (jnp.broadcast_to(x, (len(tokens), 1, self.width)) for x in (cls, mask))
+    first, final = (jnp.broadcast_to(x, (tokens.shape[0], 1, self.width)) for x in (cls, mask))
     slots = block.ln1(jnp.concatenate([first, tokens, final], axis=1))
     mixed = block.attention.attend_cls(block.ln1(cls[0, 0]), slots, _prepend_cls(counts))
     return self.norm(block.finish(cls, mixed))

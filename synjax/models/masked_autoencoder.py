@@ -180,7 +180,7 @@ class MaskedAutoencoder(nn.Module):
       real = select.any(-1)
       highest = jax.lax.Precision.HIGHEST
       x = jnp.einsum("brl,blw->brw", select.astype(x.dtype), x, precision=highest)
-    cls = jnp.broadcast_to(self.cls_token.astype(x.dtype), (len(x), 1, self.width))
+    cls = jnp.broadcast_to(self.cls_token.astype(x.dtype), (x.shape[0], 1, self.width))
     x, real = (
       jnp.concatenate([cls, x], axis=1),
       jnp.pad(real, ((0, 0), (1, 0)), constant_values=True),
@@ -213,7 +213,9 @@ class MaskedAutoencoder(nn.Module):
   def initialize(self, batch: Mapping[str, jax.Array]) -> Any:
     """Touches every parameter once, for `init`."""
     total = sum(x.shape[1] for x in self.parts(batch).values())
-    return self.reconstruct(batch, jnp.ones((len(batch[self.modalities[0]]), total), bool), total)
+    return self.reconstruct(
+      batch, jnp.ones((batch[self.modalities[0]].shape[0], total), bool), total
+    )
 
 
 def _cut(name: str, x: jax.Array, patch: int) -> jax.Array:
@@ -228,7 +230,7 @@ def _cut(name: str, x: jax.Array, patch: int) -> jax.Array:
       f" found {patch}"
     )
   cells = space_to_depth(x, patch)
-  return cells.reshape(len(x), -1, cells.shape[-1])
+  return cells.reshape(x.shape[0], -1, cells.shape[-1])
 
 
 def _positions(shape: Sequence[int], patch: int, width: int) -> np.ndarray:

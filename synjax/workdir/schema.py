@@ -19,7 +19,7 @@ _MODALITY = {
   "padded": bool,  # True: a sequence of different lengths
   "standardized": bool,  # True: by standardization.json
 }
-_SCHEMA = {
+FIELDS = {
   "version": int,
   "modalities": [_MODALITY],  # in fusion order
   "tasks": {...: int},  # number of classes
@@ -51,7 +51,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       f"{file}: expected what the run's model takes, found no such file: it is a run of {_code(path)}, or"
       f" one whose data are made for every trial, which has none; of stored data: {_AGAIN}"
     )
-  found = json_files.read(file, "names and shapes of a run's inputs", _SCHEMA, _AGAIN)
+  found = json_files.read(file, "names and shapes of a run's inputs", FIELDS, _AGAIN)
   if found["version"] != VERSION:
     raise ValueError(
       f"{file}: expected version {VERSION} of it, found {found['version']}; install the version of synjax"

@@ -12,7 +12,7 @@ from synjax.workdir.files import STANDARDIZATION, to_json, write_atomically
 
 # modality -> {"mean": [features], "deviation": [features]}, float64; a deviation of 0: constant.
 Standardization = Mapping[str, Mapping[str, Sequence[float]]]
-_SCHEMA = {...: {"mean": [float], "deviation": [float]}}
+FIELDS = {...: {"mean": [float], "deviation": [float]}}
 
 
 def write(path: pathlib.Path, found: Standardization) -> None:
@@ -30,7 +30,7 @@ def read(path: pathlib.Path) -> Standardization | None:
   if not file.exists():
     return None
   advice = "bring it back from a copy, or delete it: it is computed anew from the training examples"
-  found = json_files.read(file, "means and deviations of a run's features", _SCHEMA, advice)
+  found = json_files.read(file, "means and deviations of a run's features", FIELDS, advice)
   for name, parts in found.items():
     mean, deviation = len(parts["mean"]), len(parts["deviation"])
     if mean != deviation:

@@ -197,6 +197,25 @@ def test_the_command_embeds_unlabelled_examples_with_rows_and_ids(pretrained, fo
 
 
 @pytest.mark.whole_run
+def test_the_command_exports_a_run_with_a_card(pretrained, folder):
+  (folder / "pretrained/data/dataset.json").write_text('{"licence": "ours"}')
+  out = folder / "exported"
+  done = subprocess.run(
+    [sys.executable, "-m", "launch.export", f"--workdir={folder / 'pretrained'}", f"--out={out}"],
+    cwd=ROOT, env=environment(), text=True, capture_output=True,
+  )  # fmt: skip
+  assert str(out / "model.safetensors") in done.stdout, done.stderr[-2000:]
+  assert {file.name for file in out.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+  card = (out / "README.md").read_text()
+  assert "licence: ours" in card and "# clip on arrays" in card
+  assert f"| label/accuracy | {pretrained.scores['test/label/accuracy']:.4f} |" in card
+  arrays, _ = make(COUNT, 2)
+  again = synjax.load(out)
+  np.testing.assert_array_equal(again.embed(arrays), pretrained.embed(arrays))
+  np.testing.assert_array_equal(again.predict(arrays), pretrained.predict(arrays))
+
+
+@pytest.mark.whole_run
 def test_readmes_lines_run(pretrained, folder):
   text = (ROOT / "README.md").read_text().split("## From Python\n")[1].split("\n## ")[0]
   (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
