@@ -1,11 +1,11 @@
 """Reports runs: python -m launch.report --workdirs=runs/a,runs/b or --workdirs='runs/tri_*'.
 
-Writes report.md and plots and prints the report. Seeds of one config make one row, over workdirs.
+Writes report.md, plots and report.html (the same, for a browser), and prints the report. Seeds of one config make one row, over workdirs.
 """
 
 from absl import flags
 
-from configs import published
+from configs import presets, published
 from launch import app
 from synjax import report
 
@@ -17,7 +17,7 @@ flags.mark_flags_as_required(["workdirs"])
 def main() -> None:
   """Runs the command."""
   workdirs = report.find_workdirs(_WORKDIRS.value)
-  path = report.write_report(workdirs, _OUT.value, published.ROWS)
+  path = report.write_report(workdirs, _OUT.value, published.ROWS, preset=presets.nearest)
   print(path.read_text())
   print(f"report: {path}")
 

@@ -6,7 +6,7 @@ the workdir, and with embeddings.npz where representations are scored: a classif
 
 from absl import flags
 
-from configs import defaults, published
+from configs import defaults, presets, published
 from launch import app, config_fields, config_flag
 from synjax import parallel, report, train
 from synjax.config import ignored_fields
@@ -41,7 +41,7 @@ def main() -> None:
   ignored_fields.refuse(config, _CONFIG.untouched)
   train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config))
   if parallel.is_first_host():
-    path = report.write_report([_WORKDIR.value], None, published.ROWS)
+    path = report.write_report([_WORKDIR.value], None, published.ROWS, preset=presets.nearest)
     print(path.read_text())
     print(f"report: {path}")
 

@@ -9,13 +9,14 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.report import markdown
+from synjax.report import html, markdown, svg
 from synjax.report.cells import format_score
+from synjax.report.origin import Preset, origin_sections
 from synjax.report.plots import PLOTS, canvas
 from synjax.report.plots.base import Plot
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
-from synjax.report.sections import Heading, Image, Points, Section, Text
-from synjax.report.tables import other_scores, result_sections
+from synjax.report.sections import Heading, Image, Section, Text
+from synjax.report.tables import other_scores, result_sections, summary_sections
 from synjax.workdir.files import REPORT, write_atomically
 
 __all__ = [
@@ -34,13 +35,19 @@ def write_report(
   workdirs: Sequence[str | pathlib.Path],
   out: str | pathlib.Path | None,
   published: Mapping[str, Any],
+  *,
+  preset: Preset | None = None,
+  refresh: int = 0,
 ) -> pathlib.Path:
-  """Writes report.md and its plots.
+  """Writes report.md and its plots, and report.html, the same as one file with values under the pointer.
 
   Args:
     workdirs: of runs, finished or not; a folder given twice counts once.
-    out: folder for report.md and the PNG files; None: report/ in the first workdir.
+    out: folder for report.md, report.html and the PNG files; None: report/ in the first workdir.
     published: dataset -> published numbers, as `configs.published.ROWS`.
+    preset: finds the preset of a run's config, as `configs.presets.nearest`; None: its command and what
+      differs from the preset are left out.
+    refresh: seconds after which a browser loads the page again; 0: never.
 
   Returns:
     Path of report.md.
@@ -55,30 +62,21 @@ def write_report(
   groups = group_runs(runs, published)  # what is refused leaves no folder
   folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / REPORT
   folder.mkdir(parents=True, exist_ok=True)
-  sections = [Heading("Report", level=1), *result_sections(groups, published)]
+  sections = [Heading("Report", level=1), *summary_sections(groups)]
+  sections += result_sections(groups, published)
   for group in groups:
-    sections += [*_facts(group), *_plots(group, folder)]
+    sections += [Heading(f"Run {group.label}"), *(other_scores(group) if group.rows else [])]
+    sections += [*_plots(group, folder), *origin_sections(group, preset)]
   path = folder / "report.md"
   write_atomically(path, markdown.render(sections) + "\n")
+  page = html.render(sections, folder, refresh=refresh)
+  write_atomically(folder / "report.html", page + "\n")
   return path
 
 
 def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
   """Returns `tables.result_sections` of some runs as Markdown; raises as `group_runs`."""
   return markdown.render(result_sections(group_runs(runs, published), published))
-
-
-def _facts(group: Group) -> list[Section]:
-  """Says which runs a group is of, and what they measured beside the main table."""
-  sections = [
-    Heading(f"Run {group.label}"),
-    Points([f"`{run.workdir}`" for run in group.runs]),
-  ]
-  if not group.rows:
-    return sections
-  facts = group.runs[0].results.get("facts", {})
-  sections += [Points([f"{name}: {fact}" for name, fact in facts.items()])] if facts else []
-  return sections + other_scores(group)
 
 
 def _plots(group: Group, folder: pathlib.Path) -> list[Section]:
@@ -93,7 +91,8 @@ def _plots(group: Group, folder: pathlib.Path) -> list[Section]:
         sections.append(Text(f"No values (yet) for a plot: {plot.caption}."))
         continue
       canvas.save(figure, folder / f"{name}.png")
-      sections.append(Image(f"{name}.png", plot.caption, f"{plot.caption}."))
+      shown = svg.inline(figure)
+      sections.append(Image(f"{name}.png", plot.caption, f"{plot.caption}.", shown))
   return sections
 
 

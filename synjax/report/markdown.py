@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable
 
-from synjax.report.sections import Heading, Image, Points, Section, Table, Text
+from synjax.report.sections import (
+  Code,
+  Explorer,
+  Heading,
+  Image,
+  Points,
+  Section,
+  Table,
+  Text,
+)
 
 
 def render(sections: Iterable[Section]) -> str:
@@ -18,6 +27,10 @@ def _render(section: Section) -> str:
       return text
     case Points(points):
       return "\n".join(f"* {point}" for point in points)
+    case Code(text):
+      return f"```\n{text}\n```"
+    case Explorer(_, rows, _, file):
+      return f"All {len(rows)} rows: [{file}]({file})."
     case Table(header, rows):
       lines = [header, ["---"] * len(header), *rows]
       return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)

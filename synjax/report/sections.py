@@ -31,11 +31,35 @@ class Points:
 
 
 @dataclasses.dataclass(frozen=True)
+class Code:
+  """Lines to type or to read as they are."""
+
+  text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
   """A table; cells are texts or numbers, as they are shown."""
 
   header: Sequence[str]
   rows: Sequence[Sequence[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Explorer:
+  """A table too long to be read: where readers can, they filter its rows, and see them as lines.
+
+  Attributes:
+    header: names of the columns.
+    rows: texts or numbers, as they are shown.
+    axes: names of the columns that are axes of parallel coordinates, the last of which colours the lines.
+    file: with all of it, for who can only read.
+  """
+
+  header: Sequence[str]
+  rows: Sequence[Sequence[Any]]
+  axes: Sequence[str]
+  file: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +70,13 @@ class Image:
     file: name of the PNG, beside the report.
     what: it shows, for those who cannot see it.
     caption: below it; "": none.
+    svg: the same, as `svg.inline` makes it; "": there is the PNG alone.
   """
 
   file: str
   what: str
   caption: str = ""
+  svg: str = ""
 
 
-Section = Heading | Text | Points | Table | Image
+Section = Heading | Text | Points | Code | Table | Explorer | Image

@@ -3,7 +3,7 @@
 import pytest
 
 from synjax.report.markdown import render
-from synjax.report.sections import Heading, Image, Points, Table, Text
+from synjax.report.sections import Code, Explorer, Heading, Image, Points, Table, Text
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,9 @@ from synjax.report.sections import Heading, Image, Points, Table, Text
     (Table(["x", "y"], [[1, "p|q"]]), "| x | y |\n| --- | --- |\n| 1 | p\\|q |"),
     (Image("a.png", "losses", "Losses."), "![losses](a.png)\n\nLosses."),
     (Image("a.png", "losses"), "![losses](a.png)"),
+    (Image("a.png", "losses", svg="<svg></svg>"), "![losses](a.png)"),
+    (Code("python -m x"), "```\npython -m x\n```"),
+    (Explorer(["x"], [[1], [2]], ["x"], "r.csv"), "All 2 rows: [r.csv](r.csv)."),
   ],
 )
 def test_every_section_has_its_form(section, text):

@@ -24,7 +24,7 @@ def test_report_of_a_finished_run(tmp_path):
   path = report.write_report([str(workdir)], None, published.ROWS)
   assert path == workdir / "report" / "report.md"
   text = path.read_text()
-  assert "positive_rate: 0.0987" in text
+  assert "* positive rate: 0.0987" in text
   other = cells(text[text.index("| checkpoint | task |") :], "best", "synergy")
   assert other["AUROC (chance 50.0)"] == "87.5 ± 0.0"
   assert other["macro accuracy without image_1"] == "25.0 ± 0.0"

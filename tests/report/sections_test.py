@@ -6,14 +6,16 @@ import typing
 import pytest
 
 from synjax.report import markdown, sections
-from synjax.report.sections import Heading, Image, Points, Table, Text
+from synjax.report.sections import Code, Explorer, Heading, Image, Points, Table, Text
 
 KINDS = [kind for kind in vars(sections).values() if dataclasses.is_dataclass(kind)]
 EXAMPLES = (
   Heading("h"),
   Text("t"),
   Points(("p",)),
+  Code("c"),
   Table(("x",), ((1,),)),
+  Explorer(("x",), ((1,),), ("x",), "rows.csv"),
   Image("i.png", "what"),
 )
 

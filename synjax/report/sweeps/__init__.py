@@ -38,11 +38,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.report import markdown
+from synjax.report import html, markdown, svg
 from synjax.report.comparison_sections import comparison_sections, to_csv
 from synjax.report.plots import canvas
 from synjax.report.sections import Heading, Image, Section, Table, Text
-from synjax.report.sweeps import chosen, methods, rows, subsets, table
+from synjax.report.summary import sentences
+from synjax.report.sweeps import chosen, explorer, methods, rows, subsets, table
 from synjax.report.sweeps.plots import KINDS
 from synjax.report.sweeps.plots.base import title_of
 from synjax.report.sweeps.sweep import Sweep
@@ -52,12 +53,15 @@ from synjax.sweeps.plan import Row, group_id
 from synjax.workdir.files import write_atomically
 
 
-def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any]) -> pathlib.Path:
-  """Writes rows.csv, table.md, the plots and maybe table.csv of a sweep, finished or still running.
+def write_sweep_report(
+  folder: str | pathlib.Path, description: Mapping[str, Any], *, refresh: int = 0
+) -> pathlib.Path:
+  """Writes rows.csv, table.md, report.html, plots and maybe table.csv of a sweep, maybe still running.
 
   Args:
     folder: of the sweep.
     description: see this module; {}: the metric that selects and the test scores, no plots.
+    refresh: seconds after which a browser loads the page again; 0: never.
 
   Returns:
     Path of table.md.
@@ -68,21 +72,39 @@ def write_sweep_report(folder: str | pathlib.Path, description: Mapping[str, Any
   folder = pathlib.Path(folder).expanduser().absolute()
   sweep = Sweep(folder, description)
   write_atomically(folder / "rows.csv", rows.to_csv(sweep))
-  sections = [
-    Heading(description.get("title", "Sweep"), level=1),
+  sections = sweep_sections(sweep, folder)
+  write_atomically(folder / "table.md", markdown.render(sections) + "\n")
+  page = html.render(sections, folder, refresh=refresh)
+  write_atomically(folder / "report.html", page + "\n")
+  return folder / "table.md"
+
+
+def sweep_sections(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
+  """Returns all that there is to say of a sweep, and writes its plots into a folder."""
+  sections: list[Section] = [
+    Heading(sweep.description.get("title", "Sweep"), level=1),
+    *_summary(sweep),
     Text(f"{sweep.state}."),
     *table.left_out(sweep),
   ]
   scores = table.score_sections(sweep) if sweep.done else []
   compared, plots = table.compared(sweep), _plots(sweep, folder)
   if sweep.comparison is None:
+    scores = [*scores, *(explorer.best_sections(sweep) if sweep.done else [])]
     sections += [*scores, *compared, *plots]
   else:
     sections += [*_comparison(sweep, folder), *plots]
     sections += [Heading("Each checkpoint"), *scores, *compared]
-  sections += table.failure_sections(sweep)
-  write_atomically(folder / "table.md", markdown.render(sections) + "\n")
-  return folder / "table.md"
+  return [*sections, *table.failure_sections(sweep), *explorer.row_sections(sweep)]
+
+
+def _summary(sweep: Sweep) -> list[Section]:
+  """Says in two sentences what a sweep has found so far."""
+  if sweep.comparison is not None:
+    found = sentences(sweep.comparison)
+  else:
+    found = explorer.summary(sweep)
+  return [Text(" ".join(found))] if found else []
 
 
 def _comparison(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
@@ -107,7 +129,7 @@ def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
       continue
     file = f"{plot['name']}.png"
     canvas.save(figure, folder / file)
-    sections.append(Image(file, title_of(sweep, plot)))
+    sections.append(Image(file, title_of(sweep, plot), svg=svg.inline(figure)))
   return sections
 
 

@@ -16,6 +16,7 @@ from synjax.report.sweeps.averages import Score, score
 from synjax.report.sweeps.entries import SEED_FIELDS, field_of
 from synjax.report.sweeps.sweep import Sweep
 from synjax.workdir import scores
+from synjax.workdir.files import to_json
 
 
 def left_out(sweep: Sweep) -> list[Section]:
@@ -34,6 +35,11 @@ def _overrides_text(overrides: Mapping[str, Any]) -> str:
   return ", ".join(f"{name}={value}" for name, value in overrides.items())
 
 
+def failed_text(entry: Mapping[str, Any]) -> str:
+  """Returns the error of an entry that failed, on one line."""
+  return " ".join(entry["error"].split())
+
+
 def failure_sections(sweep: Sweep) -> list[Section]:
   """Returns the sections on rows that failed, and on rows that are done and failed when tried again."""
   failed = [entry for entry in sweep.entries if entry["status"] == "failed"]
@@ -42,23 +48,26 @@ def failure_sections(sweep: Sweep) -> list[Section]:
     ("Failed rows", failed),
     ("Later tries that failed, of rows that are done and stay so", sweep.notes),
   ):
-    lines = [
-      [e["id"], _overrides_text(e.get("overrides", {})), " ".join(e["error"].split())]
-      for e in entries
-    ]
+    lines = [[e["id"], _overrides_text(e.get("overrides", {})), failed_text(e)] for e in entries]
     table = Table(["id", "overrides", "error"], lines)
     sections += [Heading(title), table] if lines else []
   return sections
 
 
-def _table_fields(sweep: Sweep) -> list[str]:
-  """Returns the fields that tell table rows apart, without those that the arm decides."""
-  if "table" in sweep.description:
-    return list(sweep.description["table"])
+def table_fields(sweep: Sweep) -> list[str]:
+  """Returns the fields that tell table rows apart."""
+  return list(sweep.description.get("table", telling_fields(sweep)))
+
+
+def telling_fields(sweep: Sweep) -> list[str]:
+  """Returns the fields in which rows differ, but for the seed and for what the arm decides."""
   rows = list(sweep.declared.values())
-  names = dict.fromkeys(name for row in rows for name in row if name not in SEED_FIELDS)
+  known = dict.fromkeys(name for row in rows for name in row if name not in SEED_FIELDS)
+  values = {name: {json.dumps(row.get(name)) for row in rows} for name in known}
+  # What is the same in all says nothing, but for the name of a single configuration.
+  names = [name for name in known if len(values[name]) > 1] or list(known)
   if "arm" not in names:
-    return list(names)
+    return names
 
   def decided(name):
     pairs = {(row.get("arm"), json.dumps(row.get(name))) for row in rows}
@@ -136,9 +145,20 @@ def _column(sweep: Sweep, metric: str, fields: Sequence[str], keys, *, pool: boo
   )
 
 
+def _checkpoints(sweep: Sweep) -> Mapping[str, str]:
+  """Returns what is scored -> what it is called: one entry where every row's best step is its last."""
+  found = [
+    [to_json([entry[which], entry.get(f"{which}_value")]) for which in CHECKPOINTS]
+    for entry in sweep.done
+  ]
+  if all(best == last for best, last in found):
+    return {CHECKPOINTS[0]: " = ".join(CHECKPOINTS)}
+  return {which: which for which in CHECKPOINTS}
+
+
 def score_sections(sweep: Sweep) -> list[Section]:
   """Returns the table of a sweep and, before it, what has to be known to read it."""
-  fields = _table_fields(sweep)
+  fields = table_fields(sweep)
   metrics = list(sweep.description.get("metrics", {})) or _scores(sweep)
   pool = "table" in sweep.description
   done = collections.Counter(tuple(field_of(e, name) for name in fields) for e in sweep.done)
@@ -152,11 +172,15 @@ def score_sections(sweep: Sweep) -> list[Section]:
   header = [*fields, "checkpoint", "n"]
   header += [text for column in columns for text in column.header(sweep)]
   lines = []
-  for key, which in itertools.product(keys, CHECKPOINTS):
+  for key, which in itertools.product(keys, _checkpoints(sweep)):
     counts = (column.scores[which].get(key, score([])).n for column in columns)
     runs = max(counts, default=done[key])  # without labels nothing is scored
     total = planned.get(key)
-    line = [*map(_cell, key), which, f"{runs} of {total}" if total not in (None, runs) else runs]
+    line = [
+      *map(_cell, key),
+      _checkpoints(sweep)[which],
+      f"{runs} of {total}" if total not in (None, runs) else runs,
+    ]
     line += [cell for column in columns for cell in column.cells(sweep, key, which)]
     lines.append(line + [_cost(found.get(key, score([])).mean) for found in costs.values()])
   notes = " ".join(_notes(sweep, costs, pool=pool))
@@ -170,7 +194,7 @@ def compared(sweep: Sweep) -> list[Section]:
   """
   if not sweep.description.get("baselines", True):
     return []
-  fields, rows = _table_fields(sweep), collections.defaultdict(list)
+  fields, rows = table_fields(sweep), collections.defaultdict(list)
   for entry in sweep.done:
     data = entry.get("reads", {}).get("data", "")
     rows[data, tuple(field_of(entry, name) for name in fields)].append(entry)

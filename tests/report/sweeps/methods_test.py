@@ -45,7 +45,7 @@ def test_methods_and_baselines_are_in_one_table_and_once(tmp_path):
   assert found["logistic regression on raw features"][score] == "70.0 [65.0, 75.0]"
   assert found["untrained model of COMM, SUPERVISED"][score] == "55.0 [50.0, 60.0]"
   assert found["chance"][score] == found["majority class"][score] == "50.0"
-  assert text.count("70.0 [65.0, 75.0]") == 3  # the table, and the two sentences on it
+  assert text.count("70.0 [65.0, 75.0]") == 4  # summary, table, and the two sentences on it
   assert "arm SUPERVISED: label: classifier 62.0 ± 2.0 is not above logistic regression" in text
   assert "| SIS of arm COMM, probe | all against each | 25.0 |" in text
   differences = 100 * (np.array(B[:3]) - np.array(A[:3]))
