@@ -1,6 +1,7 @@
 """Reports runs: python -m launch.report --workdirs=runs/a,runs/b or --workdirs='runs/tri_*'.
 
-Writes report.md, plots and report.html (the same, for a browser), and prints the report. Seeds of one config make one row, over workdirs.
+Writes report.md, plots and report.html (the same, for a browser), and prints the report.
+Seeds of one config make one row, over workdirs.
 """
 
 from absl import flags

@@ -4,8 +4,8 @@ A sweep file that names its configs itself, such as `configs/sweeps/table.py:DAT
 
 Starting it again continues: rows that are done are skipped, failed ones are tried again. Other
 machines take a share with --shard=i/n and the same workdir (launch/slurm_sweep.sh). Ends with
-rows*.jsonl, rows.csv, table.md, report.html and PNG plots in the workdir; --report_only makes them at any time.
-`--config.<field>=<value>` holds for every row that does not set the field itself.
+rows*.jsonl, rows.csv, table.md, report.html and PNG plots in the workdir; --report_only makes them
+at any time. `--config.<field>=<value>` holds for every row that does not set the field itself.
 """
 
 from absl import flags
