@@ -1,4 +1,4 @@
-"""The site of mkdocs.yml: it builds without a warning, a dead link or the network, and holds every page."""
+"""The site of mkdocs.yml builds without a warning, a dead link or the network, and holds every page."""
 
 import logging
 import re
