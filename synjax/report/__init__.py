@@ -7,7 +7,7 @@ Last in the dataflow: reads what `train` left in workdirs (see `workdir.files`) 
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synjax.report import html, markdown, svg
 from synjax.report.cells import format_score
@@ -16,8 +16,17 @@ from synjax.report.plots import PLOTS, canvas
 from synjax.report.plots.base import Plot
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
 from synjax.report.sections import Heading, Image, Section, Text
-from synjax.report.tables import other_scores, result_sections, summary_sections
-from synjax.workdir.files import REPORT, write_atomically
+from synjax.report.tables import other_scores, result_sections
+from synjax.report.together import (
+  compared_sections,
+  comparisons,
+  entries,
+  summary_sections,
+)
+from synjax.workdir.files import REPORT, SWEEP, write_atomically
+
+if TYPE_CHECKING:
+  from synjax.report.swept import Swept
 
 __all__ = [
   "Group",
@@ -42,8 +51,8 @@ def write_report(
   """Writes report.md and its plots, and report.html, the same as one file with values under the pointer.
 
   Args:
-    workdirs: of runs, finished or not; a folder given twice counts once.
-    out: folder for report.md, report.html and the PNG files; None: report/ in the first workdir.
+    workdirs: of runs and sweeps, finished or not; a folder given twice counts once.
+    out: folder for report.md, report.html and PNG files; None: report/ in the first workdir.
     published: dataset -> published numbers, as `configs.published.ROWS`.
     preset: finds the preset of a run's config, as `configs.presets.nearest`; None: its command and what
       differs from the preset are left out.
@@ -58,20 +67,36 @@ def write_report(
   """
   if not workdirs:
     raise ValueError("workdirs: expected at least one, found none; give --workdirs")
-  runs = [read_run(workdir) for workdir in workdirs]
-  groups = group_runs(runs, published)  # what is refused leaves no folder
-  folder = pathlib.Path(out).expanduser() if out else runs[0].workdir / REPORT
+  paths = list(dict.fromkeys(pathlib.Path(one).expanduser().absolute() for one in workdirs))
+  swept = [path for path in paths if (path / SWEEP).exists()]
+  groups = group_runs([read_run(path) for path in paths if path not in swept], published)
+  sweeps = _read(swept)  # what is refused leaves no folder
+  folder = pathlib.Path(out).expanduser() if out else paths[0] / REPORT
   folder.mkdir(parents=True, exist_ok=True)
-  sections = [Heading("Report", level=1), *summary_sections(groups)]
+  entrants = [*entries(groups), *(entry for sweep in sweeps for entry in sweep.entries())]
+  compared = comparisons(entrants)
+  sections = [Heading("Report", level=1), *summary_sections(compared)]
   sections += result_sections(groups, published)
+  sections += compared_sections(compared, folder, tables=bool(sweeps))
   for group in groups:
     sections += [Heading(f"Run {group.label}"), *(other_scores(group) if group.rows else [])]
     sections += [*_plots(group, folder), *origin_sections(group, preset)]
+  for sweep in sweeps:
+    sections += sweep.sections(folder)
   path = folder / "report.md"
   write_atomically(path, markdown.render(sections) + "\n")
   page = html.render(sections, folder, refresh=refresh)
   write_atomically(folder / "report.html", page + "\n")
   return path
+
+
+def _read(folders: Sequence[pathlib.Path]) -> "list[Swept]":
+  """Reads sweeps; only what they need knows the plans of sweeps, and jax."""
+  if not folders:
+    return []
+  from synjax.report.swept import Swept
+
+  return [Swept(folder) for folder in folders]
 
 
 def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:

@@ -90,7 +90,7 @@ def read_run(workdir: str | pathlib.Path) -> Run:
   config_file, results_file = path / files.CONFIG, path / files.RESULTS
   if not (config_file.exists() or results_file.exists()):
     advice = "give the --workdir of a launch.train command"
-    if (path / "sweep.json").exists():
+    if (path / files.SWEEP).exists():
       advice = "a sweep's report is written by its own command with --report_only"
     raise ValueError(f"{config_file}: expected the config of a run, found no such file; {advice}")
   found = _read_results(results_file) if results_file.exists() else None
@@ -165,7 +165,7 @@ def _read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def find_workdirs(patterns: Sequence[str]) -> list[pathlib.Path]:
-  """Expands glob patterns: a plain path stays, a pattern gives only the folders that hold runs.
+  """Expands glob patterns: a plain path stays, a pattern gives only the folders that hold runs or sweeps.
 
   Raises:
     ValueError: a pattern matches no run.
@@ -177,7 +177,8 @@ def find_workdirs(patterns: Sequence[str]) -> list[pathlib.Path]:
       found.append(path)
       continue
     matches = [pathlib.Path(match) for match in sorted(glob.glob(str(path)))]
-    runs = [m for m in matches if (m / files.CONFIG).exists() or (m / files.RESULTS).exists()]
+    marks = (files.CONFIG, files.RESULTS, files.SWEEP)
+    runs = [m for m in matches if any((m / mark).exists() for mark in marks)]
     if not runs:
       raise ValueError(
         f"--workdirs: expected workdirs that match {pattern!r}, found {len(matches)} paths, no run"

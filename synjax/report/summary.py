@@ -7,6 +7,7 @@ from synjax.report.cells import Value
 from synjax.report.comparison import LABEL, Column, Comparison, Line, t_interval
 
 SYNERGY = "synergy"
+_MOST_NAMED = 6  # of those that a sentence says the same of
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -92,13 +93,14 @@ def _beside_others(comparison: Comparison, best: Line, i: int) -> str:
   others = [line for line in _scored(comparison, i) if line is not best]
   rival, found = _strongest(comparison, i), {"better than": [], "not distinguishable from": []}
   found["worse than"] = []
+  others.sort(key=lambda line: -comparison.columns[i].sign * comparison.value(line, i).mean)
   verdicts = [_paired(comparison, best, line, i) for line in others]
   if rival is not None:
     verdicts.append((_verdict(comparison, best, rival, i), _scored_text(comparison, rival, i)))
   for verdict, text in verdicts:
     words = ("not distinguishable from", "better than", "worse than")[verdict]
     found[words].append(text)
-  parts = [f"is {words} {_listed(texts)}" for words, texts in found.items() if texts]
+  parts = [f"is {words} {_listed(_some(texts))}" for words, texts in found.items() if texts]
   counts = {len(comparison.paired(line, i)) for line in others} - {0, 1}
   pairs = (
     f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}" if counts else ""
@@ -146,6 +148,13 @@ def _alone(line: Line, i: int) -> str:
     "It is one seed: the interval is over test examples, and says nothing about other seeds; no other"
     " method and no baseline stands beside it here."
   )
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+  """Returns the first of many texts, and how many others there are."""
+  if len(texts) <= _MOST_NAMED:
+    return list(texts)
+  return [*texts[: _MOST_NAMED - 1], f"{len(texts) - _MOST_NAMED + 1} others"]
 
 
 def _listed(texts: Sequence[str]) -> str:

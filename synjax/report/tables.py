@@ -10,12 +10,11 @@ from synjax.report import units
 from synjax.report.baselines import baseline_sections, contestants
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
 from synjax.report.comparable import columns_of, differences
-from synjax.report.comparison import Comparison, Entrant, Run, chance_levels, every_task
 from synjax.report.comparison_sections import paired_sections
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Points, Section, Table, Text
-from synjax.report.summary import sentences
 from synjax.report.synergy_table import synergy_sections
+from synjax.report.together import comparisons, entries
 from synjax.workdir import scores
 from synjax.workdir.identity import config_differences
 
@@ -331,32 +330,7 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
 
 def _paired(groups: Sequence[Group]) -> list[Section]:
   """Returns the differences between groups on the same data, seed by seed."""
-  return [section for one in _comparisons(groups) for section in paired_sections(one)]
-
-
-def _comparisons(groups: Sequence[Group]) -> list[Comparison]:
-  """Returns a comparison of the finished groups on each state of data."""
-  by_data: dict[str, list[Group]] = {}
-  for group in groups:
-    by_data.setdefault(group.runs[0].results["data_fingerprint"], []).append(group)
-  found = []
-  for same in by_data.values():
-    entrants = [Entrant(group.label, _runs(group), len(group.rows)) for group in same]
-    levels = chance_levels((_runs(group)[0], group.chance) for group in same)
-    columns = every_task((run for entrant in entrants for run in entrant.runs), levels)
-    found.append(Comparison(entrants, columns, levels))
-  return found
-
-
-def summary_sections(groups: Sequence[Group]) -> list[Section]:
-  """Says in two sentences what the finished groups on each state of data show; nothing of no scores."""
-  finished = [group for group in groups if group.rows]
-  found = [sentences(comparison) for comparison in _comparisons(finished)]
-  return [Text(" ".join(own)) for own in found if own]
-
-
-def _runs(group: Group) -> list[Run]:
-  return [Run(row["seed"], group.config, row["best"]) for row in group.rows]
+  return [section for one in comparisons(entries(groups)) for section in paired_sections(one)]
 
 
 def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> list[Section]:

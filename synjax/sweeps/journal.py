@@ -8,7 +8,7 @@ from typing import Any
 
 from synjax.sweeps.plan import Row, group_id, row_id
 from synjax.workdir import identity, json_files, lock, stopping
-from synjax.workdir.files import resolve, to_json, write_atomically
+from synjax.workdir.files import SWEEP, resolve, to_json, write_atomically
 from synjax.workdir.results import FACTS, ROW, read_scores
 from synjax.workdir.scores import todays_names
 
@@ -58,7 +58,7 @@ def _todays(entry: dict[str, Any]) -> dict[str, Any]:
 
 def read_declared(folder: str | pathlib.Path) -> list[dict[str, Any]]:
   """Reads sweep.json: "id" and "overrides" of all rows, and "former_ids"; [] before the first start."""
-  path = pathlib.Path(folder) / "sweep.json"
+  path = pathlib.Path(folder) / SWEEP
   if not path.exists():
     return []
   advice = "start the same launch.sweep command again, which writes the file anew"
@@ -147,7 +147,7 @@ class Journal:
       | ({"former_ids": former[row.id]} if row.id in former else {})
       for row in rows
     ]
-    write_atomically(self.folder / "sweep.json", to_json({"rows": content}, indent=1))
+    write_atomically(self.folder / SWEEP, to_json({"rows": content}, indent=1))
 
   def read(self) -> dict[str, dict[str, Any]]:
     """Returns how every row of all shards stands, see `read_journal`."""

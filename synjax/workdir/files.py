@@ -15,6 +15,7 @@ EVALUATION = "evaluation.json"  # what launch.evaluate measured, see `evaluation
 METRICS = "metrics.jsonl"  # what was logged on the way, see `metrics`
 TENSORBOARD = "tensorboard"  # the same, a folder a trial
 CHECKPOINTS = "checkpoints"
+SWEEP = "sweep.json"  # of a sweep's folder: its rows
 EMBEDDINGS = "embeddings.npz"
 PREDICTIONS = "predictions.npz"
 GAUSSIANITY = "gaussianity.npz"

@@ -71,7 +71,6 @@ def write_sweep_report(
   """
   folder = pathlib.Path(folder).expanduser().absolute()
   sweep = Sweep(folder, description)
-  write_atomically(folder / "rows.csv", rows.to_csv(sweep))
   sections = sweep_sections(sweep, folder)
   write_atomically(folder / "table.md", markdown.render(sections) + "\n")
   page = html.render(sections, folder, refresh=refresh)
@@ -80,7 +79,8 @@ def write_sweep_report(
 
 
 def sweep_sections(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
-  """Returns all that there is to say of a sweep, and writes its plots into a folder."""
+  """Returns all there is to say of a sweep; writes rows.csv, plots and maybe table.csv into a folder."""
+  write_atomically(folder / "rows.csv", rows.to_csv(sweep))
   sections: list[Section] = [
     Heading(sweep.description.get("title", "Sweep"), level=1),
     *_summary(sweep),

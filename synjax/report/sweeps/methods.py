@@ -35,13 +35,13 @@ def compare(
   entrants = [
     Entrant(
       str(label),
-      [_run(entry) for entry in entries],
+      [run_of(entry) for entry in entries],
       len(planned[label]),
       choices[label].count if choices else "",
     )
     for label, entries in same.items()
   ]
-  runs = [_run(entry) for entry in done]
+  runs = [run_of(entry) for entry in done]
   chances = (entry.get("chance", {}) for entry in done)
   levels = chance_levels(zip(runs, chances, strict=True))
   columns = [_asked(column, levels) for column in asked.get("columns", ())]
@@ -78,7 +78,8 @@ def benchmark_of(asked: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) ->
   return asked.get("published", {}).get(done[0]["config"]["data"]["name"])
 
 
-def _run(entry: Mapping[str, Any]) -> Run:
+def run_of(entry: Mapping[str, Any]) -> Run:
+  """Returns a row that is done as a comparison takes it."""
   data = entry.get("data", {})
   why = (data.get("why") or "not the published data") if data.get("stand_in") else ""
   return Run(field_of(entry, "seed"), entry["config"], entry["best"], why)

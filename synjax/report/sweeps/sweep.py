@@ -16,12 +16,14 @@ from synjax.report.sweeps.entries import SEED_FIELDS, field_of, hashable, requir
 from synjax.report.units import is_fraction
 from synjax.sweeps.journal import read_declared, read_journal
 from synjax.workdir import scores
+from synjax.workdir.files import SWEEP
 
 
 class Sweep:
   """The rows of a sweep as its folder has them now, and how to read them.
 
   Attributes:
+    folder: of the sweep.
     declared: the overrides of every row, by id.
     entries: the latest journal entry of every declared row that has one, in the order declared.
     done: the entries that are done.
@@ -34,10 +36,10 @@ class Sweep:
 
   def __init__(self, folder: pathlib.Path, description: Mapping[str, Any]):
     """Reads the folder and checks the description against it."""
-    declared = read_declared(folder)
+    self.folder, declared = folder, read_declared(folder)
     if not declared:
       raise ValueError(
-        f"{folder / 'sweep.json'}: expected the rows of a sweep, found none; start launch.sweep"
+        f"{folder / SWEEP}: expected the rows of a sweep, found none; start launch.sweep"
       )
     self.declared = {
       row["id"]: {name: hashable(value) for name, value in row["overrides"].items()}
