@@ -103,8 +103,8 @@ def get_config(argument: str) -> ConfigDict:
   # Names to use, in fusion order, such as "('sensor', 'table')"; other arrays are ignored. (): all, and
   # arrays that may be no inputs are refused.
   config.data.modalities = ()
-  # What `label` holds: "classes", "regression", or "none": pre-training, nothing is probed ("multilabel"
-  # comes later). None: by its dtype, where that leaves no doubt.
+  # What `label` holds: "classes", "multilabel": of several labels an example 0 and 1 in a column each,
+  # "regression", or "none": pre-training, nothing is probed. None: by its dtype, without doubt.
   config.data.label_kind = placeholder(str)
   # Vectors and sequences: mean 0, deviation 1 of each feature over the training examples.
   config.data.standardize = True

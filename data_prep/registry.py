@@ -49,9 +49,7 @@ DATASETS = {
   "hateful_memes": Entry(
     "hateful_memes", fixture="folder", trained=False, source="folder of train.jsonl"
   ),
-  "cremad": Entry(
-    "cremad", fixture="folder", trained=False, source="folder of train.csv, test.csv"
-  ),
+  "cremad": Entry("cremad", fixture="folder", trained=True, source="folder of train.csv, test.csv"),
   # Training renders its own.
   "trifeature": Entry("trifeature", fixture=None, trained=False),
 }

@@ -23,7 +23,7 @@ _UNLIKELY = 0.01  # features that follow the label by chance
 
 
 def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
-  """Says what labels are: "classes", "regression" or "none".
+  """Says what labels are: "classes", "multilabel", "regression" or "none".
 
   Args:
     where: file and array, for messages.
@@ -39,16 +39,14 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
   """
   if asked is not None and asked not in KINDS:
     raise ValueError(f"config.data.label_kind: expected one of {KINDS}, found {asked!r}")
-  if asked == "multilabel":
-    raise ValueError(
-      "config.data.label_kind: multilabel comes later; use one column: write label[:, k] as label, with"
-      " label_kind=classes"
-    )
   if asked == "none" or (label is None and asked is None):
     return "none"
   if label is None:
     raise ValueError(f"{where}: expected an array, found none; add it, or {_NO_LABELS}")
   _check_form(where, label)
+  if asked == "multilabel":
+    _check_multilabel(where, label)
+    return asked
   found, numbers = f"{label.dtype}{list(label.shape)}", label.dtype.kind != "U"
   matrix = label.ndim == 2 and label.shape[1] > 1
   whole = not numbers or bool((label == np.floor(label)).all())
@@ -77,6 +75,33 @@ def find_kind(where: str, label: np.ndarray | None, asked: str | None) -> str:
       f" out, or {_NO_LABELS}"
     )
   return "classes" if whole else "regression"
+
+
+def _check_multilabel(where: str, label: np.ndarray) -> None:
+  """Refuses what is not [examples, labels] of 0 and 1 with both in every column."""
+  found = f"{label.dtype}{list(label.shape)}"
+  if label.ndim != 2 or label.shape[1] < 2 or label.dtype.kind == "U":
+    raise ValueError(
+      f"{where}: expected [examples, labels] of 0 and 1, at least 2 labels, for label_kind is multilabel,"
+      f" found {found}; of one label an example --config.data.label_kind=classes"
+    )
+  require_zero_one(where, label)
+  same = np.flatnonzero((label == label[0]).all(axis=0))
+  if len(same):
+    raise ValueError(
+      f"{where}: expected 0 and 1 in every column of the training examples, found only"
+      f" {int(label[0, same[0]])} in column {same[0]}; leave the column out"
+    )
+
+
+def require_zero_one(where: str, label: np.ndarray) -> None:
+  """Raises ValueError for labels of several an example that are not 0 and 1."""
+  wrong = label[~np.isin(label, (0, 1))]
+  if len(wrong):
+    raise ValueError(
+      f"{where}: expected 0 and 1, for label_kind is multilabel, found {wrong[0]!s}; write 1 where an"
+      " example has the label, else 0"
+    )
 
 
 def _means_no_label(label: np.ndarray) -> str | int | None:
@@ -195,7 +220,7 @@ def _of(label: np.ndarray) -> str:
   if zero_one and (label.sum(axis=1) == 1).all():
     return "one-hot classes are written as label.argmax(axis=1); " + _NUMBERS
   if zero_one:
-    return "several labels an example come later: write one column, label[:, k]; " + _NUMBERS
+    return "of several labels an example, --config.data.label_kind=multilabel; " + _NUMBERS
   return "write one column, label[:, k]; " + _NUMBERS
 
 

@@ -7,7 +7,9 @@ Each holds, with the example as the first axis of every array:
   <modality>           under a name of your choice: [examples, features], [examples, length, features] or
                        uint8 images [examples, rows, columns, 3 or 1]; features are standardised on the
                        training examples (`standardize`), images are not
-  label                integers, texts or booleans (classes), or floats (a regression); may be left out
+  label                integers, texts or booleans (classes), or floats (a regression), or of several
+                       labels an example [examples, labels] of 0 and 1 (`label_kind=multilabel`); may be
+                       left out
   <modality>_length    of sequences that are padded at the end: steps of every example; 0: it lacks them
   <modality>_present   booleans: False where an example lacks the modality, whose values may be anything
   ids                  texts or integers that name the examples in `embeddings.npz`
@@ -91,7 +93,7 @@ def load(config, statistics: standardize.Statistics | None = None) -> pipeline.D
       examples.
 
   Returns:
-    The `Dataset`, with one task or regression named "label", or none. A batch holds
+    The `Dataset`, with one task, regression or set of labels named "label", or none. A batch holds
     `<modality>_present` bool[batch] when some example of the dataset lacks that modality.
 
   Raises:
@@ -187,12 +189,14 @@ def _make_dataset(
   train = found["train"]
   longest = max((train[name].shape[1] for name in _padded(train, modalities)), default=None)
   classes = labels.classes
-  numbers = labels.kind == "regression"
+  width = train["label"].shape[1] if labels.kind in ("regression", "multilabel") else 0
   return pipeline.Dataset(
     name="arrays",
     modalities=modalities,
     tasks={"label": len(classes)} if classes else {},
-    regressions={"label": train["label"].shape[1]} if numbers else {},
+    regressions={"label": width} if labels.kind == "regression" else {},
+    multilabels={"label": width} if labels.kind == "multilabel" else {},
+    label_kind="multilabel" if labels.kind == "multilabel" else "classes",
     train=splits["train"],
     probe=splits["train"],
     val=splits["val"],
@@ -204,7 +208,7 @@ def _make_dataset(
     fingerprint=fingerprint,
     split_fingerprints=split_fingerprints,
     facts=facts,
-    num_classes=len(classes),
+    num_classes=width if labels.kind == "multilabel" else len(classes),
     padding=stored.make_padding(config, longest),
     published_validation=True,
     class_names={"label": classes} if classes else {},
@@ -297,7 +301,7 @@ def _find_labels(paths, found: Mapping[str, Found], asked: str | None) -> _Label
   kind = array_labels.find_kind(where, train.get("label"), asked)
   if kind == "classes":
     return _Labels(kind, array_labels.classes_of(where, train["label"]))
-  if kind == "none":
+  if kind in ("none", "multilabel"):
     return _Labels(kind)
   labels = {split: arrays["label"] for split, arrays in found.items()}
   return _Labels(kind, remark=array_labels.ask_about_numbers(paths, labels, asked))
@@ -312,6 +316,8 @@ def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object
     for arrays in found.values():
       arrays["label"] = arrays["label"].astype(np.float32).reshape(len(arrays["label"]), -1)
     return {"label": "; ".join(filter(None, (said, labels.remark)))}
+  if labels.kind == "multilabel":
+    return _encode_multilabel(paths, found)
   left_out = {}
   for split, arrays in found.items():
     number = array_labels.encode(f"{paths[split]}: label", arrays["label"], labels.classes)
@@ -326,6 +332,19 @@ def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object
     }
   if left_out:
     facts["left out, of classes that training lacks"] = left_out
+  return facts
+
+
+def _encode_multilabel(paths, found: dict[str, Found]) -> dict[str, object]:
+  """Turns 0 and 1 into int32[examples, labels], in place; returns the facts."""
+  for split, arrays in found.items():
+    array_labels.require_zero_one(f"{paths[split]}: label", arrays["label"])
+    arrays["label"] = arrays["label"].astype(np.int32)
+  shares = {split: arrays["label"].mean(axis=0) for split, arrays in found.items()}
+  width = len(shares["train"])
+  facts: dict[str, object] = {"label": f"{width} labels, any of which an example may have"}
+  if width <= _CLASSES_COUNTED:
+    facts["share_per_label"] = {s: [round(float(x), 4) for x in own] for s, own in shares.items()}
   return facts
 
 

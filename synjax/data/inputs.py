@@ -46,6 +46,8 @@ def describe(dataset: pipeline.Dataset) -> dict[str, Any] | None:
     "modalities": modalities,
     "tasks": dict(dataset.tasks),
     "regressions": dict(dataset.regressions),
+    "multilabels": dict(dataset.multilabels),
+    "label_kind": dataset.label_kind,
     "num_classes": dataset.num_classes,
     "class_names": {task: list(names) for task, names in dataset.class_names.items()},
     "num_examples": {name: getattr(dataset, name).num_examples for name in ("train", "val")},
@@ -67,8 +69,9 @@ def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
   arrays = zeros | {
     fields.companion(name, "length"): np.full(2, zeros[name].shape[1], np.int32) for name in padded
   }
-  if schema["num_classes"]:
-    arrays["label"] = np.zeros(2, np.int32)  # a method may build a network for it
+  several = schema.get("label_kind") == "multilabel"
+  if schema["num_classes"]:  # a method may build a network for it
+    arrays["label"] = np.zeros((2, schema["num_classes"]) if several else 2, np.int32)
   splits = {
     name: pipeline.Split(arrays, count, {}) for name, count in schema["num_examples"].items()
   }
@@ -77,6 +80,8 @@ def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
     modalities=tuple(zeros),
     tasks=schema["tasks"],
     regressions=schema["regressions"],
+    multilabels=schema.get("multilabels", {}),
+    label_kind=schema.get("label_kind", "classes"),
     **splits,
     probe=splits["train"],
     test=splits["val"],

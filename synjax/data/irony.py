@@ -102,7 +102,7 @@ def _plan(dataset: Dataset, config, rate: float) -> _Plan:
   """Checks the fields and the data."""
   if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
     raise ValueError(f"config.data.irony: expected a number of 0 or more, found {rate!r}")
-  if len(dataset.modalities) < 2 or dataset.num_classes < 2:
+  if len(dataset.modalities) < 2 or dataset.num_classes < 2 or dataset.multilabels:
     raise ValueError(
       f"config.data.irony: expected classes and two modalities or more, found {dataset.num_classes}"
       f" classes and {dataset.modalities} in {dataset.name}; set it to 0"

@@ -1,4 +1,4 @@
-"""MultiBench's datasets as the library sees them: which shards, which modalities, which labels.
+"""Published datasets as the library sees them: which shards, which modalities, which labels.
 
 The shards come from `python -m data_prep.convert`. What is decided here and not there: which modalities
 and tasks a run uses, padding, and the split that the published code lacks.
@@ -9,8 +9,9 @@ and tasks a run uses, padding, and the split that the published code lacks.
   mustard        vision, text, audio                sarcasm
   mimic          tabular, timeseries                icd9, mortality
   vision_touch   image, force, proprio, action      contact, [ee_yaw_next]
+  cremad         audio, video                       emotion
 
-Source: docs/spec/data.md 3 to 5; docs/spec/infmasking.md 7.2, 10.
+Source: docs/spec/data.md 3 to 5, 8; docs/spec/infmasking.md 7.2, 10; docs/spec/synib.md 4.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from synjax.config import protocols
-from synjax.data import pipeline, sequence_views, stored, transforms
+from synjax.data import pictures, pipeline, sequence_views, stored, transforms
 from synjax.data.shards import Shards, hash_array
 
 NONFINITE = ("parity", "clean")
@@ -34,6 +35,7 @@ _SPLIT_SEED = 42
 # Fields of config.data that decide the arrays, beside modalities and tasks.
 _DECIDES = (
   *("nonfinite", "z_norm", "max_length", "label_rule", "icd9_group", "statistics", "variant"),
+  *("fold", "num_frames"),
 )
 _STATISTICS = {"zscore_all": "all", "zscore_train": "train", "raw": "none"}  # of MIMIC's converter
 _CONVERSION = ("nonfinite_policy", "zero_var")  # options of the converter that leave no other trace
@@ -49,11 +51,13 @@ class Task:
     labels: (columns of a split, config.data) -> int[examples], or float32[examples, outputs].
     classes: number of classes; 0: a regression.
     outputs: of a regression.
+    names: of the classes; (): their numbers.
   """
 
   labels: Callable[[Columns, Any], np.ndarray]
   classes: int = 2
   outputs: int = 0
+  names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +71,13 @@ class Source:
     tasks: name -> `Task`.
     views: modality -> operations of `sequence_views`; a modality that is missing is an image.
     padded: whether the modalities are sequences of different lengths.
-    prepare: modality -> stored value -> value.
+    prepare: modality -> (stored value, config.data) -> value.
+    transform: modality -> its views by the run's config, where `views` has none of it and it is no image.
     stored_as: modality -> feature of the shards, where it has another name.
     joint: whether all modalities share the decision for each operation.
+    hold_out: feature of the shards; examples that share it are held out together, where they have no
+      validation split.
+    options: of the converter, beside those of the config.
   """
 
   builder: str
@@ -81,6 +89,11 @@ class Source:
   prepare: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
   stored_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
   joint: bool = False
+  transform: Mapping[str, Callable[[Any], pipeline.Transform]] = dataclasses.field(
+    default_factory=dict
+  )
+  hold_out: str = "file_id"
+  options: str = ""
 
 
 def _sign_of_score(columns: Columns, data) -> np.ndarray:
@@ -152,7 +165,30 @@ SOURCES: Mapping[str, Source] = {
     views={"force": ("noise", "drop"), "proprio": ("noise",), "action": ("noise",)},
     stored_as={"action": "action_next"},
     # The published window; tanh bounds spikes of the sensor (docs/spec/data.md 5.3).
-    prepare={"force": lambda force: np.tanh(force[-_FORCE_READINGS:]).astype(np.float32)},
+    prepare={"force": lambda force, _: np.tanh(force[-_FORCE_READINGS:]).astype(np.float32)},
+  ),
+  "cremad": Source(
+    builder="cremad",
+    config=lambda config: f"{config.data.fold}_logspec",
+    modalities=("audio", "video"),
+    tasks={
+      "emotion": Task(
+        _column("label"), 6, names=("neutral", "happy", "sad", "fear", "disgust", "anger")
+      )
+    },
+    views={"audio": ()},
+    stored_as={"audio": "logspec", "video": "frames"},
+    prepare={
+      "audio": lambda spectrogram, _: spectrogram[..., None],
+      "video": lambda value, data: pictures.frames(value, data.num_frames, data.resolution),
+    },
+    transform={
+      "video": lambda config: pictures.frames_transform(
+        config.data.transform, config.data.resolution
+      )
+    },
+    hold_out="actor_id",
+    options=" --audio=logspec",
   ),
 }
 
@@ -176,6 +212,7 @@ def load(config) -> pipeline.Dataset:
   source = SOURCES[data.name]
   variant = source.config(config)
   command = f"python -m data_prep.convert {data.name} --source=FOLDER --data_dir={data.data_dir}"
+  command += source.options
   if variant in _STATISTICS:
     command += f" --statistics={_STATISTICS[variant]}"
   shards = Shards(data.data_dir, source.builder, variant, command)
@@ -200,7 +237,9 @@ def load(config) -> pipeline.Dataset:
     num_classes=source.tasks[label].classes if label else 0,
     padding=padding,
     published_validation=True,
+    class_names={task: source.tasks[task].names for task in tasks if source.tasks[task].names},
     stand_in=shards.stand_in,
+    augments_clean=config.data.get("augment_training", False),
   )
 
 
@@ -239,14 +278,14 @@ def _read_splits(
   elif config.protocol == "paper":
     train, val = open_rows("train", every["train"]), test
   else:
-    held_out = _held_out(columns["train"]["file_id"])
+    held_out = _held_out(columns["train"][source.hold_out])
     train = open_rows("train", np.flatnonzero(~held_out))
     val = open_rows("train", np.flatnonzero(held_out))
   return {"train": train, "probe": train, "val": val, "test": test}
 
 
 def _held_out(files: np.ndarray) -> np.ndarray:
-  """Holds out whole files for validation, bool[examples]: steps of one file look alike."""
+  """Holds out whole files, or actors, for validation, bool[examples]: examples of one look alike."""
   names = np.unique(files)
   rng = np.random.default_rng(_SPLIT_SEED)
   return np.isin(files, rng.choice(names, max(1, round(_VAL_SHARE * len(names))), replace=False))
@@ -262,11 +301,11 @@ def make_field(config, name: str) -> stored.Field:
   policy = config.data.nonfinite or ("parity" if config.protocol == "paper" else "clean")
   if policy not in NONFINITE:
     raise ValueError(f"config.data.nonfinite: expected one of {NONFINITE}, found {policy!r}")
-  own = source.prepare.get(name, lambda value: value)
+  own = source.prepare.get(name, lambda value, _: value)
   is_image = name not in source.views
 
   def prepare(value: np.ndarray) -> np.ndarray:
-    value = own(value)
+    value = own(value, config.data)
     if is_image:
       return value
     if source.padded and config.data.z_norm:
@@ -290,6 +329,8 @@ def _standardize(sequence: np.ndarray) -> np.ndarray:
 def make_transform(config, name: str) -> pipeline.Transform:
   """Makes the views of a modality of a run's dataset."""
   source = SOURCES[config.data.name]
+  if name in source.transform:
+    return source.transform[name](config)
   if name not in source.views:
     return transforms.image_transform(config.data.transform, config.data.resolution)
   return sequence_views.sequence_transform(

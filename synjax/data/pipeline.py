@@ -72,9 +72,10 @@ class Split:
   Attributes:
     arrays: name -> array, placed on the device once and never copied to the host again.
     num_examples: how many examples `gather` can address.
-    labels: task -> int[num_examples], on the host, for probes.
-    gather: (arrays, index int32[batch]) -> modality name -> [batch, ...] and `label` [batch];
-      traced inside the compiled step.
+    labels: task -> int[num_examples], of several labels an example int[num_examples, labels] of 0 and 1,
+      of a regression float[num_examples, outputs]; on the host, for probes.
+    gather: (arrays, index int32[batch]) -> modality name -> [batch, ...] and `label` [batch], of several
+      labels an example [batch, labels]; traced inside the compiled step.
     generate: of a dataset made on the device, `Trial` -> further arrays for `gather`, so that runs
       that are trained together have data of their own; `labels` is then empty and what `gather`
       returns is the truth. None: stored data, shared by all runs.
@@ -195,7 +196,8 @@ class Dataset:
     fingerprint: hash of the arrays and pairs: equal data, equal fingerprint.
     split_fingerprints: "train", "val", "test" -> the same of one split; empty: not known.
     facts: what a reader of the results should know about the data (label rates, sizes).
-    num_classes: number of values of `label`, for methods that learn from labels.
+    num_classes: number of values of `label`, for methods that learn from labels; of several labels an
+      example how many.
     sources: names of what can carry an example's label; `gather` then also returns `source`
       int32[batch], an index into them. (): not known.
     informative: modality -> bool[features]: the features that carry synergy, which an oracle mask
@@ -205,15 +207,20 @@ class Dataset:
     synergies: which of `sources` carry the label in no modality alone. (): not known.
     traced: config fields that `generate` reads from `Trial.hyper`.
     regressions: task -> number of outputs; its labels are float32[num_examples, outputs].
+    multilabels: task -> number of labels, any of which an example may have.
+    label_kind: what `label` is, for methods that learn from labels: "classes", one of `num_classes`, or
+      "multilabel", `num_classes` of 0 and 1.
     padding: of the sequences.
     published_validation: whether the published probes have a validation split to choose costs on.
-    class_names: task -> what its classes are called in the user's files: str, int or bool. Empty: their
-      numbers.
+    class_names: task -> what its classes, or labels, are called in the user's files: str, int or bool.
+      Empty: their numbers.
     standardization: modality -> {"mean": [features], "deviation": [features]} that its values have been
       standardised by, which new examples need too. Empty: they are as they are stored.
     stand_in: why these are not the data of that name that results were published for: a fixture, other
       row counts, another resolution. "": they are, or nobody published any.
     irony: the class of examples that have a modality of another one, see `data.irony`; None: none have.
+    augments_clean: True: in a training step the view "clean" is an augmentation too, of classifiers that
+      are published so.
   """
 
   name: str
@@ -234,6 +241,8 @@ class Dataset:
   synergies: tuple[str, ...] = ()
   traced: tuple[str, ...] = ()
   regressions: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  multilabels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  label_kind: str = "classes"
   padding: Padding = Padding()
   published_validation: bool = False
   class_names: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
@@ -242,6 +251,16 @@ class Dataset:
   )
   stand_in: str = ""
   irony: int | None = None
+  augments_clean: bool = False
+
+  @property
+  def training_transforms(self) -> Mapping[str, Transform]:
+    """Returns the transforms of a training step."""
+    if not self.augments_clean:
+      return self.transforms
+    return {
+      name: dataclasses.replace(own, evaluate=own.augment) for name, own in self.transforms.items()
+    }
 
   def __post_init__(self):
     """Raises ValueError for names of modalities that batches could not tell apart."""

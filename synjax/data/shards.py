@@ -81,7 +81,13 @@ class Shards:
     """
     import tensorflow_datasets as tfds
 
-    decoders = {name: tfds.decode.SkipDecoding() for name in skip}
+    class Skip(tfds.decode.SkipDecoding):
+      """Leaves also the pictures of a sequence as they are stored, which that of TFDS cannot."""
+
+      def decode_batch_example_np(self, example):
+        return example
+
+    decoders = {name: Skip() for name in skip}
     return _Records(self._builder.as_data_source(split, decoders=decoders or None), self._damaged)
 
   def columns(

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
-from synjax.evaluators.estimators import knn, metrics
+from synjax.evaluators.estimators import knn, metrics, multilabel
 from synjax.evaluators.representation import NONE_HAS_ANY, check_neighbors
 from synjax.workdir.scores import WITHOUT, Score
 
@@ -19,6 +19,7 @@ TASK = "label"
 # Of `score`.
 METRICS = ("accuracy", "macro_accuracy", "auroc", "cross_entropy", "calibration_error")
 CALIBRATION_BINS = 15
+_NATS = "cross_entropy"
 
 
 class Classification(Evaluator):
@@ -27,6 +28,8 @@ class Classification(Evaluator):
   Each evaluation is of the validation split, and with `config.evaluate_train` of the training split
   ("train_split/..."). From the end on it is of the test split; "accuracy" and "macro_accuracy" come there
   with the ends of their 95 % interval over test examples, "<metric>_low" and "<metric>_high".
+
+  Of several labels an example the metrics are those of `multilabel.scores`, and there are no neighbours.
 
   With `config.data.irony` there are "macro_f1" and "irony_f1", of the class "irony", 0 without any.
 
@@ -57,19 +60,26 @@ class Classification(Evaluator):
   def metric_names(self) -> set[str]:
     """Returns the names of what an evaluation scores."""
     splits = ("val", "train_split") if self.config.evaluate_train else ("val",)
+    if self._several:
+      return {str(Score(split, TASK, m)) for split in splits for m in (*multilabel.METRICS, _NATS)}
     metrics = (*METRICS, *(f"{source}/accuracy" for source in self.dataset.sources))
     metrics += ("macro_f1", "irony_f1") if self.dataset.irony is not None else ()
     return {str(Score(split, TASK, metric)) for split in splits for metric in metrics}
 
   def chance(self) -> Mapping[str, float]:
     """Returns the chance level of the label."""
-    return {TASK: 1 / self.dataset.num_classes}
+    return {TASK: multilabel.CHANCE if self._several else 1 / self.dataset.num_classes}
+
+  @property
+  def _several(self) -> bool:
+    """Says whether an example may have several labels."""
+    return self.dataset.label_kind == "multilabel"
 
   def remarks(self) -> tuple[str, ...]:
     """Warns when there is nothing to learn from the training labels, which is easy to overlook."""
     train = self.dataset.train
     labels = (train.arrays if train.rows is None else train.rows.columns).get("label")
-    if labels is None or len(np.unique(labels)) > 1:
+    if labels is None or self._several or len(np.unique(labels)) > 1:
       return ()
     return (
       f"every training label is {labels.flat[0]}: a classifier cannot learn from them. (On Trifeature's"
@@ -90,12 +100,18 @@ class Classification(Evaluator):
     split = self.dataset.test
     logits, label = frozen.logits(split), frozen.field("label", split)
     scores = _named("test", _score_split(self.dataset, split, frozen))
+    alone = self.dataset.modalities if len(self.dataset.modalities) > 1 else ()
+    if self._several:
+      for missing in alone:
+        found = self._without(frozen, missing, label)
+        scores |= _named("test", found, f"{WITHOUT}{missing}")
+      return scores
     predicted = logits.argmax(-1)
     rows = [intervals(*trial) for trial in zip(predicted, label, strict=True)]
     scores |= _named("test", _stack(rows) | self._classes(predicted, frozen.seeds))
     if split.generate is None:
       scores |= _named("test", self._neighbors(frozen))
-      for missing in self.dataset.modalities if len(self.dataset.modalities) > 1 else ():
+      for missing in alone:
         scores |= _named("test", self._without(frozen, missing, label), f"{WITHOUT}{missing}")
     return scores
 
@@ -127,13 +143,15 @@ class Classification(Evaluator):
     split = self.dataset.test
     left = tuple(name for name in self.dataset.modalities if name != missing)
     logits, having = frozen.logits(split, left), split.having(left)
+    scored = score_several if self._several else score
     if having is None or having.all():
-      return _stack([score(*trial) for trial in zip(logits, label, strict=True)])
+      return _stack([scored(*trial) for trial in zip(logits, label, strict=True)])
     counts = np.full(len(logits), float((~having).sum()))
     if not having.any():
       logger.warning(NONE_HAS_ANY, " and ".join(left), f"{len(having)} test")
-      return {"left_out": counts} | dict.fromkeys(METRICS, np.nan * counts)
-    rows = [score(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
+      metrics = (*multilabel.METRICS, _NATS) if self._several else METRICS
+      return {"left_out": counts} | dict.fromkeys(metrics, np.nan * counts)
+    rows = [scored(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
     return {"left_out": counts} | _stack(rows)
 
 
@@ -188,6 +206,18 @@ def score(
   return {name: float(value) for name, value in scores.items()}
 
 
+def score_several(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+  """Returns `multilabel.scores` of one trial, and "cross_entropy": nats a label, mean over all labels.
+
+  Args:
+    logits: [examples, labels].
+    labels: int[examples, labels] of 0 and 1.
+  """
+  wide = logits.astype(np.float64)
+  nats = np.logaddexp(0, np.where(labels > 0, -wide, wide)).mean()
+  return multilabel.scores(logits, labels) | {_NATS: float(nats)}
+
+
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
   """Returns the expected calibration error: sum over bins of share |accuracy - mean confidence|.
 
@@ -205,6 +235,8 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray]:
   """Scores every trial on a split: metric -> [trials]; NaN for a source that a trial lacks."""
   logits, label = frozen.logits(split), frozen.field("label", split)
+  if dataset.label_kind == "multilabel":
+    return _stack([score_several(*trial) for trial in zip(logits, label, strict=True)])
   source = frozen.field("source", split) if dataset.sources else label
   rows = [score(*trial, dataset.sources) for trial in zip(logits, label, source, strict=True)]
   if dataset.irony is not None:

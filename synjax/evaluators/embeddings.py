@@ -68,7 +68,8 @@ class Embeddings(Evaluator):
     arrays = {f"{name}/embeddings": frozen.embed(split)}
     for task, labels in split.labels.items():
       classes = self.dataset.class_names.get(task)
-      arrays[f"{name}/{task}"] = labels if classes is None else np.array(classes)[labels]
+      named = classes is not None and task in self.dataset.tasks
+      arrays[f"{name}/{task}"] = np.array(classes)[labels] if named else labels
     return arrays | {f"{name}/{field}": value for field, value in _origin(split).items()}
 
 

@@ -52,7 +52,8 @@ class PIDOfFeatures(Evaluator):
   def check(self) -> None:
     """Raises ValueError when there are not two modalities, or no classes."""
     super().check()
-    if len(self.dataset.modalities) != 2 or not (self.dataset.tasks or self.dataset.num_classes):
+    known = self.dataset.tasks or (self.dataset.num_classes and not self.dataset.multilabels)
+    if len(self.dataset.modalities) != 2 or not known:
       raise ValueError(
         "config.evaluators, --pid: expected two modalities and labels with classes, found"
         f" {self.dataset.modalities} and {dict(self.dataset.tasks) or 'none'} in {self.dataset.name};"

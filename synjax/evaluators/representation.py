@@ -1,7 +1,8 @@
 """Scores of frozen representations: linear and ridge probes, nearest neighbours, missing modalities.
 
-Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours, those with numbers
-(`Dataset.regressions`) a ridge probe.
+Tasks with classes (`Dataset.tasks`) have a linear probe and nearest neighbours, those with several labels
+an example (`Dataset.multilabels`) a linear probe a label, those with numbers (`Dataset.regressions`) a
+ridge probe.
 """
 
 import logging
@@ -15,7 +16,7 @@ from synjax import parallel
 from synjax.config import protocols
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Moment, Scores, When
-from synjax.evaluators.estimators import knn, linear, ridge
+from synjax.evaluators.estimators import knn, linear, multilabel, ridge
 from synjax.evaluators.progress import Progress
 from synjax.workdir import probes
 from synjax.workdir.scores import WITHOUT, Score, full_name
@@ -88,6 +89,13 @@ class Representation(Evaluator):
           f"config.evaluators: representation: expected {called} examples that have a modality, found"
           f" none among {split.num_examples}; see <modality>_present of {dataset.name}"
         )
+    for task in dataset.multilabels:
+      labels = _labels(dataset, dataset.probe)[task]
+      if (labels == labels[0]).all():
+        raise ValueError(
+          "config.evaluators: representation: expected training examples with different labels of"
+          f" {task}, found that all {len(labels)} have the same; add others"
+        )
     for task in dataset.tasks:
       labels, names = _labels(dataset, dataset.probe)[task], dataset.class_names.get(task)
       if reason := linear.cannot_fit(labels, names, hold_out=False):
@@ -118,13 +126,16 @@ class Representation(Evaluator):
     if not is_labelled(dataset):
       return set()
     metrics = {task: linear.metric_names(size) for task, size in dataset.tasks.items()}
+    metrics |= dict.fromkeys(dataset.multilabels, multilabel.METRICS)
     metrics |= dict.fromkeys(dataset.regressions, ridge.METRICS)
     names = {str(Score("val", task, metric)) for task in metrics for metric in metrics[task]}
-    return names | ({str(Score("val", "mean", "macro_accuracy"))} if dataset.tasks else set())
+    mean = {str(Score("val", "mean", "macro_accuracy"))} if in_mean(dataset) else set()
+    return names | mean
 
   def chance(self) -> Mapping[str, float]:
     """Returns the chance level of the tasks with classes."""
-    return {task: 1 / classes for task, classes in self.dataset.tasks.items()}
+    found = {task: 1 / classes for task, classes in self.dataset.tasks.items()}
+    return found | dict.fromkeys(self.dataset.multilabels, multilabel.CHANCE)
 
   def embedded(self, when: When) -> tuple[tuple[str, ...], ...]:
     """Returns all modalities, and from the end on what is left without each."""
@@ -163,8 +174,9 @@ class Representation(Evaluator):
     search = protocols.read(config, "probe.validation_search")
     said = _progress(dataset, len(probe.features), "validation")
     scores = _classes(config, dataset.tasks, (probe, val, choose_on), search, said)
+    scores |= _several(config, dataset, (probe, val, choose_on), search, said)
     scores |= _regressions(config, dataset, (probe, val, choose_on), said)
-    return _named(scores, dataset.tasks, "val")
+    return _named(scores, in_mean(dataset), "val")
 
   def _test(self, frozen, keep: linear.Keep | None = None) -> dict[str, np.ndarray]:
     config, dataset = self.config, self.dataset
@@ -172,7 +184,7 @@ class Representation(Evaluator):
     left = self._left()
     said = _progress(dataset, len(splits["probe"].features), "test", 1 + len(left))
     probed = _probe(config, dataset, splits, said, keep=keep)
-    scores = _named(probed, dataset.tasks, "test")
+    scores = _named(probed, in_mean(dataset), "test")
     scores |= _named(_neighbors(config, dataset, splits), (), "test")
     for missing, subset in left.items():
       seen = f"{WITHOUT}{missing}"
@@ -209,7 +221,7 @@ def score_subset(
   Returns:
     Score's name -> [trials].
   """
-  return _named(probe(config, dataset, frozen, subset, said), dataset.tasks, split, seen)
+  return _named(probe(config, dataset, frozen, subset, said), in_mean(dataset), split, seen)
 
 
 def probe(
@@ -226,13 +238,19 @@ def probe(
 
 def _progress(dataset: Dataset, trials: int, split: str, parts: int = 1) -> Progress:
   """Returns what counts the probes of a split: of every task and trial, in so many parts."""
-  tasks = len(dataset.tasks) + len(dataset.regressions)
+  tasks = len(dataset.tasks) + len(dataset.multilabels) + len(dataset.regressions)
   return Progress(f"probes of the {split} split", parts * trials * tasks)
 
 
 def is_labelled(dataset: Dataset) -> bool:
   """Says whether examples have labels; those that a dataset makes on the device do."""
-  return bool(dataset.tasks or dataset.regressions or dataset.num_classes)
+  labelled = dataset.tasks or dataset.multilabels or dataset.regressions
+  return bool(labelled or dataset.num_classes)
+
+
+def in_mean(dataset: Dataset) -> tuple[str, ...]:
+  """Returns the tasks whose macro accuracies are averaged."""
+  return (*dataset.tasks, *dataset.multilabels)
 
 
 def _require_labels(split: Split) -> None:
@@ -287,14 +305,14 @@ def _probe(
   probe, val, target = splits["probe"], splits["val"], splits["test"]
   left_out = dataset.test.num_examples - target.features.shape[1]
   counts = np.full(len(target.features), float(left_out))
-  named = (*dataset.tasks, *dataset.regressions) if left_out else ()
+  named = (*in_mean(dataset), *dataset.regressions) if left_out else ()
   scores = {f"{task}/left_out": counts for task in named}
   seen = " and ".join(modalities or dataset.modalities)
   empty = [name for name, split in splits.items() if not split.features.shape[1]]
   if empty:
     found = ", ".join(f"{getattr(dataset, e).num_examples} {CALLED[e]}" for e in empty)
     logger.warning(NONE_HAS_ANY, seen, found)
-    unknown = {f"{task}/macro_accuracy": np.nan * counts for task in dataset.tasks}
+    unknown = {f"{task}/macro_accuracy": np.nan * counts for task in in_mean(dataset)}
     return scores | unknown | {f"{task}/mse": np.nan * counts for task in dataset.regressions}
   held_out = config.protocol == "paper" and not dataset.published_validation
   choose_on, tasks = None if held_out else val, {}
@@ -309,6 +327,7 @@ def _probe(
     else:
       tasks[task] = classes
   scores |= _classes(config, tasks, (probe, target, choose_on), search, said, keep)
+  scores |= _several(config, dataset, (probe, target, choose_on), search, said, keep)
   return scores | _regressions(config, dataset, (probe, target, val), said, keep)
 
 
@@ -319,6 +338,20 @@ def _classes(
   return linear.evaluate_tasks(
     *splits,
     num_classes=tasks,
+    protocol=config.protocol,
+    search=search,
+    fitted=said,
+    keep=keep,
+  )
+
+
+def _several(
+  config, dataset, splits, search: str, said: Progress | None, keep: linear.Keep | None = None
+) -> dict[str, np.ndarray]:
+  """A linear probe a label of (training, scored, choosing) splits, "<task>/<metric>" -> [trials]."""
+  return multilabel.evaluate_tasks(
+    *splits,
+    num_labels=dataset.multilabels,
     protocol=config.protocol,
     search=search,
     fitted=said,

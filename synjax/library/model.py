@@ -157,7 +157,7 @@ class Model:
     width: how many numbers a representation has.
     modalities: their names, in fusion order.
     shapes: modality -> shape of an example; of padded sequences, with the most steps there may be.
-    classes: task -> names of its classes, in the order of `predict_proba`.
+    classes: task -> names of its classes, or labels, in the order of `predict_proba`.
     scores: of the run's own test split, "test/<task>/<metric>" -> number; {} while it is not finished.
   """
 
@@ -217,15 +217,13 @@ class Model:
   @property
   def classes(self) -> dict[str, tuple]:
     """Returns task -> names of its classes, as they are in the data; numbers where they have none."""
-    named = self._dataset.class_names
-    return {
-      task: tuple(named.get(task, range(count))) for task, count in self._dataset.tasks.items()
-    }
+    named, counts = self._dataset.class_names, {**self._dataset.tasks, **self._dataset.multilabels}
+    return {task: tuple(named.get(task, range(count))) for task, count in counts.items()}
 
   def __repr__(self) -> str:
     """Says what it takes and gives."""
     takes = ", ".join(f"{name} {list(shape)}" for name, shape in self.shapes.items())
-    gives = ", ".join([*self._dataset.tasks, *self._dataset.regressions]) or "no labels"
+    gives = ", ".join(self._known_tasks()) or "no labels"
     return f"synjax.Model({self.method}: {takes}; {gives})"
 
   def embed(
@@ -255,6 +253,8 @@ class Model:
   ) -> np.ndarray:
     """Predicts labels: of classes their names [examples], of numbers [examples] or [examples, outputs].
 
+    Of several labels an example 0 or 1, int[examples, labels].
+
     Pre-trained models predict by the probe that scored them (`synjax.workdir.probes`).
 
     Args:
@@ -270,6 +270,8 @@ class Model:
     found = self._outputs(arrays, name, lengths, batch_size)
     if name in self._dataset.regressions:
       return found[:, 0] if found.shape[1] == 1 else found
+    if name in self._dataset.multilabels:
+      return (found > 0).astype(np.int64)
     return np.array(self.classes[name])[found.argmax(-1)]
 
   def predict_proba(
@@ -282,6 +284,8 @@ class Model:
   ) -> np.ndarray:
     """Returns probabilities of the classes float[examples, classes], in the order of `classes`.
 
+    Of several labels an example, those of each label.
+
     Raises:
       ValueError: as `predict`, or the labels are numbers.
     """
@@ -290,8 +294,10 @@ class Model:
       raise ValueError(
         f"predict_proba: expected classes, found that {name} are numbers; use predict"
       )
-    found = self._outputs(arrays, name, lengths, batch_size)
-    return scipy.special.softmax(found.astype(np.float64), axis=-1)
+    found = self._outputs(arrays, name, lengths, batch_size).astype(np.float64)
+    if name in self._dataset.multilabels:
+      return scipy.special.expit(found)
+    return scipy.special.softmax(found, axis=-1)
 
   def read(self, arrays: Arrays, where: str = "arrays") -> pipeline.Split:
     """Checks arrays as `embed` does, and computes nothing; messages begin with `where`.
@@ -308,7 +314,7 @@ class Model:
 
   def _task(self, task: str | None) -> str:
     """Returns which labels are meant."""
-    known = [*self._dataset.tasks, *self._dataset.regressions]
+    known = self._known_tasks()
     if self._method.learns_from_labels:
       known = known[:1]  # the one that the classifier has learned
     if not known:
@@ -319,6 +325,10 @@ class Model:
     if task is None and len(known) > 1 or task is not None and task not in known:
       raise ValueError(f"predict: expected task, one of {', '.join(known)}, found {task}; name one")
     return task or known[0]
+
+  def _known_tasks(self) -> list[str]:
+    dataset = self._dataset
+    return [*dataset.tasks, *dataset.multilabels, *dataset.regressions]
 
   def _outputs(self, arrays, task: str, lengths, batch_size: int | None) -> np.ndarray:
     """Returns class scores or numbers, [examples, outputs]."""

@@ -168,6 +168,7 @@ class Method:
     traced: fields of `config.method` that are read from `Info.hyper` instead of the config.
     learns_from_labels: True for classifiers, which have `logits`; `configs.methods` says so too.
     reads_labels: True where `loss` reads labels: that of classifiers does, that of others may.
+    learns_several: True where `loss` can learn several labels an example (`Dataset.label_kind`).
     head_fields: what of `config.model.head_hidden` and `head_features` the networks have.
     fine_tunes: True where it goes on from `config.initialize_from` and takes all of it but heads.
     tokenizes: True where it makes tokens of the inputs without the encoders of `config.model`.
@@ -194,6 +195,7 @@ class Method:
   traced: tuple[str, ...] = ()
   learns_from_labels: bool = False
   reads_labels: bool = False
+  learns_several: bool = False
   head_fields: tuple[str, ...] = ()
   fine_tunes: bool = False
   tokenizes: bool = False

@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 from typing_extensions import override
 
-from synjax import models, parallel
+from synjax import losses, models, parallel
 from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Method, Out, require_classes
@@ -159,6 +159,33 @@ class ClassifierMethod(Method):
     features, valid, model_state = self.encode(params, model_state, batch, info)
     return self.loss_of(params, features, valid, model_state, batch, info)
 
+  def divergence_of(
+    self, logits: jax.Array, reference: jax.Array | None = None, direction: str = "q||r"
+  ) -> jax.Array:
+    """Returns how far predictions are from a reference, KL in nats, [batch].
+
+    Of several labels an example the mean over labels of the Bernoulli one, as of the cross-entropy.
+
+    Args:
+      logits: [batch, classes], or [batch, labels].
+      reference: probabilities of the same shape, or of one example; None: uniform, 1/2 of each label.
+      direction: of `losses.categorical_kl`.
+    """
+    if self.dataset.label_kind == "classes":
+      return losses.categorical_kl(logits, reference, direction=direction)
+    # A coin is two classes: that of a label has the logits 0 and f.
+    coins = jnp.stack([jnp.zeros_like(logits), logits], axis=-1).reshape(-1, 2)
+    if reference is not None:
+      reference = jnp.broadcast_to(reference, logits.shape)
+      reference = jnp.stack([1 - reference, reference], axis=-1).reshape(-1, 2)
+    found = losses.categorical_kl(coins, reference, direction=direction)
+    return found.reshape(logits.shape).mean(axis=-1)
+
+  def probabilities(self, logits: jax.Array) -> jax.Array:
+    """Returns the probabilities of classes, or of each label."""
+    several = self.dataset.label_kind == "multilabel"
+    return jax.nn.sigmoid(logits) if several else jax.nn.softmax(logits)
+
   def loss_of(
     self,
     params: Any,
@@ -170,10 +197,10 @@ class ClassifierMethod(Method):
   ) -> tuple[Out, jax.Array]:
     """Returns what `loss_and_logits` does, of what `encode` returned."""
     _, logits = self.fuse(params, features, valid, info)
-    losses = {"fused": cross_entropy(logits, batch, info)}
+    terms = {"fused": cross_entropy(logits, batch, info)}
     if self.unimodal_heads:
-      losses |= self.unimodal_losses(params, features, valid, batch, info)
-    out = Out(losses, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
+      terms |= self.unimodal_losses(params, features, valid, batch, info)
+    out = Out(terms, model_state, metrics={"accuracy": accuracy(logits, batch, info)})
     return out, logits
 
   @override
@@ -241,18 +268,28 @@ def cross_entropy(
 ) -> jax.Array:
   """Returns the mean cross-entropy in nats over the examples that are `counted`; 0 where none is.
 
+  Of several labels an example that of an example is the mean over its labels of the sigmoids' own.
+
   Args:
-    logits: [batch, classes].
+    logits: [batch, classes], or [batch, labels].
     batch: with `label` and `valid`.
     info: `Info`.
     counted: bool[batch]; None: the valid ones.
   """
-  values = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+  label = batch["label"]
+  if label.ndim == 2:
+    values = optax.sigmoid_binary_cross_entropy(logits, label).mean(axis=-1)
+  else:
+    values = optax.softmax_cross_entropy_with_integer_labels(logits, label)
   counted = batch["valid"] if counted is None else counted
   return parallel.valid_mean(values, counted, info.axis)
 
 
 def accuracy(logits: jax.Array, batch: Batch, info: Info) -> jax.Array:
-  """Returns the share of valid examples that are classified correctly."""
-  correct = (logits.argmax(-1) == batch["label"]).astype(jnp.float32)
+  """Returns the share of valid examples that are classified correctly; of several labels, of entries."""
+  label = batch["label"]
+  if label.ndim == 2:
+    correct = ((logits > 0) == (label > 0)).astype(jnp.float32).mean(axis=-1)
+  else:
+    correct = (logits.argmax(-1) == label).astype(jnp.float32)
   return parallel.valid_mean(correct, batch["valid"], info.axis)

@@ -29,8 +29,8 @@ def create(config: ConfigDict, dataset: Dataset) -> Method:
 
   Raises:
     ValueError: unknown name; the message lists the known ones. No classifier on data that are made for
-      every trial, filler examples that the method would not leave out, a batch too small for its
-      networks, or what the method itself refuses.
+      every trial, several labels an example for a method that learns from one, filler examples that the
+      method would not leave out, a batch too small for its networks, or what the method itself refuses.
   """
   chosen = find(config)
   if dataset.train.generate is not None and not chosen.learns_from_labels:
@@ -40,6 +40,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Method:
       f" found {config.method.name}; choose one, or data that are stored, such as"
       f" --config=configs/trifeature.py:{config.method.name},small"
     )
+  _check_several(config, dataset, chosen)
   method = chosen(config, dataset)
   if config.keep_partial_batch and not method.ignores_filler:
     raise ValueError(
@@ -48,6 +49,23 @@ def create(config: ConfigDict, dataset: Dataset) -> Method:
     )
   _check_statistics(config, method)
   return method
+
+
+def _check_several(config: ConfigDict, dataset: Dataset, chosen: type[Method]) -> None:
+  """Refuses several labels an example where the method learns from one."""
+  if dataset.label_kind != "multilabel" or not chosen.reads_labels:
+    return
+  if not chosen.learns_several:
+    raise ValueError(
+      f"config.method.name: {config.method.name} learns from one class an example: expected such data,"
+      f" found {dataset.num_classes} labels any of which an example of {dataset.name} may have; choose"
+      " supervised or synib, or a method without labels such as infmasking"
+    )
+  if config.model.single_logit:
+    raise ValueError(
+      "config.model.single_logit: expected False, for several labels an example have a logit each, found"
+      " True"
+    )
 
 
 def _check_statistics(config: ConfigDict, method: Method) -> None:

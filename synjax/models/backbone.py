@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from synjax.data import fields
 from synjax.models.adapters import ADAPTERS
-from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS
+from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS, TINY
 
 # modality -> [batch, width], or tokens [batch, length, width]
 Features = Mapping[str, jax.Array]
@@ -280,9 +280,16 @@ def _build(
   name = fields.pop("name", None)
   if name not in known:
     raise ValueError(f"{where}.name: expected one of {sorted(known)}, found {name!r}")
-  folder = fields.pop("weights", None)
+  folder, size = fields.pop("weights", None), fields.pop("size", "")
+  if size not in ("", "tiny") or (size and name not in TINY):
+    raise ValueError(
+      f"{where}.size: expected empty, or tiny for one of {sorted(TINY)}, found {size!r} for {name}"
+    )
+  if folder and size:
+    raise ValueError(f"{where}.size: expected none beside weights, which decide it; remove one")
   if folder:
     return pretrained_tower(where, folder, known[name], fields, dtype)
+  fields = {**(TINY[name] if size else {}), **fields}
   if "width" in known[name].__dataclass_fields__:
     fields.setdefault("width", config.width)
   fields = {**published.get(name, {}), **fields}

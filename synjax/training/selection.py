@@ -120,15 +120,16 @@ def choose(which: np.ndarray, new: Any, old: Any) -> Any:
 def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
   """Returns the selection metric: `config.select_metric`, or where that is "", one that fits the labels.
 
-  Macro accuracy of the classes (mean over several tasks), the squared error of the first regression, and
-  without labels `LAST`: the loss of a method that compares the examples of a batch does not say on its
-  own which checkpoint is better.
+  Macro accuracy of the classes or labels (mean over several tasks), the squared error of the first
+  regression, and without labels `LAST`: the loss of a method that compares the examples of a batch does
+  not say on its own which checkpoint is better.
 
   Raises:
     ValueError: the dataset has no labels that the metric could be of.
   """
   metric = config.select_metric
-  if not (dataset.tasks or dataset.regressions or dataset.num_classes):
+  several = dataset.multilabels
+  if not (dataset.tasks or several or dataset.regressions or dataset.num_classes):
     if metric not in ("", LAST):
       raise ValueError(
         f"config.select_metric: expected {LAST!r}, for {dataset.name} has no labels to score, found"
@@ -137,9 +138,10 @@ def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
     return LAST
   if metric:
     return metric
-  if dataset.regressions and not dataset.tasks:
+  if dataset.regressions and not (dataset.tasks or several):
     return f"-{Score('val', next(iter(dataset.regressions)), 'mse')}"
-  task = next(iter(dataset.tasks), "label") if len(dataset.tasks) < 2 else "mean"
+  tasks = [*dataset.tasks, *several]
+  task = next(iter(tasks), "label") if len(tasks) < 2 else "mean"
   return str(Score("val", task, "macro_accuracy"))
 
 

@@ -60,7 +60,8 @@ def make_train_step(
     )
     raw = pipeline.cut(dataset.train.gather(arrays, jnp.maximum(index, 0)), length)
     raw |= {"index": index, "valid": index >= 0}
-    batch = pipeline.make_views(raw, dataset.transforms, method.views, info.keys, dataset.padding)
+    views = dataset.training_transforms
+    batch = pipeline.make_views(raw, views, method.views, info.keys, dataset.padding)
     # Under vmap, a decision that each trial takes for itself would do both sides for all of them.
     step = state.step if shared_step is None else shared_step
     metrics = diagnose(state, batch, info) if diagnose else {}

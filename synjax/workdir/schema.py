@@ -24,6 +24,10 @@ FIELDS = {
   "modalities": [_MODALITY],  # in fusion order
   "tasks": {...: int},  # number of classes
   "regressions": {...: int},  # number of outputs
+  "multilabels?": {
+    ...: int
+  },  # number of labels, any of which an example may have; older runs: none
+  "label_kind?": str,  # of what a classifier learns; older runs: classes
   "num_classes": int,
   "class_names": {...: [(str, int, bool)]},
   "num_examples": {"train": int, "val": int},

@@ -83,8 +83,11 @@ LABELS = {
     "label_kind=classes or .*label_kind=regression",
   ),
   "one-hot": (lambda f: np.eye(2, dtype=int)[f["label"]], r"label.argmax\(axis=1\)"),
-  "several labels": (lambda f: np.c_[f["label"], f["label"], 1 - f["label"]], r"label\[:, k\]"),
-  "several float labels": (lambda f: np.c_[f["label"], f["label"]] * 1.0, r"label\[:, k\]"),
+  "several labels": (
+    lambda f: np.c_[f["label"], f["label"], 1 - f["label"]],
+    "label_kind=multilabel",
+  ),
+  "several float labels": (lambda f: np.c_[f["label"], f["label"]] * 1.0, "label_kind=multilabel"),
   "counts": (lambda f: np.c_[f["label"], f["label"] + 4], "label_kind=regression"),
   "-1 for none": (
     lambda f: np.where(np.arange(len(f["label"])) % 3, f["label"], -1),
@@ -216,18 +219,59 @@ def test_the_answers_are_taken(tmp_path):
   assert load(column).tasks == {"label": 2}
   several = write(tmp_path / "several", add(label=lambda f: np.eye(2)[f["label"]]))
   assert load(several, label_kind="regression").regressions == {"label": 2}
-  for kind, message in (
-    ("multilabel", "comes later; use one column"),
-    ("klass", "expected one of"),
-  ):
-    with pytest.raises(ValueError, match=f"config.data.label_kind: .*{message}"):
-      load(floats, label_kind=kind)
+  with pytest.raises(ValueError, match="config.data.label_kind: .*expected one of"):
+    load(floats, label_kind="klass")
   texts = write(tmp_path / "texts", add(label=lambda f: np.array(["a", "b"])[f["label"]]))
   with pytest.raises(ValueError, match="label: expected numbers, for label_kind is regression"):
     load(texts, label_kind="regression")
   halves = write(tmp_path / "halves", add(label=lambda f: f["label"] / 2))
   with pytest.raises(ValueError, match="label: expected whole numbers.*found fractions"):
     load(halves, label_kind="classes")
+
+
+def test_several_labels_an_example_are_0_and_1_in_a_column_each(tmp_path):
+  def several(f):
+    return np.stack([f["label"], 1 - f["label"], f["sensor"][:, 0, 0] > 0], axis=1)
+
+  with pytest.raises(
+    ValueError, match="of several labels an example, --config.data.label_kind=mult"
+  ):
+    load(write(tmp_path / "asked", add(label=several)))
+  found = load(tmp_path / "asked", label_kind="multilabel")
+  assert (found.multilabels, found.label_kind, found.num_classes) == ({"label": 3}, "multilabel", 3)
+  assert not found.tasks and not found.regressions
+  expected = several(make_split(16, 0))
+  np.testing.assert_array_equal(found.test.labels["label"], expected)
+  np.testing.assert_array_equal(found.test.arrays["label"], expected)
+  for name, change, message in (
+    ("one", lambda f: f["label"], "at least 2 labels, for label_kind is multilabel, found int64"),
+    ("twos", lambda f: 2 * several(f), "expected 0 and 1, for label_kind is multilabel, found 2"),
+    ("same", lambda f: several(f) * [1, 1, 0], "found only 0 in column 2; leave the column out"),
+  ):
+    with pytest.raises(ValueError, match=f"label: .*{message}"):
+      load(write(tmp_path / name, add(label=change)), label_kind="multilabel")
+
+
+def test_an_input_that_holds_one_of_several_labels_is_refused(tmp_path):
+  both = add(
+    label=lambda f: np.stack([f["label"], f["sensor"][:, 0, 0] > 0], axis=1),
+    table=lambda f: np.concatenate([f["table"], 3.0 * f["label"][:, :1] - 1], axis=1),
+  )
+  with pytest.raises(ValueError, match="table: expected an input, found the label in another form"):
+    load(write(tmp_path, both), label_kind="multilabel")
+
+
+def test_methods_of_one_class_refuse_several_labels(tmp_path):
+  folder = write(
+    tmp_path, add(label=lambda f: np.stack([f["label"], f["table"][:, 0] > 0], axis=1))
+  )
+  for method, fits in (("supervised", True), ("synib", True), ("infmasking", True), ("mcr", False)):
+    config = make_config(folder, method, label_kind="multilabel")
+    if fits:
+      methods.create(config, data.load(config))
+      continue
+    with pytest.raises(ValueError, match="mcr learns from one class an example.*found 2 labels"):
+      methods.create(config, data.load(config))
 
 
 def test_methods_of_classes_say_what_labels_hold_instead(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import synjax
 from synjax import data, report, train
 from synjax.report.plots import projection
 from tests.data.archives import add, make_config, write
@@ -77,3 +78,46 @@ def test_a_run_without_labels_ends_with_embeddings_and_a_report(runs):
     assert file["test/embeddings"].shape == (1, 16, 16) and "test/label" not in file
   text = report.write_report([workdir], None, {}).read_text()
   assert "none: pre-training" in text and "projection.png" in text and "No values" not in text
+
+
+def several_labels(count, seed):
+  """Three labels of two vectors: in the first alone, in the second alone, in both together (xor)."""
+  rng = np.random.default_rng([seed, count])
+  a, b, c, d = rng.integers(0, 2, (4, count))
+  first, second = (
+    2 * np.stack(bits, 1) - 1 + 0.2 * rng.normal(size=(count, 2)) for bits in ((a, b), (c, d))
+  )
+  return {"left": first, "right": second, "label": np.stack([b, d, a ^ c], axis=1)}
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("method", ["synib", "comm"])
+def test_several_labels_an_example_are_learned_probed_and_predicted(tmp_path, method):
+  for i, (split, count) in enumerate({"train": 192, "validation": 48, "test": 160}.items()):
+    np.savez(tmp_path / f"{split}.npz", **several_labels(count, i))
+  config = make_config(tmp_path, method, label_kind="multilabel")
+  config.num_devices, config.batch_size, config.eval_batch_size = 1, 32, 32
+  config.total_epochs = config.eval_epochs = config.checkpoint_epochs = (
+    2.0 if method == "comm" else 40.0
+  )
+  config.evaluators = (config.evaluators[0],)  # no baselines
+  config.model.width, config.model.num_heads = 16, 2
+  config.model.trunk.name = "transformer" if method == "comm" else "mlp"
+  for modality in config.model.modalities.values():
+    modality.encoder.hidden = modality.encoder.features = 16
+  config.model.head_hidden = config.model.head_features = 8
+  config.optim.lr = 3e-3
+  workdir = tmp_path / "run"
+  best = train.train_and_evaluate(config, str(workdir))["rows"][0]["best"]
+  assert best["test/label/macro_f1"] > 0.5 and 0 < best["test/label/weighted_f1"] <= 1
+  assert best["test/label/macro_accuracy_low"] > 0.5  # by chance 1/2
+  model, new = synjax.load(workdir), several_labels(160, 2)
+  label = new.pop("label")
+  predicted = model.predict(new)
+  assert (predicted == label).mean() == pytest.approx(best["test/label/accuracy"], abs=1e-6)
+  np.testing.assert_array_equal(predicted, model.predict_proba(new) > 0.5)
+  if method == "comm":
+    return
+  np.testing.assert_array_equal(predicted[:, 2], label[:, 2])  # xor: more than a modality has
+  alone = [best[f"test/without_{name}/label/macro_accuracy"] for name in ("left", "right")]
+  assert max(alone) < best["test/label/macro_accuracy"] - 0.1

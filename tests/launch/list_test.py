@@ -35,7 +35,7 @@ def test_every_config_that_can_be_trained_is_listed(capsys):
 def test_datasets_name_the_config_that_reads_them(capsys):
   found = {line.split()[0]: line for line in lines(capsys, "datasets")}
   assert "configs/mosi.py" in found["mosi"] and "mosi_data.pkl" in found["mosi"]
-  assert "converted only" in found["cremad"] and "configs/open.py" in found["htad"]
+  assert "converted only" in found["mosi_raw"] and "configs/open.py" in found["htad"]
   assert {"arrays", "trifeature", "xor"} <= set(found)
 
 

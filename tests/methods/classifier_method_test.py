@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import special
 
 from synjax import methods, train, trial
-from synjax.methods.classifier_method import having
+from synjax.methods.classifier_method import accuracy, cross_entropy, having
 from synjax.models import backbone, encoders
 from synjax.models.layers import BatchNorm, Dense
 from tests import tiny
@@ -36,6 +37,51 @@ def test_who_has_what():
     backbone.present_subsets(batch, ("a", "b")), [[True] * 3, [True, False, True], [True] * 3]
   )
   np.testing.assert_array_equal(backbone.present_subsets(batch, ("b",)), [[True, False, True]] * 2)
+
+
+def several_labels(name, **fields):
+  """A method on data any of whose two labels an example may have, logits and a batch."""
+  config = tiny.get_config(name, **fields)
+  dataset = dataclasses.replace(
+    tiny.load_dataset(config), label_kind="multilabel", multilabels={"label": 2}, tasks={}
+  )
+  rng = np.random.default_rng(0)
+  label = rng.integers(0, 2, (6, 2))
+  batch = {"label": jnp.asarray(label), "valid": jnp.arange(6) < 5}
+  return methods.create(config, dataset), rng.normal(size=(6, 2)).astype(np.float32), batch
+
+
+def test_several_labels_an_example_are_scored_by_their_own_sigmoids():
+  _, logits, batch = several_labels("supervised")
+  info = methods.base.Info(
+    step=jnp.int32(0), progress=jnp.float32(0), key=jax.random.key(0), index=jnp.arange(6)
+  )
+  sign = 1 - 2 * np.asarray(batch["label"])
+  nats = np.log1p(np.exp(sign * logits.astype(float)))[:5].mean()
+  assert float(cross_entropy(logits, batch, info)) == pytest.approx(nats, rel=1e-6)
+  right = (sign * logits < 0)[:5].mean()
+  assert float(accuracy(logits, batch, info)) == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["q||r", "r||q"])
+def test_confidence_in_several_labels_is_the_mean_divergence_of_their_coins(direction):
+  method, logits, _ = several_labels("synib")
+  q = special.expit(logits.astype(float))
+  for reference in (None, np.array([0.3, 0.8])):
+    r = np.full(2, 0.5) if reference is None else reference
+    first, second = (q, r) if direction == "q||r" else (r, q)
+    expected = special.rel_entr(first, second) + special.rel_entr(1 - first, 1 - second)
+    found = method.divergence_of(logits, reference, direction)
+    np.testing.assert_allclose(found, expected.mean(axis=-1), rtol=1e-5)
+
+
+def test_what_learns_one_class_refuses_several_labels():
+  with pytest.raises(ValueError, match="ensemble learns from one class an example"):
+    several_labels("ensemble")
+  with pytest.raises(ValueError, match="single_logit: expected False"):
+    several_labels("supervised", **{"model.single_logit": True})
+  with pytest.raises(ValueError, match="dirichlet is of shares of classes"):
+    several_labels("synib", **{"method.family": "dirichlet"})
 
 
 class Normalised(nn.Module):

@@ -5,6 +5,7 @@ larger problems and the published penalty take one L-BFGS, whose cost is a trace
 some of the examples is the fit on all of them with the others not `valid`: a search compiles once.
 """
 
+import copy
 import functools
 from typing import NamedTuple
 
@@ -133,6 +134,12 @@ class Problem:
     if not self._exactly:
       self._features = jax.device_put(self._rows.astype(self._dtype))
       self._curvature = jax.device_put(curvature.astype(self._dtype))
+
+  def with_labels(self, labels: np.ndarray) -> "Problem":
+    """Returns the problem of the same examples with other labels: what is prepared is shared."""
+    other = copy.copy(self)
+    other._labels, other._last = labels, other._zero
+    return other
 
   def fit(
     self,

@@ -31,6 +31,7 @@ class MMPareto(ClassifierMethod):
   """
 
   traced = ("unimodal_weight", "gamma")
+  learns_several = True
   per_loss = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):

@@ -19,6 +19,7 @@ class MultiLoss(ClassifierMethod):
   """
 
   traced = ("unimodal_weight",)
+  learns_several = True
 
   @override
   def start_remarks(

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from typing_extensions import override
 
-from synjax import losses, parallel
+from synjax import parallel
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods.base import Info, Out
 from synjax.methods.classifier_method import ClassifierMethod
@@ -20,6 +20,7 @@ class ConfidencePenalty(ClassifierMethod):
   """
 
   traced = ("unimodal_weight", "penalty")
+  learns_several = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)
@@ -31,7 +32,7 @@ class ConfidencePenalty(ClassifierMethod):
   ) -> Out:
     batch = batch["clean"]
     out, logits = self.loss_and_logits(params, model_state, batch, info)
-    divergence = parallel.valid_mean(losses.categorical_kl(logits), batch["valid"], info.axis)
+    divergence = parallel.valid_mean(self.divergence_of(logits), batch["valid"], info.axis)
     penalty = len(self.dataset.modalities) * info.hyper["method.penalty"] * divergence
     return out.replace(
       losses={**out.losses, "penalty": penalty}, metrics={**out.metrics, "divergence": divergence}

@@ -19,6 +19,7 @@ class Finetune(ClassifierMethod):
   """
 
   fine_tunes = True
+  learns_several = True
   unimodal_heads = False
   unimodal_logits = Method.unimodal_logits  # there are no heads for them
 

@@ -28,6 +28,7 @@ class MaskedAugmentation(CorruptionMethod):
   """
 
   traced = ("unimodal_weight", "corrupt_probability")
+  learns_several = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(synib_variants.resolve(config), dataset)

@@ -14,6 +14,7 @@ class Supervised(ClassifierMethod):
   """Vanilla fusion: L = CE(y, q(x)) + w sum_m CE(y, q_um(x_m)) (docs/spec/synib.md 1.6)."""
 
   traced = ("unimodal_weight",)
+  learns_several = True
 
   @override
   def loss(

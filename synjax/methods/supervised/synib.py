@@ -42,6 +42,7 @@ class SynIB(CorruptionMethod):
   """
 
   traced = ("unimodal_weight", "penalty", "corrupt_probability")
+  learns_several = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(synib_variants.resolve(config), dataset)
@@ -56,6 +57,11 @@ class SynIB(CorruptionMethod):
     if count is not None and not 1 <= count <= len(dataset.modalities):
       raise ValueError(
         f"config.method.num_corrupted: expected 1 to {len(dataset.modalities)}, found {count}"
+      )
+    if config.method.family == "dirichlet" and dataset.label_kind == "multilabel":
+      raise ValueError(
+        "config.method.family: dirichlet is of shares of classes: expected one class an example, found"
+        f" several labels in {dataset.name}; choose categorical or gaussian_logits"
       )
     self._prior = class_prior(dataset) if self._refers_to("class_prior") else None
 
@@ -147,7 +153,7 @@ class SynIB(CorruptionMethod):
       return losses.gaussian_kl(logits, self.log_variance_of(params, feature))
     if method.family == "dirichlet":
       return losses.dirichlet_kl(jax.nn.softplus(self.log_variance_of(params, feature)) + 1)
-    return losses.categorical_kl(logits, reference, direction=method.direction)
+    return self.divergence_of(logits, reference, method.direction)
 
   def log_variance_of(self, params: Any, feature: jax.Array) -> jax.Array:
     """Returns the output of the log-variance head, in float32."""
@@ -167,7 +173,7 @@ class SynIB(CorruptionMethod):
       params = {**params, **model_state["ema_unimodal"]["params"]}
       features, valid = self.encode_frozen(params, model_state, batch)
     logits = [self.unimodal(params, name, z, valid.get(name)) for name, z in features.items()]
-    return jax.lax.stop_gradient(jax.nn.softmax(jnp.stack(logits)))
+    return jax.lax.stop_gradient(self.probabilities(jnp.stack(logits)))
 
   def reference(
     self, alone: jax.Array | None, modality: int | jax.Array, batch: Batch
@@ -187,11 +193,12 @@ class SynIB(CorruptionMethod):
     counted = weight[:, None] & jnp.stack([having(name, batch) for name in names])
     total = (counted[..., None] * alone).sum(axis=0)
     count = counted.sum(axis=0)[:, None]
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), 1 / alone.shape[-1])
+    unknown = 0.5 if self.dataset.label_kind == "multilabel" else 1 / alone.shape[-1]
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), unknown)
 
 
 def class_prior(dataset: Dataset) -> np.ndarray:
-  """Returns the share of each class in the training split, float32[classes].
+  """Returns the share of each class, or of each label, in the training split, float32[classes].
 
   Raises:
     ValueError: examples are made for every trial, or a class has none, which "q||r" could not bear.
@@ -203,6 +210,8 @@ def class_prior(dataset: Dataset) -> np.ndarray:
       f"config.method.reference: class_prior counts the training labels, which {dataset.name} makes anew"
       " for every trial: expected uniform (its classes are equally likely)"
     )
+  if dataset.label_kind == "multilabel":
+    return _label_prior(np.asarray(labels))
   counts = np.bincount(np.asarray(labels).reshape(-1), minlength=dataset.num_classes)
   if not counts.all():
     raise ValueError(
@@ -210,3 +219,15 @@ def class_prior(dataset: Dataset) -> np.ndarray:
       " choose uniform"
     )
   return (counts / counts.sum()).astype(np.float32)
+
+
+def _label_prior(labels: np.ndarray) -> np.ndarray:
+  """Returns the share of the examples that have each label; ValueError where all or none have one."""
+  share = labels.mean(axis=0)
+  certain = np.flatnonzero((share == 0) | (share == 1))
+  if len(certain):
+    raise ValueError(
+      "config.method.reference: class_prior needs examples with and without every label, found"
+      f" {'all' if share[certain[0]] else 'none'} with label {certain[0]}; choose uniform"
+    )
+  return share.astype(np.float32)

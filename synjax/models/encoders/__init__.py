@@ -53,6 +53,17 @@ ENCODERS = {
 # Of these, those that every published run starts from weights: `encoder.weights` names their folder.
 TOWERS = ("clip_text", "clip_vision", "deberta", "distilbert")
 
+# `encoder.size="tiny"`: networks of these kinds for trials on any machine, whose numbers mean nothing.
+_TINY_TRANSFORMER = {"width": 32, "num_layers": 1, "num_heads": 2, "hidden": 64}
+TINY = {
+  "clip_text": _TINY_TRANSFORMER | {"projection": 32},
+  "clip_vision": _TINY_TRANSFORMER | {"image_size": 32, "patch_size": 8, "projection": 32},
+  "deberta": _TINY_TRANSFORMER,
+  "distilbert": _TINY_TRANSFORMER,
+  "resnet18": {"stem": 8},
+  "resnet50": {"stem": 8},
+}
+
 # Fields that `config.protocol=paper` sets where a config leaves them open: what the published code does.
 PUBLISHED_FIELDS = {
   "force": {"window": "first_step"},

@@ -10,13 +10,12 @@ from synjax.models.layers import BatchNorm, check_layout
 from synjax.models.max_pool import max_pool
 from synjax.models.tower_layers import check_choice
 
-_WIDTHS = (64, 128, 256, 512)  # of the four stages
-
 
 class _ResNet(nn.Module):
   """What residual networks share; a subclass has a docstring of its own."""
 
   output: Literal["map", "tokens", "pooled"] = "map"
+  stem: int = 64
   dtype: Any = None
   mixes_examples = True
   blocks = (2, 2, 2, 2)  # of the four stages
@@ -64,11 +63,12 @@ class _ResNet(nn.Module):
     return x if self.output == "tokens" else x.mean(axis=1)
 
   def _map(self, x, statistics):
-    x = _conv(64, 7, 2, self.dtype, "conv1")(x)
+    x = _conv(self.stem, 7, 2, self.dtype, "conv1")(x)
     x = nn.relu(_normalize(BatchNorm(dtype=self.dtype, name="bn1"), x, statistics))
     x = max_pool(x, padding=1)
+    widths = [self.stem * 2**stage for stage in range(4)]
     block_type = _Bottleneck if self.bottleneck else _BasicBlock
-    for stage, (width, count) in enumerate(zip(_WIDTHS, self.blocks, strict=True), start=1):
+    for stage, (width, count) in enumerate(zip(widths, self.blocks, strict=True), start=1):
       for block in range(1, count + 1):
         stride = 2 if stage > 1 and block == 1 else 1
         name = f"stage{stage}_block{block}"
@@ -92,6 +92,7 @@ class ResNet18(_ResNet):
 
   Attributes:
     output: "map", "tokens" (its cells as a sequence) or "pooled" (their mean).
+    stem: channels of the first convolution and of the first stage; each further stage has twice as many.
     dtype: computation type; batch statistics are in at least float32.
   """
 
@@ -105,6 +106,7 @@ class ResNet50(_ResNet):
 
   Attributes:
     output: "map", "tokens" (its cells as a sequence) or "pooled" (their mean).
+    stem: as of `ResNet18`; the last stage has 32 times as many.
     dtype: computation type; batch statistics are in at least float32.
   """
 
