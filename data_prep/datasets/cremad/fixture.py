@@ -130,13 +130,16 @@ def make(
   special = _choose_clips(generator, clips, chosen)
   lists = _draw_lists(generator, clips)
   votes = _draw_votes(generator, clips)
+  # In turn, they would tell whether an emotion's number is even.
+  order = np.random.default_rng([seed, zlib.crc32(b"cremad frames")])
+  frame_counts = order.permutation(np.resize(_FRAME_COUNTS, num_clips)).tolist()
   with staging.staged(root, _REPLACED) as part:
     for folder in (AUDIO_FOLDER, FRAMES_FOLDER):
       (part / folder).mkdir()
     for i, uid in enumerate(clips):
       row = {name: int(array[i]) for name, array in bits.items()}
       _write_wav(part, generator, uid, kind[i], row, strength, special)
-      _write_frames(part, generator, uid, kind[i], row, strength, special, _FRAME_COUNTS[i % 4])
+      _write_frames(part, generator, uid, kind[i], row, strength, special, frame_counts[i])
     _write_lists(part, lists, votes, chosen)
     _write_tables(part, clips, votes, newline="\r\n" if "crlf_bom" in chosen else "\n")
     if "face_features" in chosen:
