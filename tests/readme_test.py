@@ -23,6 +23,7 @@ ASKED = {
   "evaluators/baselines.py": ["probe penalty"],
   "evaluators/representation.py": ["probe penalty"] * 3,
   "evaluators/estimators/linear.py": ["probe penalty"] * 3,
+  "evaluators/estimators/multilabel.py": ["probe of several labels"],
   "evaluators/estimators/ridge.py": ["probe penalty"],
   "models/backbone.py": ["sequence transformer (`initialization`)"],
   "training/tower_weights.py": ["towers without `encoder.weights`"],

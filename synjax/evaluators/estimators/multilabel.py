@@ -122,6 +122,7 @@ def evaluate(
     raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")
   splits = [_check(split, num_labels) for split in (train, test, validation) if split is not None]
   features, labels = splits[0]
+  published = protocol == "paper"
   if validation is None:
     order = np.random.default_rng(_HOLD_OUT_SEED).permutation(len(labels))
     score_on = np.isin(np.arange(len(labels)), order[: round(_HOLD_OUT_SHARE * len(labels))])
@@ -131,8 +132,7 @@ def evaluate(
     labels = np.concatenate([labels, splits[2].labels])
     fit_on = np.arange(len(labels)) < len(splits[0].labels)
     score_on = ~fit_on
-    final = np.ones(len(labels), bool) if protocol == "paper" else fit_on
-  published = protocol == "paper"
+    final = np.ones(len(labels), bool) if published else fit_on
   fits = _OneVersusRest(features, labels, _PUBLISHED_ITERATIONS if published else None)
   fitted = {}
 
