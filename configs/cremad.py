@@ -65,8 +65,8 @@ def get_config(argument: str = "supervised") -> ConfigDict:
   config.data.resolution = 224  # rows and columns of a frame
   plain = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
   config.data.transform = ConfigDict(SIMCLR | plain)
-  # Classifiers are trained on crops that are drawn anew, as published; False: on what is scored.
-  config.data.augment_training = learns_from_labels(method)
+  # Methods of one view are trained on crops that are drawn anew, as published; False: on what is scored.
+  config.data.augment_training = True
   config.data.resident_gb = 8.0
   set_modalities(config, dict.fromkeys(("audio", "video"), (_ENCODER, "token")))
   if learns_from_labels(method) and method != "finetune":  # which takes over a fusion of tokens
