@@ -69,8 +69,7 @@ def on_page_markdown(markdown, page, **_):
 def _of_the_site(path, anchor):
   """Returns where a file of the repository is in the site, None if it is not."""
   if path == "RESULTS.md":
-    uris = {_slug(title, "-"): uri for title, uri, _ in sections()}
-    return uris[anchor[1:]] if anchor else "results/index.md"
+    return f"results/{anchor[1:]}.md" if anchor else "results/index.md"
   if path in PAGES:
     return PAGES[path] + anchor
   file = ROOT / path
