@@ -19,6 +19,7 @@ LOOSE = re.compile(  # a citation in any other form: this check would not see it
 PATH = re.compile(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)})/[\w/*]+\.(?:py|md|bib|sh|npz|json)\b")
 COMMAND = re.compile(r"-m ((?:launch|data_prep|synjax)\.\w+)")
 NAME = re.compile(rf"`((?:{'|'.join(FOLDERS)})(?:\.\w+)+)[`(]")
+FLAG = re.compile(r"(?<![\w-])--(config\.[\w.]+|\w+)=?")
 LINK = re.compile(r"\]\(([\w./-]+)(?:#[\w-]*)?\)")
 
 
@@ -93,6 +94,23 @@ def links_not_there(text, folder):
   return [f"{link}: no such file" for link in LINK.findall(text) if not (folder / link).exists()]
 
 
+@functools.cache
+def names(pattern, *folders):
+  """What a pattern finds in the code of folders: names of flags in quotes, of fields anywhere."""
+  files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+  return {name for file in files for name in re.findall(pattern, file.read_text())}
+
+
+def flags_not_there(text):
+  """Flags of this project's commands, and fields of configs, in lines that start one."""
+  flags = names(r'"(\w+)"', "launch", "synjax/evaluators")  # evaluators bring flags of their own
+  for line in re.findall(r"-m launch\.(.*)", text):
+    for flag in FLAG.findall(line):
+      known = names(r"\w+", "configs") if flag.startswith("config.") else flags
+      if (name := flag.split(".")[-1]) not in known and name != "FIELD":
+        yield f"--{flag}: no such flag or field"
+
+
 def short_paths_not_there(text):
   """Like train.py or methods/base.py: of synjax/, as README and CONTRIBUTING.md abbreviate."""
   for path in re.findall(r"(?<![\w/.])[\w/*]+\.py\b", text):
@@ -127,6 +145,7 @@ def test_code_that_code_and_pages_name_exists():
   top = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
   wrong += [(f, bad) for f in top for bad in short_paths_not_there(said(f))]
   wrong += [(f, bad) for f in pages() for bad in links_not_there(f.read_text(), f.parent)]
+  wrong += [(f, bad) for f in pages() for bad in flags_not_there(f.read_text())]
   assert not wrong, "\n".join(f"{f.relative_to(ROOT)}: {bad}" for f, bad in wrong)
 
 
@@ -175,5 +194,8 @@ def test_code_that_is_not_there_is_found():
     assert len(list(code_not_there(text))) == 1
   there = "`synjax/train.py` `synjax.losses.nt_xent` configs/FILE.py; python -m launch.train"
   assert not list(code_not_there(there))
+  line = "python -m launch.train --nothing --workdir=W --config.optim.lr=1 --config.optim.lrr=1"
+  found = [bad.partition(":")[0] for bad in flags_not_there(line)]
+  assert found == ["--nothing", "--config.optim.lrr"]
   assert list(short_paths_not_there("nothing.py, `train.py`")) == ["nothing.py: no such file"]
   assert links_not_there("[a](README.md), [b](nothing.md)", ROOT) == ["nothing.md: no such file"]
