@@ -81,6 +81,12 @@ def base_config() -> ConfigDict:
   # Starts of paths of parameters that are not trained, whole names joined by slashes, such as
   # "('encoders_image', 'trunk/fusion')"; running statistics and dropout go on as in training.
   config.optim.frozen = ()
+  # (Start of paths, factor) pairs that multiply the learning rate, such as "(('encoders_text', 0.1),)".
+  config.optim.lr_scales = ()
+  config.optim.layer_decay = 1.0  # of an encoder's learning rate from each layer to the one below
+  config.optim.clip_norm = placeholder(float)  # largest norm of the whole gradient; None: any
+  # Batches whose mean gradient is one update; refused for losses that compare the examples of a batch.
+  config.optim.accumulate = 1
 
   config.model = ConfigDict()
   config.model.width = 512  # of tokens and of the representation
@@ -103,6 +109,8 @@ def base_config() -> ConfigDict:
   config.probe.neighbors = 20  # of the nearest-neighbour score
 
   config.data = ConfigDict()
+  # Computes what frozen towers with weights make of the data once, and keeps it on disk.
+  config.data.cache_features = False
   # rho > 0: of N examples of C classes, rho N / C get a modality of another one and the class "irony"
   # (`synjax.data.irony`). The modality, "": the first; and a seed beside that of the run.
   config.data.irony = 0.0

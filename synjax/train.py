@@ -7,9 +7,10 @@ What is moved forward is a `Run` (`training.run`), what is written and said of i
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from synjax import evaluators, parallel
@@ -30,7 +31,7 @@ from synjax.workdir import (
 )
 from synjax.workdir.scores import parse_rule
 
-__all__ = ["Run", "check_config", "traced_fields", "train_and_evaluate"]
+__all__ = ["Run", "adopt", "check_config", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
 
 
@@ -92,11 +93,52 @@ def train_and_evaluate(
     return content
 
 
+def adopt(
+  config: ConfigDict,
+  workdir: str,
+  start: Callable[[Run], None],
+  *,
+  defaults: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+  """Makes a workdir of parameters that another program trained, as if this one had just ended there.
+
+  The final scores are left to whoever continues or evaluates the run.
+
+  Args:
+    config: see `train_and_evaluate`.
+    workdir: output folder; nothing was trained in it.
+    start: calls `Run.adopt`.
+    defaults: see `train_and_evaluate`.
+
+  Returns:
+    metric -> [trials], of the validation split.
+
+  Raises:
+    ValueError: as `train_and_evaluate` or `start` does, or a run is there already.
+    OSError: `workdir` cannot be written.
+  """
+  path = files.resolve(workdir)
+  if identity.is_trained(path):
+    raise ValueError(
+      f"--workdir: expected a folder without a run, found one in {path}; choose another"
+    )
+  with _opened(config, workdir, None, defaults, start) as (run, _):
+    scores = run.evaluate()
+    run.save()
+    return scores
+
+
 @contextlib.contextmanager
 def _opened(
-  config: ConfigDict, workdir: str, trials: Points, defaults: Mapping[str, Any] | None
+  config: ConfigDict,
+  workdir: str,
+  trials: Points,
+  defaults: Mapping[str, Any] | None,
+  start: Callable[[Run], None] = lambda run: None,
 ) -> Iterator[tuple[Run, bool]]:
   """Builds a run, claims its workdir and restores it; nobody else trains there meanwhile.
+
+  `start` is called before anything is written.
 
   Yields:
     The run, and whether what `results.json` may hold are the scores that this config asks for.
@@ -111,6 +153,7 @@ def _opened(
   # Before anything is loaded: who comes second hears of it at once.
   with lock.hold(path / lock.FILE, needed=writes):
     run = Run(config, path, trials)
+    start(run)
     meant = {
       "select_metric": run.select_metric,
       "data.modalities": list(run.dataset.modalities),
@@ -132,7 +175,7 @@ def _opened(
     )
     if writes and run.dataset.standardization:
       standardization.write(path, run.dataset.standardization)
-    if writes and (described := inputs.describe(run.dataset)):
+    if writes and (described := inputs.describe(run.stored)):
       schema.write(path, described)
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()

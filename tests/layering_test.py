@@ -39,10 +39,13 @@ ALLOWED = {
     "workdir.scores",
   },
   "training.run": {
-    "config", "data", "evaluators", "methods", "parallel", "training", "training.tower_weights", "trial",
-    "workdir", "workdir.checkpoint",
+    "config", "data", "evaluators", "methods", "parallel", "training", "training.feature_cache",
+    "training.tower_weights", "trial", "workdir", "workdir.checkpoint",
   },
   "training.tower_weights": {"models", "training"},
+  "training.feature_cache": {
+    "data", "data.fields", "methods", "models", "parallel", "training.tower_weights", "workdir",
+  },
   "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
   "training.run_log": {
     "evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores",
@@ -52,7 +55,7 @@ ALLOWED = {
   },
   "library": {
     "config", "config.durations", "data", "data.fields", "methods", "models", "parallel", "sweeps",
-    "train", "training", "trial", "workdir", "workdir.checkpoint", "workdir.json_files",
+    "train", "training", "training.run", "trial", "workdir", "workdir.checkpoint", "workdir.json_files",
   },
   "sweeps": {
     "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",

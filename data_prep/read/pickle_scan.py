@@ -66,7 +66,7 @@ def scan(path: str | os.PathLike) -> PickleScan:
   if os.path.getsize(path) == 0:
     raise DamagedPickleError(f"{path}: the file is empty. Download it again.")
   with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-    return _scan(data, path)
+    return scan_bytes(data, path)
 
 
 def is_plausible(head: bytes) -> bool:
@@ -85,7 +85,8 @@ def is_plausible(head: bytes) -> bool:
   return True
 
 
-def _scan(data, path: str) -> PickleScan:
+def scan_bytes(data: bytes | mmap.mmap, path: str) -> PickleScan:
+  """Does what `scan` does, of a pickle in memory; `path` is what messages call it."""
   found, names, memo = set(), [], {}
   protocol, count, end, num_put = 0, 0, 0, 0
   for name, start, end in _iterate(data, path):

@@ -25,7 +25,7 @@ _DTYPE = re.compile(r"[|<>=]?(?:[biufcSU]\d+|O\d*)")
 _SCALAR_KINDS = "biufcSU"
 _PLAIN = (str, bytes, bytearray, int, float, complex, type(None), np.generic)
 # What the unpickler raises on streams that do not follow the format.
-_MALFORMED = (
+MALFORMED = (
   pickle.UnpicklingError, EOFError, LookupError, TypeError, AttributeError, ValueError, OverflowError,
   RecursionError,
 )  # fmt: skip
@@ -80,7 +80,7 @@ def load(
       raise DamagedPickleError(
         f"{path}: not enough memory to load {size:,} bytes. Free some, or use a larger machine."
       ) from None
-    except _MALFORMED as error:
+    except MALFORMED as error:
       raise DamagedPickleError(
         f"{path}: a pickle that does not follow the format: {error}. Compare its size with the "
         "source and download it again."
@@ -126,7 +126,7 @@ class _Unpickler(pickle.Unpickler):
     raise UnsafePickleError(f"it asks for a persistent object {_clip(pid)}")
 
 
-class _Name:
+class Name:
   """Stands for an allowed name. Not a class, so NEWOBJ fails; no attributes that BUILD could set."""
 
   __slots__ = ("_call", "_label")
@@ -136,6 +136,7 @@ class _Name:
     self._label, self._call = label, call
 
   def __call__(self, *args):
+    """Does what is allowed in the place of the name; refuses a name that is never called."""
     if self._call is None:
       raise UnsafePickleError(f"it calls {self._label}, which array data only name")
     return self._call(*args)
@@ -271,15 +272,15 @@ def _clip(value) -> str:
   return f"'{text[:80]}'"
 
 
-_NDARRAY = _Name("numpy.ndarray")
-_ALLOWED = {("numpy", "ndarray"): _NDARRAY, ("numpy", "dtype"): _Name("numpy.dtype", _Dtype)}
-_ALLOWED["_codecs", "encode"] = _Name("_codecs.encode", _encode)
+_NDARRAY = Name("numpy.ndarray")
+_ALLOWED = {("numpy", "ndarray"): _NDARRAY, ("numpy", "dtype"): Name("numpy.dtype", _Dtype)}
+_ALLOWED["_codecs", "encode"] = Name("_codecs.encode", _encode)
 for _core in ("numpy.core", "numpy._core"):
-  _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Name("_reconstruct", _reconstruct)
-  _ALLOWED[f"{_core}.multiarray", "scalar"] = _Name("scalar", _scalar)
-  _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _Name("_frombuffer", _from_buffer)
+  _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = Name("_reconstruct", _reconstruct)
+  _ALLOWED[f"{_core}.multiarray", "scalar"] = Name("scalar", _scalar)
+  _ALLOWED[f"{_core}.numeric", "_frombuffer"] = Name("_frombuffer", _from_buffer)
 for _builtins in ("builtins", "__builtin__"):
-  _ALLOWED[_builtins, "bytes"] = _Name("bytes", _empty_bytes)
+  _ALLOWED[_builtins, "bytes"] = Name("bytes", _empty_bytes)
 
 
 def _finish(value, *, decode_keys: bool, memo: dict, depth: int):

@@ -14,6 +14,7 @@ from launch.benchmark import (
   step,
   sweep,
   synib,
+  towers,
 )
 from launch.benchmark.measure import Row
 
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "probe": probe.probe_rows,
   "pid": pid.pid_rows,
   "synib": synib.synib_rows,
+  "towers": towers.memory_rows,
   "contrastive": baselines.contrastive_rows,
   "critic": baselines.critic_rows,
   "mae": baselines.mae_rows,

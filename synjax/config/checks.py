@@ -4,7 +4,7 @@ from synjax import data, evaluators, methods, trial
 from synjax.config import values
 from synjax.data import pipeline
 from synjax.training import optim, selection
-from synjax.training.train_state import check_frozen, example_batch
+from synjax.training.train_state import check_parts, example_batch
 
 
 def traced_fields(config) -> tuple[str, ...]:
@@ -40,11 +40,13 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   check_start(config)
   dataset = dataset or data.load(config)
   method = methods.create(config, dataset)
+  optim.check_accumulates(config, method)
   check_scoring(config, dataset, method)
   trials = trial.stack(config, traced_fields(config), None)
   method.check_trials(trials.hyper)
-  if config.optim.frozen:
-    check_frozen(method, example_batch(dataset, trials), config.optim.frozen)
+  if config.optim.frozen or config.optim.lr_scales:
+    batch = example_batch(dataset, trials)
+    check_parts(method, batch, config.optim.frozen, config.optim.lr_scales)
   steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
   durations = optim.Durations.from_config(config, steps_per_epoch)
   optim.create_optimizer(

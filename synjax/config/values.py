@@ -105,7 +105,22 @@ class Distinct:
     return "a tuple of names, every name once"
 
 
-Values = Number | Several | OneOf | Distinct
+class Factors:
+  """A tuple of pairs (name, number above 0), no name twice."""
+
+  def accepts(self, value: Any) -> bool:
+    """Says whether a value is one."""
+    is_pair = lambda pair: isinstance(pair, tuple | list) and len(pair) == 2  # noqa: E731
+    if not isinstance(value, tuple | list) or not all(map(is_pair, value)):
+      return False
+    names = [name for name, _ in value]
+    return Distinct().accepts(names) and all(POSITIVE.accepts(factor) for _, factor in value)
+
+  def __str__(self) -> str:
+    return "a tuple of (name, factor above 0), every name once, such as (('encoders_text', 0.1),)"
+
+
+Values = Number | Several | OneOf | Distinct | Factors
 
 ANY = Number()
 POSITIVE = Number(0, above=True)
@@ -144,6 +159,10 @@ FIELDS: Mapping[str, Values] = {
   "optim.decay_epochs": SIZE,
   "optim.decay_factor": Number(0, 1, above=True),
   "optim.frozen": Distinct(),
+  "optim.lr_scales": Factors(),
+  "optim.layer_decay": Number(0, 1, above=True),
+  "optim.clip_norm": POSITIVE,
+  "optim.accumulate": SIZE,
   **{f"model.{name}": SIZE for name in ("width", "num_heads", "num_layers")},
   **{f"model.{name}": SIZE for name in ("head_hidden", "head_features")},
   "data.mixing_seed": COUNT,

@@ -3,7 +3,7 @@
 Beside a modality itself, [batch, ...], a batch may hold `<modality>_length` int32[batch] (of a padded
 sequence; gone once views are made), `<modality>_valid` bool[batch, length] (True = real step) and
 `<modality>_present` bool[batch] (False = the example lacks the modality; only where some example of the
-dataset does).
+dataset does). `<modality>_encoded` says that the modality is already what its encoder makes of it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TypeVar
 import jax
 
 Value = TypeVar("Value")
-COMPANIONS = ("length", "valid", "present")
+COMPANIONS = ("length", "valid", "present", "encoded")
 
 
 def companion(modality: str, what: str) -> str:
@@ -51,6 +51,11 @@ def length(batch: Mapping[str, Value], modality: str) -> Value | None:
 def valid(batch: Mapping[str, jax.Array], modality: str) -> jax.Array | None:
   """Returns bool[batch, length], True = real step; None: no padding is marked."""
   return batch.get(companion(modality, "valid"))
+
+
+def is_encoded(batch: Mapping[str, Value], modality: str) -> bool:
+  """Says whether a modality of a batch is features, which its encoder made before."""
+  return companion(modality, "encoded") in batch
 
 
 def present(batch: Mapping[str, Value], modality: str) -> Value | None:

@@ -6,7 +6,7 @@ examples come next and gathers them on the device.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import jax
@@ -48,6 +48,9 @@ class RowReader(Protocol):
       modality -> [batch, ...]; a sequence [batch, length, features] is zero-padded at the end to
       `length` (None: the dataset's longest) and has `<modality>_length` int32[batch]; and `label`.
     """
+
+  def without(self, names: Collection[str]) -> "RowReader":
+    """Returns the same examples without some modalities, which are then not read."""
 
 
 @dataclasses.dataclass(frozen=True)

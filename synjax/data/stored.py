@@ -5,9 +5,10 @@ fits stays on the device; a larger one is read while it is used. Both go through
 both give the same batches.
 """
 
+import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class StoredRows:
 
   def read(self, index: np.ndarray, length: int | None = None) -> dict[str, np.ndarray]:
     """Reads examples as a padded batch, see `pipeline.RowReader`."""
-    rows = [int(row) for row in self._rows[index]]
+    rows = [int(row) for row in self._rows[index]] if self._fields else []
     many = getattr(self._source, "__getitems__", None)
     examples = many(rows) if many else [self._source[row] for row in rows]
     batch = {}
@@ -99,6 +100,12 @@ class StoredRows:
         steps = min(length or field.length, field.length)
         batch[field.name], batch[f"{field.name}_length"] = pad(values, steps)
     return batch | {name: column[index] for name, column in self.columns.items()}
+
+  def without(self, names: Collection[str]) -> "StoredRows":
+    """Returns the same examples without some modalities, see `pipeline.RowReader`."""
+    other = copy.copy(self)
+    other._fields = tuple(field for field in self._fields if field.name not in names)
+    return other
 
   def read_all(self, what: str) -> dict[str, np.ndarray]:
     """Reads the whole split, each array [examples, ...]; shows progress named `what`."""

@@ -173,6 +173,8 @@ class Method:
     fine_tunes: True where it goes on from `config.initialize_from` and takes all of it but heads.
     tokenizes: True where it makes tokens of the inputs without the encoders of `config.model`.
     fuses: False where the model has no fusion of the modalities.
+    compares_examples: True where an example's loss depends on the others of its batch: `Out.losses` are
+      then no means over examples.
     ignores_filler: True when `loss` leaves examples with `valid` False out, so that the last, partial
       batch of an epoch can be trained on.
     per_loss: True hands `transform` the gradient of every loss, stacked: leaves [losses, ...] in the
@@ -200,6 +202,7 @@ class Method:
   fine_tunes: bool = False
   tokenizes: bool = False
   fuses: bool = True
+  compares_examples: bool = False
   ignores_filler: bool = False
   per_loss: bool = False
   masks_views: bool = False

@@ -17,6 +17,7 @@ class ContrastiveMethod(Method):
   """A method that trains `models.MultimodalModel`; its representation is the fusion before the head."""
 
   head_fields = ("head_hidden", "head_features")
+  compares_examples = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)

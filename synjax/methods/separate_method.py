@@ -44,6 +44,7 @@ class SeparateMethod(Method):
 
   fuses = False
   head_fields = ("head_hidden", "head_features")
+  compares_examples = True
   head: str = "mlp"
   min_modalities: int = 2
 

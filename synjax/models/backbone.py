@@ -82,7 +82,10 @@ class Backbone(nn.Module):
     if getattr(encoder, "mixes_examples", False):
       read = fields.both(fields.both(present, counted), steps)
     try:
-      found = encoder(batch[name], valid=read, train=train, axis=axis)
+      if fields.is_encoded(batch, name):
+        found = batch[name]
+      else:
+        found = encoder(batch[name], valid=read, train=train, axis=axis)
     except ValueError as error:  # of an encoder that does not fit the inputs
       raise ValueError(f"config.model.modalities.{name}.encoder: {error}") from error
     if not isinstance(found, Mapping):

@@ -101,10 +101,7 @@ def split(params: Any, prefixes: Collection[str]) -> tuple[Any, dict[str, Any]]:
   if not prefixes:
     return params, {}
   flat = flax.traverse_util.flatten_dict(params, sep="/")
-  known = {path.rsplit("/", depth)[0] for path in flat for depth in range(path.count("/") + 1)}
-  for prefix in prefixes:
-    if prefix not in known:
-      raise ValueError(_unknown(prefix, known))
+  check_known(FIELD, prefixes, flat)
   frozen = {
     path: leaf
     for path, leaf in flat.items()
@@ -124,14 +121,28 @@ def _flat(tree: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], Any]]:
   return flax.traverse_util.flatten_dict(dict(tree)).items()
 
 
-def _unknown(prefix: str, known: Collection[str]) -> str:
+def check_known(field: str, prefixes: Iterable[str], paths: Collection[str]) -> None:
+  """Raises ValueError where a start of paths is that of none, with those nearest to it.
+
+  Args:
+    field: of the config, for messages.
+    prefixes: whole names joined by slashes.
+    paths: of parameters, likewise.
+  """
+  known = {path.rsplit("/", depth)[0] for path in paths for depth in range(path.count("/") + 1)}
+  for prefix in prefixes:
+    if prefix not in known:
+      raise ValueError(_unknown(field, prefix, known))
+
+
+def _unknown(field: str, prefix: str, known: Collection[str]) -> str:
   """Returns the message for a prefix that no parameter has."""
   spelt = str(prefix).replace(".", "/").strip("/")
   # The nearest first, but those of another depth last: a name stands for a whole part of the model.
   near = difflib.get_close_matches(spelt, sorted(known), n=3)
   names = near or sorted(name for name in known if "/" not in name)
   return (
-    f"{FIELD}: expected the start of a parameter's path, whole names joined by slashes, such as"
+    f"{field}: expected the start of a parameter's path, whole names joined by slashes, such as"
     f" {', '.join(names)}; found {prefix!r}"
   )
 

@@ -11,6 +11,8 @@ import optax
 from ml_collections import ConfigDict
 
 from synjax.config import durations
+from synjax.methods.base import Method
+from synjax.training import lr_scales
 
 SCHEDULES = ("constant", "warmup_cosine", "constant_restarts", "step")
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -143,8 +145,13 @@ def create_optimizer(
   decay and `momentum`: v <- momentum v + g, p <- p - lr v (official recipes of the balancing methods,
   docs/spec/baselines.md 5).
 
+  Before it, gradients whose norm over all parameters is above `clip_norm` are cut to it; after it,
+  updates are scaled, see `lr_scales`. With `accumulate` = n the mean gradient of n steps is one update,
+  after the last of them: steps and schedules count batches.
+
   Args:
-    config: `name`, `eps` (`momentum` for "sgd"), `schedule` and what that reads, see `create_schedule`.
+    config: `name`, `eps` (`momentum` for "sgd"), `schedule` and what that reads, see `create_schedule`;
+      `clip_norm`, `lr_scales`, `layer_decay`, `accumulate`.
     hyper: "optim.lr" and "optim.weight_decay", which may be traced.
     step: of the run, of which the learning rate is a function, also where a phase has rested; None: the
       optimizer counts its own updates.
@@ -157,9 +164,41 @@ def create_optimizer(
   Raises:
     ValueError: unknown optimizer or schedule.
   """
-  decay = hyper["optim.weight_decay"]
   schedule = create_schedule(config, hyper["optim.lr"], steps_per_epoch, total_steps)
   rate = schedule if step is None else lambda updates: schedule(step)
+  parts = [_create_rule(config, rate, hyper["optim.weight_decay"])]
+  if config.clip_norm is not None:
+    parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+  if config.lr_scales or config.layer_decay != 1:
+    parts.append(lr_scales.scale_updates(config.lr_scales, config.layer_decay))
+  optimizer = optax.chain(*parts) if len(parts) > 1 else parts[0]
+  if config.accumulate == 1:
+    return optimizer
+  return optax.MultiSteps(optimizer, config.accumulate).gradient_transformation()
+
+
+def check_accumulates(config: ConfigDict, method: Method) -> None:
+  """Raises ValueError where the mean gradient of a few batches is not that of one large batch."""
+  if config.optim.accumulate == 1:
+    return
+  reason = ""
+  if method.compares_examples:
+    reason = (
+      "its loss compares the examples of a batch, and those of small batches are compared with fewer: the"
+      " mean of their gradients is not the gradient of a large batch"
+    )
+  elif type(method).transform is not Method.transform:
+    reason = "it weighs gradients by a rule that is not linear in them, batch by batch"
+  if reason:
+    raise ValueError(
+      f"config.optim.accumulate: expected 1 with {config.method.name}, for {reason}; found"
+      f" {config.optim.accumulate}; raise config.batch_size, on several devices or with remat=True of a"
+      " tower where memory is short"
+    )
+
+
+def _create_rule(config: ConfigDict, rate: optax.Schedule, decay: jax.Array):
+  """Creates what makes an update of a gradient."""
   if config.name == "adamw":
     return optax.adamw(
       rate,

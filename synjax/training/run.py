@@ -16,7 +16,7 @@ from synjax.config.checks import check_scoring, make_order, traced_fields
 from synjax.data import stream
 from synjax.evaluators import When
 from synjax.methods.base import named_leaves
-from synjax.training import optim, selection, tower_weights, warm_start
+from synjax.training import feature_cache, lr_scales, optim, selection, tower_weights, warm_start
 from synjax.training.frozen_params import FrozenParams
 from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
@@ -36,7 +36,12 @@ Points = Sequence[Mapping[str, Any]] | None  # trials as plain dicts, see `trial
 
 
 class Run:
-  """A run in progress: what `train_and_evaluate` builds, restores and moves forward."""
+  """A run in progress: what `train_and_evaluate` builds, restores and moves forward.
+
+  Attributes:
+    dataset: what it is trained and evaluated on.
+    stored: the same as it is stored: where features of frozen towers are cached, with what they are of.
+  """
 
   def __init__(self, config: ConfigDict, workdir: pathlib.Path, trials: Points = None):
     """Builds everything a run needs from its config; writes nothing, see `restore`.
@@ -57,8 +62,12 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     # New examples are standardised as those that the run was trained on.
     known = standardization.read(workdir) if identity.is_trained(workdir) else None
-    self.dataset = data.load(config, known if config.data.get("standardize") else None)
+    self.stored = data.load(config, known if config.data.get("standardize") else None)
+    self.dataset = self.stored
+    if config.data.cache_features:
+      self.dataset = feature_cache.apply(config, self.stored)
     self.method = methods.create(config, self.dataset)
+    optim.check_accumulates(config, self.method)
     self.evaluators, self.select_metric = check_scoring(config, self.dataset, self.method)
     self.trials = trial.stack(config, traced_fields(config), trials)
     self.method.check_trials(self.trials.hyper)
@@ -99,10 +108,11 @@ class Run:
         self.method,
         create_optimizer,
         self.trials,
-        example_batch(self.dataset, self.trials),
+        example_batch(self.stored, self.trials),
         frozen,
       )
     )
+    lr_scales.check(self.config.optim.lr_scales, named_leaves(state.params))
     trained = identity.is_trained(self.workdir)
     # A run in progress restores its parameters: where they once started may be gone or have changed.
     self.origin = warm_start.recorded(self.workdir) if trained else None
@@ -130,6 +140,21 @@ class Run:
     self.frozen_params = frozen
     self.stepper.freeze(frozen)
     self.stepper.place(TrainState(**state))
+
+  def adopt(self, params: Any, model_state: Any, origin: Mapping[str, Any]) -> None:
+    """Goes to the run's end with parameters that another program trained.
+
+    Args:
+      params: all of them, host arrays [trials, ...], trained and frozen ones.
+      model_state: likewise.
+      origin: what `results.json` says of them.
+    """
+    old = self.devices.fetch(self.state)
+    old = old.replace(frozen=self.frozen_params.by_trial(len(self.seeds)))
+    step = np.full_like(old.step, self.durations.total)
+    new = old.with_whole(params).replace(model_state=model_state, step=step)
+    self._place(new.saved(), FrozenParams.of_trials(new.frozen))
+    self.origin, self.step = dict(origin), self.durations.total
 
   @property
   def state(self) -> TrainState:

@@ -39,7 +39,7 @@ def initialize(
     if not folder:
       _say_random(config, name, encoder.name)
       continue
-    found = _variables(folder, encoder.name)
+    found = variables(folder, encoder.name)
     part = f"encoders_{name}"
     params = _replace(params, part, found["params"])
     if "batch_stats" in found:
@@ -64,15 +64,15 @@ def _say_random(config: ConfigDict, name: str, encoder: str) -> None:
   logger.warning("%s: not given: the tower %s starts at random", field, encoder)
 
 
-def _variables(folder: str, encoder: str) -> Mapping[str, Any]:
+def variables(folder: str, encoder: str) -> Mapping[str, Any]:
   """Reads the variables of one tower; of a whole CLIP model those of the one that the encoder is."""
   from synjax.models import pretrained  # needs safetensors, which runs without weights do not
 
-  variables = pretrained.load(folder).variables
+  found = pretrained.load(folder).variables
   part = encoder.removeprefix("clip_")
-  if "vision" in variables["params"]:
-    return {collection: tree[part] for collection, tree in variables.items()}
-  return variables
+  if "vision" in found["params"]:
+    return {collection: tree[part] for collection, tree in found.items()}
+  return found
 
 
 def _replace(tree: Mapping[str, Any], part: str, found: Mapping[str, Any]) -> Any:

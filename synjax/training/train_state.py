@@ -13,7 +13,7 @@ import optax
 from synjax import parallel
 from synjax.data.pipeline import Batch, Dataset, make_views
 from synjax.methods.base import Info, Method, Phase, named_leaves
-from synjax.training import frozen_params
+from synjax.training import frozen_params, lr_scales
 from synjax.trial import Trial
 
 
@@ -76,11 +76,24 @@ def example_batch(dataset: Dataset, trials: Trial) -> Batch:
   return make_views(raw, dataset.transforms, ("clean",), keys, dataset.padding)["clean"]
 
 
-def check_frozen(method: Method, batch: Batch, frozen: Collection[str]) -> None:
-  """Raises ValueError as `create_train_state` for parameters that are not trained; computes nothing."""
-  if frozen:
-    params, _ = jax.eval_shape(method.init, jax.random.key(0), batch)
-    frozen_params.check_phases(frozen_params.split(params, frozen)[0], method.phases)
+def check_parts(
+  method: Method, batch: Batch, frozen: Collection[str], scales: lr_scales.Scales
+) -> None:
+  """Raises ValueError where a run's parameters have no such parts; computes nothing.
+
+  Args:
+    method: a `Method`.
+    batch: for shapes.
+    frozen: see `create_train_state`.
+    scales: see `lr_scales.check`.
+  """
+  if not (frozen or scales):
+    return
+  params, _ = jax.eval_shape(method.init, jax.random.key(0), batch)
+  trained, apart = frozen_params.split(params, frozen)
+  if apart:
+    frozen_params.check_phases(trained, method.phases)
+  lr_scales.check(scales, named_leaves(trained))
 
 
 def create_train_state(
@@ -105,21 +118,29 @@ def create_train_state(
   Raises:
     ValueError: `frozen` names a parameter that there is not, or leaves nothing to train.
   """
-
-  def create(trial):
-    params, model_state = _initialize(method, trial, batch)
-    params, apart = frozen_params.split(params, frozen)
-    if apart:
-      frozen_params.check_phases(params, method.phases)
-    key, step = jax.random.key(trial.seed), jnp.zeros((), jnp.int32)
-    info = Info(step, jnp.zeros(()), key, jnp.zeros(0, jnp.int32), hyper=trial.hyper)
-    opt_state = {"transform": method.transform().init(params)}
-    for phase in method.phases:
-      opt_state[phase.name] = make_optimizer(phase, create_optimizer, info).init(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, apart)
-
+  create = functools.partial(create_trial, method, create_optimizer, batch, frozen)
   program = jax.jit(jax.vmap(create), compiler_options=_quick_options())
   return program(jax.tree.map(jnp.asarray, trials))
+
+
+def create_trial(
+  method: Method,
+  create_optimizer: Callable[..., optax.GradientTransformation],
+  batch: Batch,
+  frozen: Collection[str],
+  trial: Trial,
+) -> TrainState:
+  """Initialises the state of one trial, see `create_train_state`; to be traced."""
+  params, model_state = _initialize(method, trial, batch)
+  params, apart = frozen_params.split(params, frozen)
+  if apart:
+    frozen_params.check_phases(params, method.phases)
+  key, step = jax.random.key(trial.seed), jnp.zeros((), jnp.int32)
+  info = Info(step, jnp.zeros(()), key, jnp.zeros(0, jnp.int32), hyper=trial.hyper)
+  opt_state = {"transform": method.transform().init(params)}
+  for phase in method.phases:
+    opt_state[phase.name] = make_optimizer(phase, create_optimizer, info).init(params)
+  return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, apart)
 
 
 def initial_parameters(method: Method, trials: Trial, batch: Batch) -> tuple[Any, Any]:

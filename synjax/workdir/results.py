@@ -66,10 +66,11 @@ _LATER = {
   "optim": {
     **{"frozen": [], "momentum": 0.9, "constant_steps": 780},
     **{"decay_epochs": 70, "decay_factor": 0.1},
+    **{"lr_scales": [], "layer_decay": 1.0, "clip_norm": None, "accumulate": 1},
   },
   "data": {
     **{"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0},
-    **{"irony": 0.0, "irony_modality": "", "irony_seed": 0},
+    **{"cache_features": False, "irony": 0.0, "irony_modality": "", "irony_seed": 0},
   },
   "method.synib": {**_CORRUPTION, "variant": "paper"},
   "method.full_corruption": _CORRUPTION,

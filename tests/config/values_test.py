@@ -53,6 +53,7 @@ SIGNED = {"method.mask_initial_logit", "method.mask_sparsity", "data.strength"}
 # Weights and rates: any size is a number of float32, and training says so, by step and term, where the
 # loss does not stay finite.
 UNBOUNDED = {
+  "optim.clip_norm",
   "optim.lr", "optim.weight_decay", "optim.eps", "optim.lr_min", "method.temperature",
   "method.mask_lambda", "method.unimodal_weight", "method.noise_scale", "method.mask_lr",
   "method.mask_sparsity", "method.mask_temperature", "method.mask_initial_logit", "method.mask_clip",

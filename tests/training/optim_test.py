@@ -5,13 +5,16 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from synjax import methods
 from synjax.training import optim
+from tests import tiny
 
 
 def config(**fields):
   return ConfigDict(
     {"name": "adamw", "eps": 1e-8, "schedule": "constant", "warmup_epochs": 10, "lr_min": 1e-6}
     | {"momentum": 0.9, "constant_steps": 780, "decay_epochs": 70, "decay_factor": 0.1}
+    | {"lr_scales": (), "layer_decay": 1.0, "clip_norm": None, "accumulate": 1}
     | fields
   )
 
@@ -164,3 +167,63 @@ def test_sgd_with_momentum_is_that_of_pytorch():
     velocity = 0.9 * velocity + grad + 0.5 * expected
     expected = expected - 0.1 * velocity
     np.testing.assert_allclose(params["bias"], expected, rtol=1e-5)
+
+
+def test_gradients_are_cut_to_a_norm_over_all_parameters():
+  params = {"a": jnp.zeros(2), "b": {"c": jnp.zeros(1)}}
+  grads = {"a": jnp.array([3.0, 0.0]), "b": {"c": jnp.array([4.0])}}
+  hyper = {"optim.lr": 1.0, "optim.weight_decay": 0.0}
+  for norm, factor in ((1.0, 0.2), (10.0, 1.0)):
+    found = config(name="sgd", momentum=0.0, clip_norm=norm)
+    optimizer = optim.create_optimizer(found, hyper, steps_per_epoch=1, total_steps=10)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["a"], [-3 * factor, 0], rtol=1e-6)
+    np.testing.assert_allclose(updates["b"]["c"], [-4 * factor], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_accumulated_gradients_are_those_of_one_large_batch(name):
+  """Of the mean, clipped once; nothing moves, decay included, before the last of them."""
+  hyper = {"optim.lr": 0.1, "optim.weight_decay": 0.5}
+  whole = config(name=name, clip_norm=0.5)
+  one = optim.create_optimizer(whole, hyper, steps_per_epoch=1, total_steps=10)
+  three = optim.create_optimizer(
+    config(name=name, clip_norm=0.5, accumulate=3), hyper, steps_per_epoch=1, total_steps=10
+  )
+  expected = found = {"kernel": jnp.ones((2, 2))}
+  states = [one.init(expected), three.init(found)]
+  rng = np.random.default_rng(0)
+  for _ in range(2):
+    grads = [{"kernel": jnp.asarray(rng.normal(size=(2, 2)), jnp.float32)} for _ in range(3)]
+    mean = jax.tree.map(lambda *parts: sum(parts) / 3, *grads)
+    for grad in grads:
+      np.testing.assert_allclose(found["kernel"], expected["kernel"], rtol=1e-6)
+      updates, states[1] = three.update(grad, states[1], found)
+      found = optax.apply_updates(found, updates)
+    updates, states[0] = one.update(mean, states[0], expected)
+    expected = optax.apply_updates(expected, updates)
+    np.testing.assert_allclose(found["kernel"], expected["kernel"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("method", "reason"),
+  [
+    ("infmasking", "compares the examples of a batch"),
+    ("simclr", "compares the examples of a batch"),
+    ("factorcl", "compares the examples of a batch"),
+    ("mcr", "compares the examples of a batch"),
+    ("ogm_ge", "a rule that is not linear"),
+    ("supervised", ""),
+    ("mae", ""),
+  ],
+)
+def test_accumulating_is_refused_where_it_is_not_a_large_batch(method, reason):
+  found = tiny.get_config(method, **{"optim.accumulate": 4})
+  made = methods.create(found, tiny.load_dataset(found))
+  if not reason:
+    return optim.check_accumulates(found, made)
+  with pytest.raises(
+    ValueError, match=f"config.optim.accumulate: expected 1 with {method}, .*{reason}"
+  ):
+    optim.check_accumulates(found, made)
+  return None

@@ -45,6 +45,7 @@ class MCR(ClassifierMethod):
   """
 
   traced = ("unimodal_weight", "mipd_weight")
+  compares_examples = True
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)

@@ -291,7 +291,7 @@ def _timm(config: Mapping[str, Any], names: Collection[str], where: str) -> Publ
     raise ValueError(f"{where}: expected an architecture of {known}, found {name!r}")
   module = network(output="tokens")
   heads = frozenset(name for name in names if name in ("fc.weight", "fc.bias"))
-  return Published(module, _resnet(module), heads)
+  return Published(module, resnet(module), heads)
 
 
 def _timm_vision(
@@ -332,7 +332,9 @@ def _timm_vision(
   return Published(module, entries, frozenset())
 
 
-def _resnet(module: ResNet18 | ResNet50) -> layouts.Entries:
+def resnet(module: ResNet18 | ResNet50) -> layouts.Entries:
+  """Returns what timm calls the parameters and running statistics of a ResNet."""
+
   def convolution(path, name):
     return layouts.weight(path, name, layout=layouts.CONVOLUTION, bias=False)
 

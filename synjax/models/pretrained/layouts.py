@@ -1,7 +1,7 @@
 """How a published tensor lies in our variables: which tensors make one, and in which layout."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,12 +34,54 @@ class Entry(NamedTuple):
 
 
 Entries = dict[Path, Entry]
+_LISTED = 20  # names of an error; a folder of another architecture has hundreds
 
 SAME = Layout(lambda x: x, lambda shape: shape)
 LINEAR = Layout(np.transpose, lambda shape: shape[::-1])
 CONVOLUTION = Layout(
   lambda x: x.transpose(2, 3, 1, 0), lambda shape: (shape[3], shape[2], shape[0], shape[1])
 )
+
+
+def mismatches(
+  entries: Entries,
+  left_out: Collection[str],
+  expected: Mapping[Path, Shape],
+  shapes: Mapping[str, Shape],
+) -> str:
+  """Compares published tensors with those that a model needs.
+
+  Args:
+    entries: of the model.
+    left_out: names of tensors that it does not need.
+    expected: path in our variables -> shape.
+    shapes: name of a published tensor -> shape.
+
+  Returns:
+    What is missing, not expected or of another shape, listed; "": nothing.
+  """
+  wrong, used = [], set(left_out)
+  for path, (names, layout) in entries.items():
+    used |= set(names)
+    if path not in expected:
+      wrong += [f"unexpected {name}" for name in names if name in shapes]
+      continue
+    whole = layout.published(expected[path])
+    shape = (whole[0] // len(names), *whole[1:]) if whole else whole
+    for name in names:
+      if name not in shapes:
+        wrong.append(f"missing {name}")
+      elif shapes[name] != shape:
+        wrong.append(f"{name} expected {list(shape)}, found {list(shapes[name])}")
+  wrong += [f"unexpected {name}" for name in sorted(set(shapes) - used)]
+  more = f", and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+  return "; ".join(wrong[:_LISTED]) + more
+
+
+def read(entry: Entry, tensors: Any) -> np.ndarray:
+  """Reads one array of ours from tensors by name."""
+  parts = [np.asarray(tensors[name]) for name in entry.names]
+  return entry.layout.ours(np.concatenate(parts) if len(parts) > 1 else parts[0])
 
 
 def leading(axes: int) -> Layout:

@@ -16,7 +16,6 @@ from synjax.models.pretrained import architectures, layouts
 from synjax.models.pretrained.weight_files import Tensors, read_json
 
 _DTYPES = ("float32", "bfloat16", "float64")
-_LISTED = 20  # names of an error; a folder of another architecture has hundreds
 
 
 class Pretrained(NamedTuple):
@@ -70,7 +69,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   published, tensors, config = _describe(folder)
   kind = np.float64 if dtype == "float64" else np.float32
   variables = {
-    path: jnp.asarray(_array(entry, tensors).astype(kind))
+    path: jnp.asarray(layouts.read(entry, tensors).astype(kind))
     for path, entry in published.entries.items()
   }
   module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)
@@ -138,29 +137,12 @@ def _check(
   shapes: Mapping[str, layouts.Shape],
 ) -> None:
   """Checks the tensors of a folder against those of its architecture."""
-  wrong, used = [], set(published.left_out)
-  for path, (names, layout) in published.entries.items():
-    used |= set(names)
-    whole = layout.published(expected[path])
-    shape = (whole[0] // len(names), *whole[1:]) if whole else whole
-    for name in names:
-      if name not in shapes:
-        wrong.append(f"missing {name}")
-      elif shapes[name] != shape:
-        wrong.append(f"{name} expected {list(shape)}, found {list(shapes[name])}")
-  wrong += [f"unexpected {name}" for name in sorted(set(shapes) - used)]
+  wrong = layouts.mismatches(published.entries, published.left_out, expected, shapes)
   if wrong:
-    more = f", and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
     raise ValueError(
       f"{folder}: expected the tensors of {type(published.module).__name__} as config.json describes it, "
-      f"found: {'; '.join(wrong[:_LISTED])}{more}; get config.json and weights of one model"
+      f"found: {wrong}; get config.json and weights of one model"
     )
-
-
-def _array(entry: layouts.Entry, tensors: Tensors) -> np.ndarray:
-  """Reads one array of ours."""
-  parts = [np.asarray(tensors[name]) for name in entry.names]
-  return entry.layout.ours(np.concatenate(parts) if len(parts) > 1 else parts[0])
 
 
 def _with_dtype(module: nn.Module, dtype: Any) -> nn.Module:

@@ -27,7 +27,7 @@ class Tensors:
     """Opens `model.safetensors`, or the shards that its index lists.
 
     Args:
-      folder: of the weights.
+      folder: of the weights; or one safetensors file.
 
     Raises:
       OSError: there are no weights, or a shard of the index is not there.
@@ -36,7 +36,9 @@ class Tensors:
     """
     self.shapes: dict[str, tuple[int, ...]] = {}
     self._files: dict[str, Any] = {}
-    for file, expected in _shards(folder).items():
+    shards = {folder.name: None} if folder.is_file() else _shards(folder)
+    folder = folder.parent if folder.is_file() else folder
+    for file, expected in shards.items():
       opened = _open(folder / file)
       names = set(opened.keys())
       if expected is not None and names != expected:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from configs import trifeature
-from launch.benchmark import baselines, measure, sections, step, synib
+from launch.benchmark import baselines, measure, sections, step, synib, towers
 
 
 def test_every_function_that_yields_rows_is_a_section():
@@ -22,6 +22,17 @@ def test_every_function_that_yields_rows_is_a_section():
 def test_synib_against_vanilla_is_counted():
   row = next(synib.synib_rows())
   assert row.what.startswith("PID XOR step") and "fusions more" in row.ratio
+
+
+def test_a_step_through_towers_holds_parameters_and_two_moments_of_each():
+  sizes = {"width": 8, "num_layers": 1, "num_heads": 2, "hidden": 16}
+  image = {"name": "clip_vision", "image_size": 16, "patch_size": 8, **sizes}
+  text = {"name": "deberta", "vocabulary": 5000, "max_length": 8, "buckets": 4, **sizes}
+  outside, temporary = towers.count_bytes(
+    {"image": image, "text": text}, remat=True, batch=2, tokens=4
+  )
+  embeddings = 3 * 4 * 5000 * 8  # of words: nearly all there is
+  assert embeddings < outside < 1.2 * embeddings and temporary > 0
 
 
 def test_parts_of_a_step_follow_the_model():
