@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 
@@ -80,6 +81,15 @@ def test_your_own_data(run, tmp_path):
   # Without the baselines, which the notebook's runs have.
   run(f"{command.strip()} {SHORT} \"--config.evaluators=('representation',)\"")
   assert 0 <= read_scores(tmp_path / "runs/mine")["test/label/macro_accuracy"] <= 1
+
+
+def test_the_first_table_and_the_picture_are_of_the_results():
+  start = (ROOT / "README.md").read_text().split("## Run")[0]
+  measured = (ROOT / "RESULTS.md").read_text()
+  cells = re.findall(r"\d+\.\d ± \d+\.\d", start)
+  assert len(cells) >= 12 and not [cell for cell in cells if cell not in measured]
+  picture = runpy.run_path(str(ROOT / "docs/picture.py"))
+  assert picture["FILE"].read_text() == picture["draw"](), "run python docs/picture.py"
 
 
 def test_your_own_data_is_short():
