@@ -1,4 +1,4 @@
-r"""CMU-MOSEI: sentiment of 22,777 film reviews, from vision, text and audio features of 50 words.
+r"""CMU-MOSEI: sentiment of 22,777 monologues, from vision, text and audio features of 50 words.
 
 `--config=configs/mosei.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio). No
 published row of InfMasking or CoMM: hyper-parameters are those of MOSI, whose features are alike. Chance

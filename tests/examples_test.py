@@ -44,11 +44,15 @@ for cell in notebook["cells"]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
+  (tmp_path / "pyproject.toml").touch()
+  folder = tmp_path / "examples"  # where Jupyter starts
+  folder.mkdir()
   done = subprocess.run(
     [sys.executable, "-c", _RUNNER, str(path), TINY],
-    cwd=tmp_path, env=environment(MPLBACKEND="Agg"), capture_output=True, text=True, timeout=600,
+    cwd=folder, env=environment(MPLBACKEND="Agg"), capture_output=True, text=True, timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-3000:]
+  assert not list(folder.iterdir())  # all is written at the root, where configs are
   scores = dict(re.findall(r"^(\w.*?) +([\d.]+)$", done.stdout, re.M))
   assert set(SAID[path.stem]) == set(scores)
   assert all(0 <= float(score) <= 100 for score in scores.values())
