@@ -75,6 +75,7 @@ def get_config(argument: str = "supervised") -> ConfigDict:
   config.optim.name, config.optim.eps = "adam", 1e-7
   config.optim.lr = config.optim.weight_decay = 1e-4
   config.optim.schedule = "constant_restarts"
+  config.total_epochs = 1500.0
   if learns_from_labels(method):
     config.select_metric = "val/label/accuracy"
     config.early_stop_patience = 30

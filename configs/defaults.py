@@ -11,7 +11,10 @@ from configs.common import base_config
 from configs.methods import method_config
 from configs.multibench import add_padding, stored_config
 
-_FILES = ("cremad", "mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch")
+_FILES = (
+  *("cremad", "hateful_memes", "mimic", "mmimdb", "mosei", "mosi", "mustard", "trifeature"),
+  *("urfunny", "vision_touch"),
+)
 _UNMIXED = {"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0}
 # Learned masks had neither a warm-up nor a guard.
 _UNGUARDED = {"mask_warmup_epochs": 0.0, "mask_collapse_share": 1.0}

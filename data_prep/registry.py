@@ -45,9 +45,9 @@ DATASETS = {
   "vision_touch": Entry(
     "vision_touch", fixture="folder", trained=True, source="folder of .h5 files"
   ),
-  "mmimdb": Entry("mmimdb", fixture="folder", trained=False, source="folder of split.json"),
+  "mmimdb": Entry("mmimdb", fixture="folder", trained=True, source="folder of split.json"),
   "hateful_memes": Entry(
-    "hateful_memes", fixture="folder", trained=False, source="folder of train.jsonl"
+    "hateful_memes", fixture="folder", trained=True, source="folder of train.jsonl"
   ),
   "cremad": Entry("cremad", fixture="folder", trained=True, source="folder of train.csv, test.csv"),
   # Training renders its own.

@@ -349,7 +349,19 @@ def test_comms_rows_have_comms_defaults():
 
 
 @pytest.mark.parametrize(
-  "name", ["cremad", "mimic", "mosei", "mosi", "mustard", "trifeature", "urfunny", "vision_touch"]
+  "name",
+  [
+    "cremad",
+    "hateful_memes",
+    "mimic",
+    "mmimdb",
+    "mosei",
+    "mosi",
+    "mustard",
+    "trifeature",
+    "urfunny",
+    "vision_touch",
+  ],
 )
 def test_every_field_that_a_config_can_lack_has_a_default(name):
   config = importlib.import_module(f"configs.{name}").get_config("infmasking").to_dict()

@@ -77,6 +77,38 @@ def draw_plot(
   return " ".join(generator.permutation(words).tolist())
 
 
+def make_tokenizer() -> bytes:
+  """Returns a `tokenizer.json` of the words of `draw_plot`, with special tokens around a text."""
+  special = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
+  words = (*special, *dict.fromkeys((*_FILLER, *(word for pair in WORDS for word in pair))))
+  ids = {word: i for i, word in enumerate(words)}
+  flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+  around = [{"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]")]
+  text = {"Sequence": {"id": "A", "type_id": 0}}
+  return json.dumps(
+    {
+      "version": "1.0",
+      "truncation": None,
+      "padding": None,
+      "added_tokens": [
+        {"id": ids[name], "content": name, **flags, "special": True} for name in special
+      ],
+      "normalizer": {"type": "Lowercase"},
+      "pre_tokenizer": {"type": "Whitespace"},
+      "post_processor": {
+        "type": "TemplateProcessing",
+        "single": [around[0], text, around[1]],
+        "pair": [around[0], text, {"Sequence": {"id": "B", "type_id": 1}}, around[1]],
+        "special_tokens": {
+          name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")
+        },
+      },
+      "decoder": None,
+      "model": {"type": "WordLevel", "vocab": ids, "unk_token": "[UNK]"},
+    }
+  ).encode()
+
+
 def choose_cases(
   mode: str, cases: Sequence[str] | None, easy: Sequence[str], hard: Sequence[str],
   errors: Sequence[str],

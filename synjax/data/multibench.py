@@ -10,26 +10,25 @@ and tasks a run uses, padding, and the split that the published code lacks.
   mimic          tabular, timeseries                icd9, mortality
   vision_touch   image, force, proprio, action      contact, [ee_yaw_next]
   cremad         audio, video                       emotion
+  hateful_memes  image, text                        hateful
+  mmimdb         image, text                        genres: several
 
-Source: docs/spec/data.md 3 to 5, 8; docs/spec/infmasking.md 7.2, 10; docs/spec/synib.md 4.
+Source: docs/spec/data.md 3 to 8; docs/spec/infmasking.md 7.2, 10; docs/spec/synib.md 4.
 """
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from synjax.config import protocols
-from synjax.data import pictures, pipeline, sequence_views, stored, transforms
+from synjax.data import pipeline, sequence_views, stored, tokens, transforms
 from synjax.data.shards import Shards, hash_array
+from synjax.data.sources import SOURCES, Source
 
 NONFINITE = ("parity", "clean")
-LABEL_RULES = ("gt0", "ge0")
 _LARGEST = 1e6  # of a cleaned value
-_FORCE_READINGS = 32  # the last ones of the 50 of a step
 _VAL_SHARE = 0.1  # of Vision&Touch's training files, under `clean`
 _SPLIT_SEED = 42
 # Fields of config.data that decide the arrays, beside modalities and tasks.
@@ -39,158 +38,6 @@ _DECIDES = (
 )
 _STATISTICS = {"zscore_all": "all", "zscore_train": "train", "raw": "none"}  # of MIMIC's converter
 _CONVERSION = ("nonfinite_policy", "zero_var")  # options of the converter that leave no other trace
-
-Columns = Mapping[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-  """A task and where its labels come from.
-
-  Attributes:
-    labels: (columns of a split, config.data) -> int[examples], or float32[examples, outputs].
-    classes: number of classes; 0: a regression.
-    outputs: of a regression.
-    names: of the classes; (): their numbers.
-  """
-
-  labels: Callable[[Columns, Any], np.ndarray]
-  classes: int = 2
-  outputs: int = 0
-  names: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-  """One dataset of `data_prep`.
-
-  Attributes:
-    builder: TFDS name.
-    config: config -> TFDS config.
-    modalities: in fusion order.
-    tasks: name -> `Task`.
-    views: modality -> operations of `sequence_views`; a modality that is missing is an image.
-    padded: whether the modalities are sequences of different lengths.
-    prepare: modality -> (stored value, config.data) -> value.
-    transform: modality -> its views by the run's config, where `views` has none of it and it is no image.
-    stored_as: modality -> feature of the shards, where it has another name.
-    joint: whether all modalities share the decision for each operation.
-    hold_out: feature of the shards; examples that share it are held out together, where they have no
-      validation split.
-    options: of the converter, beside those of the config.
-  """
-
-  builder: str
-  config: Callable[[Any], str]
-  modalities: tuple[str, ...]
-  tasks: Mapping[str, Task]
-  views: Mapping[str, tuple[str, ...]]
-  padded: bool = False
-  prepare: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
-  stored_as: Mapping[str, str] = dataclasses.field(default_factory=dict)
-  joint: bool = False
-  transform: Mapping[str, Callable[[Any], pipeline.Transform]] = dataclasses.field(
-    default_factory=dict
-  )
-  hold_out: str = "file_id"
-  options: str = ""
-
-
-def _sign_of_score(columns: Columns, data) -> np.ndarray:
-  if data.label_rule not in LABEL_RULES:
-    raise ValueError(
-      f"config.data.label_rule: expected one of {LABEL_RULES}, found {data.label_rule!r}"
-    )
-  return columns[f"label_{data.label_rule}"]
-
-
-def _score(columns: Columns, data) -> np.ndarray:
-  del data
-  return columns["label_raw"].astype(np.float32)[:, None]
-
-
-def _icd9(columns: Columns, data) -> np.ndarray:
-  groups = columns["icd9"]
-  if not 0 <= data.icd9_group < groups.shape[1]:
-    raise ValueError(
-      f"config.data.icd9_group: expected 0 to {groups.shape[1] - 1}, found {data.icd9_group}"
-    )
-  labels = groups[:, data.icd9_group]
-  if (labels < 0).any():
-    raise ValueError(
-      f"config.data.icd9_group: group {data.icd9_group} is missing for {(labels < 0).sum()} of"
-      f" {len(labels)} rows; choose another group"
-    )
-  return labels
-
-
-def _column(name: str) -> Callable[[Columns, Any], np.ndarray]:
-  return lambda columns, data: columns[name]
-
-
-def _affect(config: str, tasks: Mapping[str, Task]) -> Source:
-  names = ("vision", "text", "audio")
-  return Source(
-    builder="affect",
-    config=lambda _: config,
-    modalities=names,
-    tasks=tasks,
-    views=dict.fromkeys(names, ("drop", "noise")),
-    padded=True,
-    joint=True,
-  )
-
-
-_SENTIMENT = {"sentiment": Task(_sign_of_score), "score": Task(_score, classes=0, outputs=1)}
-SOURCES: Mapping[str, Source] = {
-  "mosi": _affect("mosi", _SENTIMENT),
-  "mosei": _affect("mosei", _SENTIMENT),
-  "urfunny": _affect("urfunny", {"humor": Task(_sign_of_score)}),
-  "mustard": _affect("mustard", {"sarcasm": Task(_sign_of_score)}),
-  "mimic": Source(
-    builder="mimic3_multibench",
-    config=lambda config: protocols.read(config, "data.statistics"),
-    modalities=("tabular", "timeseries"),
-    tasks={"icd9": Task(_icd9), "mortality": Task(_column("mortality6"), classes=6)},
-    views={"tabular": ("noise",), "timeseries": ("drop", "noise")},
-  ),
-  "vision_touch": Source(
-    builder="vision_touch",
-    config=lambda config: config.data.variant,
-    modalities=("image", "force", "proprio", "action"),
-    tasks={
-      "contact": Task(_column("contact_next")),
-      "ee_yaw_next": Task(_column("ee_yaw_next"), classes=0, outputs=4),
-    },
-    views={"force": ("noise", "drop"), "proprio": ("noise",), "action": ("noise",)},
-    stored_as={"action": "action_next"},
-    # The published window; tanh bounds spikes of the sensor (docs/spec/data.md 5.3).
-    prepare={"force": lambda force, _: np.tanh(force[-_FORCE_READINGS:]).astype(np.float32)},
-  ),
-  "cremad": Source(
-    builder="cremad",
-    config=lambda config: f"{config.data.fold}_logspec",
-    modalities=("audio", "video"),
-    tasks={
-      "emotion": Task(
-        _column("label"), 6, names=("neutral", "happy", "sad", "fear", "disgust", "anger")
-      )
-    },
-    views={"audio": ()},
-    stored_as={"audio": "logspec", "video": "frames"},
-    prepare={
-      "audio": lambda spectrogram, _: spectrogram[..., None],
-      "video": lambda value, data: pictures.frames(value, data.num_frames, data.resolution),
-    },
-    transform={
-      "video": lambda config: pictures.frames_transform(
-        config.data.transform, config.data.resolution
-      )
-    },
-    hold_out="actor_id",
-    options=" --audio=logspec",
-  ),
-}
 
 
 def load(config) -> pipeline.Dataset:
@@ -218,29 +65,55 @@ def load(config) -> pipeline.Dataset:
   shards = Shards(data.data_dir, source.builder, variant, command)
   modalities = _choose("modalities", tuple(data.modalities), source.modalities)
   tasks = _choose("tasks", tuple(data.tasks), tuple(source.tasks))
-  label = next((task for task in tasks if source.tasks[task].classes), None)
+  known = source.tasks
+  label = next((task for task in tasks if known[task].classes or known[task].several), None)
   features = [source.stored_as.get(name, name) for name in source.modalities]
-  contents = {split: shards.columns(split, features) for split in shards.counts}
-  rows = _read_splits(shards, source, config, modalities, tasks, label, contents)
-  longest = max(int(r.lengths.max()) for r in rows.values()) if source.padded else None
+  features = [name for name in features if name not in source.texts]
+  contents = {split: shards.columns(split, features) for split in _used_splits(shards, source)}
+  texts = tokens.Texts(
+    config,
+    {
+      name: {split: source.texts[name](columns) for split, (columns, _) in contents.items()}
+      for name in modalities
+      if name in source.texts
+    },
+  )
+  rows = _read_splits(shards, source, config, modalities, tasks, label, contents, texts)
+  padded = source.padded or bool(texts.tokenizers)
+  longest = max(int(r.lengths.max()) for r in rows.values()) if padded else None
   padding = stored.make_padding(config, longest)  # a wrong field, before everything is read
   splits = stored.make_splits(rows, data.name, data.resident_gb)
   return pipeline.Dataset(
     name=data.name,
     modalities=modalities,
-    tasks={task: source.tasks[task].classes for task in tasks if source.tasks[task].classes},
-    regressions={task: source.tasks[task].outputs for task in tasks if source.tasks[task].outputs},
+    tasks={task: known[task].classes for task in tasks if known[task].classes},
+    regressions={task: known[task].outputs for task in tasks if known[task].outputs},
+    multilabels={task: known[task].several for task in tasks if known[task].several},
+    label_kind="multilabel" if label and known[label].several else "classes",
+    vocabularies={name: own.size for name, own in texts.tokenizers.items()},
     **splits,
-    transforms={name: make_transform(config, name) for name in modalities},
-    fingerprint=_fingerprint(shards, config, modalities, tasks, contents),
+    transforms={name: make_transform(config, name) for name in modalities} | texts.transforms,
+    fingerprint=_fingerprint(shards, config, modalities, tasks, contents, texts),
     facts=_facts(shards, config, splits, label),
-    num_classes=source.tasks[label].classes if label else 0,
+    num_classes=(known[label].classes or known[label].several) if label else 0,
     padding=padding,
     published_validation=True,
-    class_names={task: source.tasks[task].names for task in tasks if source.tasks[task].names},
+    class_names={task: known[task].names for task in tasks if known[task].names},
     stand_in=shards.stand_in,
     augments_clean=config.data.get("augment_training", False),
   )
+
+
+def _used_splits(shards: Shards, source: Source) -> tuple[str, ...]:
+  """Returns the splits of the shards that are read; ValueError where one is missing."""
+  used = tuple(source.splits.values()) or tuple(shards.counts)
+  missing = [split for split in used if split not in shards.counts]
+  if missing:
+    raise ValueError(
+      f"{shards.folder}: expected the splits {', '.join(used)}, found no {', '.join(missing)}: its list"
+      " was not in the source when that was converted; add it, and convert with --overwrite"
+    )
+  return used
 
 
 def _choose(field: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -251,16 +124,17 @@ def _choose(field: str, chosen: tuple[str, ...], known: tuple[str, ...]) -> tupl
 
 
 def _read_splits(
-  shards, source, config, modalities, tasks, label, contents
+  shards, source, config, modalities, tasks, label, contents, texts: tokens.Texts
 ) -> dict[str, stored.StoredRows]:
   """Opens train, probe (the same examples), val and test."""
   features = {name: source.stored_as.get(name, name) for name in source.modalities}
   unused = {features[name] for name in set(source.modalities) - set(modalities)}
   columns = {split: found for split, (found, _) in contents.items()}
-  fields = [make_field(config, name) for name in modalities]
+  fields = [make_field(config, name) for name in modalities if name not in source.texts]
 
   def open_rows(split: str, rows: np.ndarray) -> stored.StoredRows:
     found = columns[split]
+    rows = rows[found[source.known][rows]] if source.known else rows
     return stored.StoredRows(
       shards.source(split, skip=unused),
       fields,
@@ -269,9 +143,13 @@ def _read_splits(
       labels={task: source.tasks[task].labels(found, config.data)[rows] for task in tasks},
       label=label,
       file=f"{split} of {shards.folder.parts[-3]}",
+      ready=texts.ready(split, rows),
     )
 
   every = {split: np.arange(count) for split, count in shards.counts.items()}
+  if source.splits:
+    named = {name: open_rows(split, every[split]) for name, split in source.splits.items()}
+    return named | {"probe": named["train"]}
   test = open_rows("test", every["test"])
   if "validation" in every:
     train, val = (open_rows(split, every[split]) for split in ("train", "validation"))
@@ -329,6 +207,8 @@ def _standardize(sequence: np.ndarray) -> np.ndarray:
 def make_transform(config, name: str) -> pipeline.Transform:
   """Makes the views of a modality of a run's dataset."""
   source = SOURCES[config.data.name]
+  if name in source.texts:  # those of training know the tokenizer, see `tokens.Texts`
+    return tokens.unchanged()
   if name in source.transform:
     return source.transform[name](config)
   if name not in source.views:
@@ -338,7 +218,9 @@ def make_transform(config, name: str) -> pipeline.Transform:
   )
 
 
-def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
+def _fingerprint(
+  shards: Shards, config, modalities, tasks, contents, texts: tokens.Texts | None = None
+) -> str:
   """Hashes what decides the arrays: what is stored, where it is from, and this module's choices.
 
   Images are hashed as they are stored, compressed.
@@ -349,11 +231,13 @@ def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
     modalities: those that are used.
     tasks: likewise.
     contents: split -> (columns, hashes) of `Shards.columns`.
+    texts: as tokens; None: there are none.
   """
   source, digest = SOURCES[config.data.name], hashlib.sha256()
   fields = protocols.resolve(config)["data"]
   for split, (columns, hashes) in sorted(contents.items()):
-    used = {name: hashes[source.stored_as.get(name, name)] for name in modalities}
+    features = {name: source.stored_as.get(name, name) for name in modalities}
+    used = {name: hashes[own] for name, own in features.items() if own in hashes}
     digest.update(json.dumps([split, used, sorted(columns)], sort_keys=True).encode())
     for name in sorted(columns):
       hash_array(digest, columns[name])
@@ -367,6 +251,7 @@ def _fingerprint(shards: Shards, config, modalities, tasks, contents) -> str:
     tasks,
     config.protocol,
     {field: fields[field] for field in _DECIDES if fields.get(field) is not None},
+    *(texts.digest() if texts else ()),
   ]
   return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -397,7 +282,7 @@ def _facts(
   if splits["train"].lengths is not None:
     lengths = splits["train"].lengths
     facts["steps"] = {"median": int(np.median(lengths)), "longest": int(lengths.max())}
-  if label:
+  if label and SOURCES[config.data.name].tasks[label].classes:
     # Accuracy of the most frequent class; macro accuracy of it is one over the number of classes.
     facts["majority_share"] = {
       name: round(float(np.bincount(split.labels[label]).max() / split.num_examples), 4)

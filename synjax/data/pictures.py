@@ -82,6 +82,11 @@ def _each_frame(view: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
   return apply
 
 
+def clip_transform() -> pipeline.Transform:
+  """Returns the views of images for CLIP's towers, which are not augmented, see `clip_normalized`."""
+  return pipeline.Transform(augment=clip_normalized, evaluate=clip_normalized)
+
+
 def clip_normalized(keys, values: jax.Array, *, view_keys=None, valid=None) -> jax.Array:
   """Returns uint8 images as CLIP's towers read them: (x / 255 - mean) / deviation of each channel."""
   del keys, view_keys, valid

@@ -222,6 +222,7 @@ class Dataset:
     stand_in: why these are not the data of that name that results were published for: a fixture, other
       row counts, another resolution. "": they are, or nobody published any.
     irony: the class of examples that have a modality of another one, see `data.irony`; None: none have.
+    vocabularies: modality -> number of token ids, of those that are texts.
     augments_clean: True: in a training step the view "clean" is an augmentation too, of classifiers that
       are published so.
   """
@@ -254,6 +255,7 @@ class Dataset:
   )
   stand_in: str = ""
   irony: int | None = None
+  vocabularies: Mapping[str, int] = dataclasses.field(default_factory=dict)
   augments_clean: bool = False
 
   @property

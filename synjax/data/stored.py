@@ -57,6 +57,7 @@ class StoredRows:
     labels: Mapping[str, np.ndarray],
     label: str | None = None,
     file: str = "",
+    ready: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
   ):
     """Describes a split.
 
@@ -68,14 +69,20 @@ class StoredRows:
       labels: task -> labels of these examples.
       label: the task that `label` is taken from; None: no `label`.
       file: what the source is called in `Origin`.
+      ready: further padded modalities of these examples that are in memory: name -> ([examples, length,
+        ...], steps int32[examples]).
     """
+    self._ready = dict(ready or {})
     self._source, self._fields = source, tuple(fields)
     self._rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     self.origin = pipeline.Origin(file, self._rows)
     self.labels = dict(labels)
     self.columns = {} if label is None else {"label": self.labels[label].astype(np.int32)}
     longest = max((field.length for field in self._fields if field.length), default=None)
-    if longest is None:
+    if self._ready:
+      longest_ready = np.max([steps for _, steps in self._ready.values()], axis=0)
+      self.lengths = np.maximum(longest_ready, 1).astype(np.int32)
+    elif longest is None:
       self.lengths = None
     elif lengths is None:
       raise ValueError("StoredRows: padded modalities need lengths")
@@ -99,6 +106,9 @@ class StoredRows:
       else:
         steps = min(length or field.length, field.length)
         batch[field.name], batch[f"{field.name}_length"] = pad(values, steps)
+    for name, (values, steps) in self._ready.items():
+      batch[name] = values[index][:, :length]
+      batch[f"{name}_length"] = steps[index]
     return batch | {name: column[index] for name, column in self.columns.items()}
 
   def without(self, names: Collection[str]) -> "StoredRows":

@@ -48,6 +48,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Method:
       " would count: expected False, found True"
     )
   _check_statistics(config, method)
+  _check_vocabularies(method)
   return method
 
 
@@ -66,6 +67,19 @@ def _check_several(config: ConfigDict, dataset: Dataset, chosen: type[Method]) -
       "config.model.single_logit: expected False, for several labels an example have a logit each, found"
       " True"
     )
+
+
+def _check_vocabularies(method: Method) -> None:
+  """Refuses a tokenizer with more ids than a text tower has embeddings, and texts without a tower."""
+  encoders = getattr(getattr(method, "model", None), "encoders", {})
+  for name, size in method.dataset.vocabularies.items():
+    known = getattr(encoders.get(name), "vocabulary", None)
+    if name in encoders and (known is None or known < size):
+      raise ValueError(
+        f"config.model.modalities.{name}.encoder: expected a text tower with embeddings of the"
+        f" tokenizer's {size} ids, found {known or 'none'} in {type(encoders[name]).__name__}; name the"
+        " tokenizer of the weights in config.data.tokenizer"
+      )
 
 
 def _check_statistics(config: ConfigDict, method: Method) -> None:

@@ -134,10 +134,29 @@ class SequenceAdapter(nn.Module):
     return x.astype(self.dtype or x.dtype)
 
 
+class ProjectionAdapter(nn.Module):
+  """A linear map of every step: t_i = W x_i + b, for sequences of another width than the fusion's.
+
+  Attributes:
+    width: token width.
+    dtype: computation type.
+  """
+
+  width: int
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps [batch, length, features] to [batch, length, width]; ValueError on other ranks."""
+    check_layout(x, "[batch, length, features]", "ProjectionAdapter")
+    return Dense(self.width, dtype=self.dtype, name="proj")(x)
+
+
 # Names in `config.model.modalities.<modality>.adapter.name`.
 ADAPTERS = {
   "feature": FeatureAdapter,
   "patch": PatchAdapter,
+  "projection": ProjectionAdapter,
   "sequence": SequenceAdapter,
   "token": TokenAdapter,
 }

@@ -139,3 +139,13 @@ def test_user_errors():
     adapters.sincos_table_1d(3, 7)
   with pytest.raises(ValueError, match="'sincos' or 'learned', found 'fixed'"):
     PatchAdapter(8, positions="fixed").init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)))
+
+
+def test_projection_is_a_linear_map_of_every_step():
+  x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+  adapter = adapters.ProjectionAdapter(width=4)
+  variables = adapter.init(jax.random.key(0), x)
+  kernel, bias = (np.asarray(variables["params"]["proj"][name]) for name in ("kernel", "bias"))
+  np.testing.assert_allclose(adapter.apply(variables, x), x @ kernel + bias, atol=1e-5)
+  with pytest.raises(ValueError, match="ProjectionAdapter"):
+    adapter.init(jax.random.key(0), x[:, 0])

@@ -88,6 +88,7 @@ def make(
   lost = len(cases & {"missing_image", "truncated_image"})
   _spoil(lists, files, cases)
   files |= _write_lists(lists, cases)
+  files["tokenizer/tokenizer.json"] = picture_fixture.make_tokenizer()
   manifest = {
     "dataset": "hateful_memes", "file": "train.jsonl", "seed": seed, "mode": mode,
     "cases": sorted(cases), "signal": signal, "strength": strength, "rows": rows,

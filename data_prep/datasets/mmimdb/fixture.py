@@ -87,6 +87,7 @@ def make(
   special = {case: table["train"][_ROWS[case]] for case in sorted(cases & set(_ROWS))}
   _spoil(files, table, special, cases)
   files["split.json"] = json.dumps(table).encode()
+  files["tokenizer/tokenizer.json"] = picture_fixture.make_tokenizer()
   warnings = {"count"} | {_WARNINGS[case] for case in cases & set(_WARNINGS)}
   manifest = {
     "dataset": "mmimdb", "file": "split.json", "seed": seed, "mode": mode, "cases": sorted(cases),

@@ -56,10 +56,10 @@ TOWERS = ("clip_text", "clip_vision", "deberta", "distilbert")
 # `encoder.size="tiny"`: networks of these kinds for trials on any machine, whose numbers mean nothing.
 _TINY_TRANSFORMER = {"width": 32, "num_layers": 1, "num_heads": 2, "hidden": 64}
 TINY = {
-  "clip_text": _TINY_TRANSFORMER | {"projection": 32},
+  "clip_text": _TINY_TRANSFORMER | {"projection": 32, "vocabulary": 512},
   "clip_vision": _TINY_TRANSFORMER | {"image_size": 32, "patch_size": 8, "projection": 32},
-  "deberta": _TINY_TRANSFORMER,
-  "distilbert": _TINY_TRANSFORMER,
+  "deberta": _TINY_TRANSFORMER | {"vocabulary": 512, "dropout": 0.0, "attention_dropout": 0.0},
+  "distilbert": _TINY_TRANSFORMER | {"vocabulary": 512, "dropout": 0.0, "attention_dropout": 0.0},
   "resnet18": {"stem": 8},
   "resnet50": {"stem": 8},
 }

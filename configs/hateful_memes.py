@@ -1,0 +1,78 @@
+r"""Hateful Memes: pictures with captions, hateful or not; frozen towers read both.
+
+`--config=configs/hateful_memes.py:METHOD`. dev_seen selects the checkpoint, test_seen is scored.
+Published, accuracy in %, mean of 3 seeds (SynIB, Table 2): ensemble 55.2, supervised 66.4, synib
+(random) 69.8.
+
+  python -m data_prep.convert hateful_memes --source=hateful_memes --data_dir=D
+  python -m launch.train --config=configs/hateful_memes.py:synib --config.data.data_dir=D \
+    --config.model.modalities.image.encoder.weights=clip-vit-base-patch16 \
+    --config.model.modalities.text.encoder.weights=deberta-v3-base --workdir=runs/hateful_memes
+
+WEIGHTS are folders of openai/clip-vit-base-patch16 and microsoft/deberta-v3-base (README, Published
+towers; both MIT), with the text tower's tokenizer.json or spm.model. Data: research licence, not to be
+passed on. As released (docs/spec/synib_release.md 3): images stretched to 224 pixels, no augmentation,
+texts of at most 64 tokens, a linear map to 512, LayerNorm without parameters, two layers of fusion.
+`optim.frozen=()` fine-tunes the towers. Differences: padding is marked, dev_seen selects (released:
+dev_unseen), and the trunk is this library's.
+
+Fixture, on any machine: `data_prep.fixtures hateful_memes --mode=hard` has all lists, and a tokenizer in
+tokenizer/; `encoder.size=tiny` of both, `data.resolution=32`, `data.tokenizer=FIXTURE/tokenizer`,
+`optim.frozen=()`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import SIMCLR, split_argument
+from configs.methods import learns_from_labels, set_published
+from configs.multibench import add_padding, multibench_config, set_modalities
+
+_SYNIB = {
+  "method.variant": "released_anchor",
+  "method.mask": "random",
+  "method.corrupt_probability": 0.3,
+  "method.penalty": 0.01,
+  "method.first_penalty": 0.1,
+  "method.mask_steps": 5,
+}
+METHODS = {
+  "synib": _SYNIB,
+  "mmpareto": {"method.gamma": 1.0},
+  "diagnose_relearn": {
+    "method.relearn_every": 5,
+    "method.relearn_times": 2,
+    "method.clusters": 6,
+    "method.strength": 1.0,
+  },
+}
+TOWER = {"weights": "", "size": ""}
+
+
+def get_config(argument: str = "synib") -> ConfigDict:
+  """Returns the config of "method"."""
+  method, _ = split_argument(argument, ("default",))
+  config = multibench_config(method, "hateful_memes")
+  add_padding(config)
+  config.data.tasks = ("hateful",)
+  config.data.resolution = 224  # rows and columns of an image
+  config.data.transform = ConfigDict(SIMCLR)
+  config.data.max_length = 64  # tokens; longer texts keep their first
+  config.data.tokenizer = (
+    ""  # folder of tokenizer.json or spm.model; "": that of the text tower's weights
+  )
+  config.data.mask_tokens = 0.0  # of each token of a training view
+  config.data.resident_gb = 2.0
+  image = {"name": "clip_vision", "output": "raw_tokens", **TOWER}
+  text = {"name": "deberta", **TOWER}
+  set_modalities(config, {"image": (image, "projection"), "text": (text, "projection")})
+  config.optim.frozen = ("encoders_image", "encoders_text")
+  config.model.width, config.model.num_layers = 512, 2
+  config.model.normalize_features = True
+  config.optim.lr = config.optim.weight_decay = 1e-4
+  config.optim.schedule, config.optim.constant_steps = "constant_restarts", 100
+  config.batch_size, config.total_epochs = 32, 50.0
+  if learns_from_labels(method):
+    config.select_metric = "val/label/accuracy"
+    config.early_stop_patience = 20
+  set_published(config, METHODS, method)
+  return config

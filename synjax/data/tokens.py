@@ -1,0 +1,215 @@
+"""Texts as token ids, by the tokenizer that belongs to a tower's weights.
+
+`tokenizer.json` is read by the package `tokenizers`, `spm.model` (DeBERTa-v2 and v3) by `sentencepiece`;
+both are optional: `pip install tokenizers sentencepiece`.
+"""
+
+import functools
+import hashlib
+import importlib
+import json
+import pathlib
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from synjax.data import pipeline
+
+FILES = ("tokenizer.json", "spm.model")
+_MASKS = ("[MASK]", "<mask>")
+_SPM_START, _SPM_END, _SPM_OTHERS = "[CLS]", "[SEP]", ("[PAD]", "[UNK]")
+
+
+class Tokenizer(NamedTuple):
+  """What turns texts into token ids.
+
+  Attributes:
+    file: that it was read from.
+    size: number of token ids.
+    special: ids that stand for no part of a text, ascending.
+    mask: id that hides a token; None: there is none.
+    encode: (texts, longest) -> ids of each text, special ones included, at most `longest`.
+  """
+
+  file: pathlib.Path
+  size: int
+  special: tuple[int, ...]
+  mask: int | None
+  encode: Callable[[Sequence[str], int], list[list[int]]]
+
+  def __call__(self, texts: Sequence[str], longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (ids int32[texts, steps], 0 behind the end; lengths int32[texts]), steps <= `longest`."""
+    found = self.encode(texts, longest)
+    lengths = np.array([len(ids) for ids in found], np.int32)
+    padded = np.zeros((len(found), max(int(lengths.max(initial=0)), 1)), np.int32)
+    for row, ids in zip(padded, found, strict=True):
+      row[: len(ids)] = ids
+    return padded, lengths
+
+
+def load(where: str, folder: str) -> Tokenizer:
+  """Reads the tokenizer of a folder.
+
+  Args:
+    where: the config field that names it, for messages.
+    folder: holds `tokenizer.json` or `spm.model`.
+
+  Returns:
+    The tokenizer.
+
+  Raises:
+    ValueError: no folder is named, it has neither file, the package is not installed, or the file is
+      damaged.
+  """
+  if not folder:
+    raise ValueError(
+      f"{where}: expected the folder of {' or '.join(FILES)}, that of the text tower's weights, found"
+      " none; name one (fixtures of data_prep have one in tokenizer/)"
+    )
+  path = pathlib.Path(folder).expanduser()
+  file = next((path / name for name in FILES if (path / name).exists()), None)
+  if file is None:
+    raise ValueError(f"{where}: expected {' or '.join(FILES)} in {path}, found neither")
+  return _read_json(where, file) if file.name == FILES[0] else _read_spm(where, file)
+
+
+def _package(where: str, name: str, file: pathlib.Path) -> types.ModuleType:
+  try:
+    return importlib.import_module(name)
+  except ImportError as error:
+    raise ValueError(
+      f"{where}: {file}: expected the package {name}, which reads it, found none; pip install {name}"
+    ) from error
+
+
+def _damaged(where: str, file: pathlib.Path, error: object) -> ValueError:
+  return ValueError(
+    f"{where}: {file}: expected a tokenizer, found a file that cannot be read ({error}); download it"
+    " again"
+  )
+
+
+def _read_json(where: str, file: pathlib.Path) -> Tokenizer:
+  package = _package(where, "tokenizers", file)
+  try:
+    read = package.Tokenizer.from_file(str(file))
+    added = json.loads(file.read_text(encoding="utf-8")).get("added_tokens") or []
+    special = {token["content"]: int(token["id"]) for token in added if token.get("special")}
+  except Exception as error:  # the package raises Exception itself
+    raise _damaged(where, file, error) from error
+  read.no_padding()
+
+  def encode(texts: Sequence[str], longest: int) -> list[list[int]]:
+    read.enable_truncation(longest)
+    return [one.ids for one in read.encode_batch(list(texts))]
+
+  mask = next((special[name] for name in _MASKS if name in special), None)
+  size = max([read.get_vocab_size(with_added_tokens=True), *(i + 1 for i in special.values())])
+  return Tokenizer(file, size, tuple(sorted(special.values())), mask, encode)
+
+
+def _read_spm(where: str, file: pathlib.Path) -> Tokenizer:
+  package = _package(where, "sentencepiece", file)
+  try:
+    read = package.SentencePieceProcessor(model_file=str(file))
+  except Exception as error:
+    raise _damaged(where, file, error) from error
+  names = (_SPM_START, _SPM_END, *_SPM_OTHERS)
+  special = {name: read.piece_to_id(name) for name in names}
+  lacking = [name for name, i in special.items() if read.id_to_piece(i) != name]
+  if lacking:
+    raise _damaged(where, file, f"pieces {', '.join(lacking)} are missing")
+  first, last = special[_SPM_START], special[_SPM_END]
+
+  def encode(texts: Sequence[str], longest: int) -> list[list[int]]:
+    return [[first, *ids[: longest - 2], last] for ids in read.encode(list(texts))]
+
+  size = read.get_piece_size()  # [MASK] is added behind the pieces
+  return Tokenizer(file, size + 1, (*sorted(special.values()), size), size, encode)
+
+
+def transform(tokenizer: Tokenizer, probability: float) -> pipeline.Transform:
+  """Makes the views of token ids int[batch, length]: in training some are hidden by the mask token.
+
+  Args:
+    tokenizer: whose special ids are spared.
+    probability: of each other token, in [0, 1].
+
+  Raises:
+    ValueError: the probability is none, or above 0 and the tokenizer has no mask token.
+
+  Source: docs/spec/infmasking.md 1.5.
+  """
+  if not 0 <= probability <= 1:
+    raise ValueError(f"config.data.mask_tokens: expected a number in [0, 1], found {probability}")
+  if probability == 0:
+    return unchanged()
+  if tokenizer.mask is None:
+    raise ValueError(
+      f"config.data.mask_tokens: expected 0, for {tokenizer.file} has no mask token, found {probability}"
+    )
+  special = jnp.asarray(tokenizer.special)
+
+  def augment(keys, values, *, view_keys=None, valid=None):
+    del view_keys
+    draw = jax.vmap(lambda key: jax.random.bernoulli(key, probability, values.shape[1:]))(keys)
+    hidden = draw & ~jnp.isin(values, special)
+    return jnp.where(hidden if valid is None else hidden & valid, tokenizer.mask, values)
+
+  return pipeline.Transform(augment=augment, evaluate=pipeline.unchanged)
+
+
+@functools.cache
+def unchanged() -> pipeline.Transform:
+  """Returns the views of token ids as they are."""
+  return pipeline.Transform(augment=pipeline.unchanged, evaluate=pipeline.unchanged)
+
+
+class Texts:
+  """The texts of a dataset as token ids, padded to the longest of all splits.
+
+  Attributes:
+    tokenizers: modality -> its tokenizer; empty where none is text.
+    transforms: modality -> views.
+  """
+
+  def __init__(self, config, texts: Mapping[str, Mapping[str, Sequence[str]]]):
+    """Tokenises.
+
+    Args:
+      config: the run's; `data.tokenizer` is a folder, "": that of the tower's weights; `data.max_length`
+        tokens of an example, longer texts are cut; `data.mask_tokens`, see `transform`.
+      texts: modality -> split -> texts.
+
+    Raises:
+      ValueError: as `load` and `transform`.
+    """
+    self.tokenizers: dict[str, Tokenizer] = {}
+    self.transforms: dict[str, pipeline.Transform] = {}
+    self._found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for name, splits in texts.items():
+      weights = config.model.modalities[name].encoder.get("weights", "")
+      tokenizer = load("config.data.tokenizer", config.data.tokenizer or weights)
+      found = {split: tokenizer(own, config.data.max_length) for split, own in splits.items()}
+      longest = max(ids.shape[1] for ids, _ in found.values())
+      self._found[name] = {
+        split: (np.pad(ids, ((0, 0), (0, longest - ids.shape[1]))), steps)
+        for split, (ids, steps) in found.items()
+      }
+      self.tokenizers[name] = tokenizer
+      self.transforms[name] = transform(tokenizer, config.data.mask_tokens)
+
+  def ready(self, split: str, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns modality -> (ids, lengths) of examples of a split, for `stored.StoredRows`."""
+    return {name: (own[split][0][rows], own[split][1][rows]) for name, own in self._found.items()}
+
+  def digest(self) -> list[str]:
+    """Identifies what made the tokens."""
+    return [
+      hashlib.sha256(own.file.read_bytes()).hexdigest()
+      for _, own in sorted(self.tokenizers.items())
+    ]

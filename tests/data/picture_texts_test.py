@@ -1,0 +1,119 @@
+"""Hateful Memes and MM-IMDb from their fixtures: what is read, and runs with small towers."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from data_prep import convert, fixtures
+from data_prep.write import picture_fixture
+from synjax import data, methods, train
+from synjax.data import pictures, tokens
+from synjax.data.shards import Shards
+
+NAMES = ("hateful_memes", "mmimdb")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  pytest.importorskip("tokenizers")
+  folder = tmp_path_factory.mktemp("pictures")
+  fixtures.make_fixture(
+    "hateful_memes", folder / "hateful_memes", num_examples=48,
+    cases=("unseen_lists", "no_label"), signal="redundancy",
+  )  # fmt: skip
+  fixtures.make_fixture("mmimdb", folder / "mmimdb", num_examples=48, cases=(), signal="redundancy")
+  for name in NAMES:
+    convert.convert(name, folder / name, folder / "shards")
+  return folder
+
+
+def make_config(root, name, method, **fields):
+  config = importlib.import_module(f"configs.{name}").get_config(method)
+  config.data.data_dir, config.data.resolution = str(root / "shards"), 32
+  config.data.tokenizer = str(root / name / "tokenizer")
+  config.data.update(fields)
+  for modality in config.model.modalities.values():
+    modality.encoder.size = "tiny"
+  config.optim.frozen = ()
+  config.model.width, config.model.num_heads, config.model.num_layers = 32, 2, 1
+  config.model.head_hidden = config.model.head_features = 8
+  config.num_devices, config.batch_size, config.eval_batch_size = 1, 16, 16
+  config.early_stop_patience = None
+  return config
+
+
+def test_memes_are_read_as_they_are_stored(root):
+  found = data.load(make_config(root, "hateful_memes", "supervised"))
+  assert found.tasks == {"hateful": 2} and found.vocabularies == {"text": 29}
+  shards = Shards(root / "shards", "hateful_memes", "default", "")
+  known = [row for row, one in enumerate(_rows(shards, "train")) if one["has_label"]]
+  np.testing.assert_array_equal(found.train.origin.index, known)
+  assert len(known) == shards.counts["train"] - 1
+  for split, stored in (("val", "dev_seen"), ("test", "test_seen")):
+    batch = getattr(found, split).read(np.arange(3))
+    tokenizer = tokens.load("", str(root / "hateful_memes" / "tokenizer"))
+    for row, one in zip(range(3), _rows(shards, stored), strict=False):
+      ids, (steps,) = tokenizer([one["text"].decode()], 64)
+      assert batch["text_length"][row] == steps
+      np.testing.assert_array_equal(batch["text"][row, :steps], ids[0])
+      np.testing.assert_array_equal(batch["image"][row], pictures.square(one["image"], 32))
+      assert batch["label"][row] == one["label"]
+
+
+def _rows(shards, split):
+  source = shards.source(split)
+  return [source[row] for row in range(len(source))]
+
+
+def test_genres_are_several_labels(root):
+  found = data.load(make_config(root, "mmimdb", "infmasking"))
+  assert found.multilabels == {"genres": 23} and found.label_kind == "multilabel"
+  stored = _rows(Shards(root / "shards", "mmimdb", "default", ""), "test")
+  expected = np.stack([one["genres"] for one in stored])
+  np.testing.assert_array_equal(found.test.labels["genres"], expected)
+  np.testing.assert_array_equal(found.test.arrays["label"], expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_streamed_examples_are_those_in_memory(root, name):
+  splits = [
+    data.load(make_config(root, name, "supervised", resident_gb=size)).train for size in (2.0, 0.0)
+  ]
+  one, other = (split.read(np.array([5, 0])) for split in splits)
+  assert one.keys() == other.keys()
+  for field in one:
+    np.testing.assert_array_equal(one[field], other[field])
+
+
+def test_a_tokenizer_with_more_ids_than_the_tower_is_refused(root):
+  config = make_config(root, "hateful_memes", "supervised")
+  config.model.modalities.text.encoder.vocabulary = 20
+  with pytest.raises(ValueError, match="embeddings of the tokenizer's 29 ids, found 20 in Deberta"):
+    methods.create(config, data.load(config))
+
+
+def test_a_list_that_was_not_converted_is_named(tmp_path):
+  fixtures.make_fixture("hateful_memes", tmp_path / "hateful_memes", cases=())
+  convert.convert("hateful_memes", tmp_path / "hateful_memes", tmp_path / "shards")
+  with pytest.raises(ValueError, match="found no test_seen: its list was not in the source"):
+    data.load(make_config(tmp_path, "hateful_memes", "supervised"))
+
+
+def test_the_tokenizer_of_a_fixture_knows_its_words():
+  for pair in picture_fixture.WORDS:
+    for word in pair:
+      assert f'"{word}"'.encode() in picture_fixture.make_tokenizer()
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("name", NAMES)
+def test_planted_labels_are_found_with_small_towers(root, tmp_path, name):
+  config = make_config(root, name, "supervised")
+  config.optim.lr, config.optim.schedule = 3e-3, "constant"
+  config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 8.0
+  best = train.train_and_evaluate(config, str(tmp_path))["rows"][0]["best"]
+  if name == "hateful_memes":
+    assert best["test/label/macro_accuracy_low"] > 0.5 and best["test/label/auroc"] > 0.8
+  else:
+    assert {"test/label/macro_f1", "test/label/weighted_f1"} <= set(best)
