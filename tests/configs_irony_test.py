@@ -33,19 +33,25 @@ def expand(argument, make=None, only=None, inspect=fingerprint):
   return judges.attach(rows)
 
 
-@pytest.mark.parametrize("argument", ["mosi", "pid_xor", "pid_xor:transformer"])
+@pytest.mark.parametrize(
+  "argument", ["cremad", "cremad:transformer", "mosi", "pid_xor", "pid_xor:transformer"]
+)
 def test_every_method_has_four_rates_and_three_folds(argument):
   rows = expand(argument)
   counts = collections.Counter(row.overrides["arm"] for row in rows)
   assert set(counts.values()) == {12} and set(counts) - set(ARMS) in (
     {"x1", "x2"},
     {"vision", "text"},
+    {"audio", "video"},
   )
   seeds = {(row.config["data"]["irony"], row.config["seed"]) for row in rows}
   assert len(seeds) == 12
+  if argument.startswith("cremad"):
+    folds = {(row.config["data"]["fold"], row.config["seed"]) for row in rows}
+    assert folds == {("fold1", 109), ("fold2", 19), ("fold3", 337)}
   if argument == "mosi":  # stored: a fold is a state of the data too
     assert all(row.config["data"]["irony_seed"] == row.config["seed"] for row in rows)
-  else:
+  elif argument.startswith(irony.PID_XOR):
     assert {row.config["data"]["redundancy"] for row in rows} == {1.0}
 
 

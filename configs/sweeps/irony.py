@@ -2,12 +2,13 @@
 
   python -m launch.sweep --sweep=configs/sweeps/irony.py:arrays:FOLDER --workdir=runs/irony
 
-`--sweep=configs/sweeps/irony.py:DATASET[:TRUNK]`, without --config. DATASET is that of
-configs/sweeps/synib_table2.py (arrays:FOLDER, open:NAME, mosi, mustard, urfunny), or pid_xor: redundant
-classes, each modality showing them. Some examples get the first modality of another one whose class
-contradicts theirs (`synjax.data.irony`; CREMA-D itself is not read yet). A fold is a seed of the models
-and of the changed examples (published: 109, 19, 337). Rows named after a modality are unimodal models,
-trained once a rate and fold. Published: docs/spec/synib.md 4.7, on CREMA-D alone.
+`--sweep=configs/sweeps/irony.py:DATASET[:TRUNK]`, without --config. DATASET is cremad (published;
+`--config.data.data_dir=D`), that of configs/sweeps/synib_table2.py (arrays:FOLDER, open:NAME, mosi,
+mustard, urfunny), or pid_xor: redundant classes, each modality showing them. Some examples get the first
+modality of another one whose class contradicts theirs (`synjax.data.irony`). A fold is a seed of the
+models and of the changed examples (published: 109, 19, 337), of cremad also its own split. Rows named
+after a modality are unimodal models, trained once a rate and fold. Published: docs/spec/synib.md 4.7, on
+CREMA-D alone; there SynIB and MCR start from the unimodal models, here every method from scratch.
 """
 
 from configs.sweeps import synib_table2
@@ -16,7 +17,10 @@ from configs.sweeps.synib_table2 import Arm, Asked
 RATES = (0.1, 0.5, 1.0, 2.0)
 FOLDS = (109, 19, 337)
 IRONY_F1, MACRO_F1 = "test/label/irony_f1", "test/label/macro_f1"
-PID_XOR = "pid_xor"
+PID_XOR, CREMAD = "pid_xor", "cremad"
+# Of cremad: learning rates of the unimodal models, and what its config has for starts from those.
+_UNIMODAL = {"audio": {"optim.lr": 1e-3}, "video": {"optim.lr": 1e-4}}
+_FROM_SCRATCH = {"optim.lr": 1e-4, "optim.weight_decay": 1e-4, "batch_size": 64}
 # docs/spec/synib.md 4.6
 _SYNIB = {
   "method.mask": "random",
@@ -38,15 +42,18 @@ _REDUNDANT = {
 
 def _read(argument: str) -> Asked:
   name, _, trunk = argument.partition(":")
-  if name != PID_XOR:
+  if name not in (PID_XOR, CREMAD):
     return synib_table2.read(argument)
   synib_table2.require("--sweep: a trunk", trunk or "mlp", synib_table2.TRUNKS)
-  return Asked("xor", ",pid", trunk or "mlp", None)
+  file, rest = {PID_XOR: ("xor", ",pid"), CREMAD: (CREMAD, ",fold1")}[name]
+  return Asked(file, rest, trunk or "mlp", None)
 
 
 def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
   asked = _read(argument)
+  if asked.file == CREMAD:
+    return [f"--config=configs/cremad.py:{asked.argument('supervised')}"]
   if asked.file != "xor":
     return [f for f in synib_table2.get_flags(argument) if not f.startswith("--config.num_seeds")]
   own = ["--config.select_metric=val/label/accuracy"]
@@ -70,6 +77,8 @@ def get_hyper(hyper, argument: str):
       }
     )
   extra = _REDUNDANT if asked.file == "xor" else {}
+  if asked.file == CREMAD:
+    rows = [row | _of_cremad(row) for row in rows]
   rows = [
     row
     | extra
@@ -79,10 +88,22 @@ def get_hyper(hyper, argument: str):
   return hyper.product([rows, hyper.sweep("data.irony", RATES), _folds(asked)])
 
 
+def _of_cremad(row: dict) -> dict:
+  """Returns what a row on CREMA-D has of its own."""
+  own = _UNIMODAL.get(row.get("method.modality", ""), {})
+  if row["config"] in ("synib", "mcr"):
+    own = own | _FROM_SCRATCH
+  plain = row.get("model.trunk.name", "mlp") != "mlp"  # which have no dropout
+  return own | ({"model.trunk.dropout": 0.0} if plain else {})
+
+
 def _folds(asked: Asked) -> list[dict]:
   """Returns the seeds; data that are made for every trial have those of its seed."""
   made = asked.file == "xor"
-  return [{"seed": fold} | ({} if made else {"data.irony_seed": fold}) for fold in FOLDS]
+  folds = [{"seed": fold} | ({} if made else {"data.irony_seed": fold}) for fold in FOLDS]
+  if asked.file == CREMAD:
+    return [fold | {"data.fold": f"fold{i}"} for i, fold in enumerate(folds, start=1)]
+  return folds
 
 
 def get_report(argument: str):

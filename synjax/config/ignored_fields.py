@@ -177,8 +177,15 @@ RULES = (
     "a classifier on a pre-trained representation has no unimodal heads",
   ),
   Rule(
-    ("model.trunk.hidden", "model.trunk.dropout"),
+    ("model.trunk.hidden",),
     lambda config: _fuses(config) and config.model.trunk.name == "mlp",
+    "only the mlp trunk of a method that fuses has them",
+  ),
+  Rule(
+    ("model.trunk.dropout",),  # where a config file has some, another trunk needs it to be 0
+    lambda config: (
+      _fuses(config) and config.model.trunk.name == "mlp" or not config.model.trunk.dropout
+    ),
     "only the mlp trunk of a method that fuses has them",
   ),
   Rule(

@@ -1,7 +1,7 @@
 """Texts as token ids, by the tokenizer that belongs to a tower's weights.
 
 `tokenizer.json` is read by the package `tokenizers`, `spm.model` (DeBERTa-v2 and v3) by `sentencepiece`;
-both are optional: `pip install tokenizers sentencepiece`.
+both are optional, the extra `text`.
 """
 
 import functools

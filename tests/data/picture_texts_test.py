@@ -107,7 +107,7 @@ def test_the_tokenizer_of_a_fixture_knows_its_words():
 
 
 @pytest.mark.whole_run
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["hateful_memes", pytest.param("mmimdb", marks=pytest.mark.slow)])
 def test_planted_labels_are_found_with_small_towers(root, tmp_path, name):
   config = make_config(root, name, "supervised")
   config.optim.lr, config.optim.schedule = 3e-3, "constant"

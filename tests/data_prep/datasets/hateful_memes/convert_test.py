@@ -283,7 +283,7 @@ def test_lists_that_are_none(clean, tmp_path, content, message):
     ("bad_label", r"line 14: expected label 0 or 1, found 'hateful'"),
     (
       "missing_list",
-      r"expected one of \['train.jsonl', .* found \['img', 'train.jsonl.manifest.json'\]",
+      r"expected one of \['train.jsonl', .* found \['img', 'tokenizer', 'train.jsonl.manifest.json'\]",
     ),
   ],
 )
