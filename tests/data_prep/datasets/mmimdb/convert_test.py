@@ -134,7 +134,6 @@ def test_metadata_is_stored_and_counts_what_is_there(made):
     for name, digest in manifest["files"].items()
     if name.startswith("dataset") and name.endswith("json")
   }
-  del jsons["on"]  # of split.json
   sizes = [(n, (source / "dataset" / n).stat().st_size, digest) for n, digest in jsons.items()]
   assert stored["source"]["dataset/*.json"] == images.combine_digests(sizes)
   assert stored["source"]["dataset/*.jpeg"]["files"] == 49
