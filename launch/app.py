@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from absl import logging as absl_logging
 
-from launch import config_flag
+from launch import config_flag, terminal
 from synjax.workdir import files, lock, stopping
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
@@ -39,7 +39,7 @@ def run(
   def start(argv: Sequence[str]) -> None:
     if len(argv) > 1 and not arguments:
       _stop(f"unexpected arguments {argv[1:]}; every option is a flag: --name=value", 2)
-    _log_to_stderr()
+    _log_to_stderr("quiet" in flags.FLAGS and flags.FLAGS.quiet)
     _cache_compilations()
     _keep_freed_memory()
     stopping.install()
@@ -94,6 +94,11 @@ def _at_home(argv: Sequence[str]) -> list[str]:
   ]
 
 
+def define_quiet() -> flags.FlagHolder:
+  """Defines --quiet: warnings and errors alone are said, and no bar is drawn."""
+  return flags.DEFINE_bool("quiet", False, "Say warnings and errors alone.")
+
+
 class _PathParser(flags.ArgumentParser):
   """Reads the path of a folder as `files.resolve` does."""
 
@@ -116,14 +121,16 @@ def _stop(message: str, status: int):
   sys.exit(status)
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(quiet: bool) -> None:
   absl_logging.set_verbosity(absl_logging.WARNING)  # orbax: 50 lines a checkpoint at INFO
-  handler = logging.StreamHandler()
+  handler = terminal.Handler()
   handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
   logger = logging.getLogger("synjax")
   logger.addHandler(handler)
-  logger.setLevel(logging.INFO)
+  logger.setLevel(logging.WARNING if quiet else logging.INFO)
   logger.propagate = False
+  if not quiet:
+    terminal.Heartbeat(logger).start()
 
 
 def _keep_freed_memory() -> None:

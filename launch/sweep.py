@@ -32,6 +32,7 @@ _MAX_STACK = flags.DEFINE_integer(
   "max_stack", None, "Most rows in one program; unlimited if unset."
 )
 _KEEP_WORKDIRS = flags.DEFINE_bool("keep_workdirs", False, "Keep the workdirs of finished groups.")
+_QUIET = app.define_quiet()
 flags.mark_flags_as_required(["config", "sweep", "workdir"])
 
 
@@ -42,8 +43,9 @@ def main() -> None:
   if _DRY_RUN.value:
     return
   path = sweeps.write_sweep_report(_WORKDIR.value, description)
-  print(path.read_text())
-  print(f"report: {path}")
+  if not _QUIET.value:
+    print(path.read_text())
+    print(f"report: {path} and {path.with_name('report.html')}")
   if failed:
     raise ValueError(f"{failed} rows failed, see the end of {path}; the same command retries them")
 

@@ -8,8 +8,7 @@ from absl import flags
 
 from configs import defaults, presets, published
 from launch import app, config_fields, config_flag
-from synjax import parallel, report, train
-from synjax.config import ignored_fields
+from synjax import report
 
 _CONFIG = config_flag.ConfigFlag()
 _WORKDIR = app.define_path("workdir", "Output folder; an unfinished run in it is continued.")
@@ -21,6 +20,7 @@ _PROCESS = flags.DEFINE_integer("process_id", 0, "Several hosts: this host's num
 _PRINT_CONFIG = flags.DEFINE_boolean(
   "print_config", False, "Print every field, who set it and what it means; train nothing."
 )
+_QUIET = app.define_quiet()
 flags.mark_flag_as_required("config")
 flags.register_multi_flags_validator(
   ["workdir", "print_config"],
@@ -31,6 +31,9 @@ flags.register_multi_flags_validator(
 
 def main() -> None:
   """Runs the command."""
+  from synjax import parallel, train  # a second, which --help and --print_config do not wait for
+  from synjax.config import ignored_fields
+
   if _PRINT_CONFIG.value:
     fields = config_fields.describe(_CONFIG.value, _CONFIG.filename, _CONFIG.overrides)
     print(config_fields.align(fields))
@@ -42,8 +45,9 @@ def main() -> None:
   train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config))
   if parallel.is_first_host():
     path = report.write_report([_WORKDIR.value], None, published.ROWS, preset=presets.nearest)
-    print(path.read_text())
-    print(f"report: {path}")
+    if not _QUIET.value:
+      print(path.read_text())
+      print(f"report: {path} and {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,9 @@ def train_and_evaluate(
         if run.due("log", "eval", "checkpoint"):
           log.write_steps()
         if run.due("eval"):
-          log.write_scores(run.evaluate())
+          with log.evaluating():
+            scores = run.evaluate()
+          log.write_scores(scores)
         run.end_epoch()  # what was scored is what the epoch trained; who has stopped by it stays
         stop = stopping.due()  # asked at every step: all hosts count them
         if stop or run.finished() or run.due("checkpoint"):

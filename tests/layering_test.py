@@ -48,7 +48,8 @@ ALLOWED = {
   },
   "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
   "training.run_log": {
-    "evaluators", "parallel", "training", "training.run", "trial", "workdir", "workdir.scores",
+    "config.durations", "evaluators", "parallel", "training", "training.run", "trial", "workdir",
+    "workdir.scores",
   },
   "config": {
     "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",

@@ -28,6 +28,7 @@ STACK_FACTS = (
   *("seconds_per_step", "program_bytes"),
 )
 ROW_FACTS = ("best_step", "best_value", "last_value", "best", "last")
+_MOST_NAMED = 5  # of the values of a field that a line names
 # Which rows are trained, by the state they are in.
 ONLY = {
   "all": ("missing", "failed"),
@@ -133,7 +134,10 @@ def run(
     judges.wait, journal=journal, own={r.id for r in rows}, since=time.time()
   )
   state = Progress(0, len(pending), 0, 0, total, 0.0)
+  varied = _varied(rows)
   for stack in pending:
+    shown = _describe([*stack.rows.values()], varied)
+    logger.info("sweep: group %d of %d: %s ...", state.groups + 1, len(pending), shown)
     place = f"of {_name([*stack.rows.values()])}, group {state.groups + 1} of {len(pending)}"
     with stopping.named(lambda place=place: place):
       good = _run_stack(stack, journal, train, ready, keep=keep_workdirs)
@@ -145,6 +149,22 @@ def run(
   if rerun_ids:
     _compare(before, journal.read(), rerun_ids)
   return state
+
+
+def _varied(rows: Sequence[Row]) -> list[str]:
+  """Returns the fields in which the rows of a call differ."""
+  names = dict.fromkeys(name for row in rows for name in row.overrides)
+  return [n for n in names if len({repr(row.overrides.get(n)) for row in rows}) > 1]
+
+
+def _describe(rows: Sequence[Row], fields: Sequence[str]) -> str:
+  """Says how many rows a group has and what tells them from others: "3 rows, lr=0.1, seed=0, 1, 2"."""
+  texts = [f"{len(rows)} row{'s' * (len(rows) > 1)}"]
+  for name in fields:
+    values = list(dict.fromkeys(str(row.overrides.get(name, "-")) for row in rows))
+    more = f" and {len(values) - _MOST_NAMED} more" if len(values) > _MOST_NAMED else ""
+    texts.append(f"{name}={', '.join(values[:_MOST_NAMED])}{more}")
+  return ", ".join(texts)
 
 
 def _seconds_left(ends: Sequence[tuple[float, int]], total: int) -> float:

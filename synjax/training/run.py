@@ -62,6 +62,7 @@ class Run:
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     # New examples are standardised as those that the run was trained on.
     known = standardization.read(workdir) if identity.is_trained(workdir) else None
+    logger.info("loading %s ...", config.data.name)
     self.stored = data.load(config, known if config.data.get("standardize") else None)
     self.dataset = self.stored
     if config.data.cache_features:
@@ -317,7 +318,7 @@ class Run:
       metric -> [trials].
     """
     if when is not When.EVALUATION:
-      logger.info("scoring the %s parameters, %s, on the test split ...", which, self._ages(which))
+      logger.info("testing the %s parameters, %s ...", which, self._ages(which))
     if not keep:
       return evaluators.run(self.evaluators, self.frozen(which), when)
     epoch = self.step / self.durations.steps_per_epoch

@@ -1,14 +1,16 @@
 """What a run writes and says while it trains: rows of metrics, warnings, how far it is."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from synjax import evaluators, parallel, trial
+from synjax.config.durations import in_words
 from synjax.training import optim, step_metrics
 from synjax.training.compile_clock import CompileClock
 from synjax.training.run import Run
@@ -37,7 +39,11 @@ class RunLog:
     self._writer = MetricWriter(
       run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
     )
-    self._bar = tqdm(total=run.durations.total, initial=run.step, unit="step", disable=None)
+    self._evaluations: list[float] = []  # seconds of each, without compilation
+    said = logger.isEnabledFor(logging.INFO)  # None: a bar where there is a terminal
+    self._bar = tqdm(
+      total=run.durations.total, initial=run.step, unit="step", disable=None if said else True
+    )
     self.queued: list[tuple[range, Mapping[str, jax.Array]]] = []
     unlogged = run.checkpointer.unlogged
     if unlogged:
@@ -123,21 +129,44 @@ class RunLog:
     line = ", ".join(f"{name} {np.mean(scores[name]):.3f}" for name in shown)
     logger.info("step %d: %s", self._run.step, line or "no labels to score")
 
-  def _rate(self) -> float:
-    """Returns steps a second, evaluation included and compilation left out."""
-    return self.steps / (self.seconds - self._compiling.seconds)
+  @contextlib.contextmanager
+  def evaluating(self) -> Iterator[None]:
+    """Says that the validation split is scored, and measures how long that takes."""
+    logger.info("validating at step %d ...", self._run.step)
+    start, compiled = time.monotonic(), self._compiling.seconds
+    yield
+    spent = time.monotonic() - start - (self._compiling.seconds - compiled)
+    self._evaluations.append(max(spent, 0.0))
+
+  def _seconds_left(self) -> float:
+    """Returns the time of the steps and of the evaluations that are left, compilation left out.
+
+    A step takes what it took on average (before one was measured alone, what all of this process took),
+    an evaluation likewise; final scores come on top.
+    """
+    run, total = self._run, self._run.durations.total
+    a_step = run.clock.seconds_per_step
+    if a_step is None:
+      spent = self.seconds - self._compiling.seconds - sum(self._evaluations)
+      a_step = max(spent, 0.0) / max(self.steps, 1)
+    every = run.durations.eval
+    evaluations = total // every - run.step // every + bool(total % every)
+    measured = np.mean(self._evaluations) if self._evaluations else 0.0
+    return a_step * (total - run.step) + float(measured) * evaluations
 
   def _say_progress(self, loss: float) -> None:
-    run, rate = self._run, self._rate()
-    left = (run.durations.total - run.step) / rate
+    run, left = self._run, self._seconds_left()
+    a_step = run.clock.seconds_per_step
+    unmeasured = "" if self._evaluations else " without validation"
     logger.info(
-      "step %d of %d (epoch %.1f): loss %.4f, %.2f steps/s with evaluation, %s left",
+      "step %d of %d (epoch %.1f): loss %.4f, %s%s left%s, then the test scores",
       run.step,
       run.durations.total,
       run.step / run.durations.steps_per_epoch,
       loss,
-      rate,
-      f"{left / 60:.1f} min" if left >= 60 else f"{left:.0f} s",
+      f"{1 / a_step:.3g} steps/s, " if a_step else "",
+      in_words(left),
+      unmeasured,
     )
 
 

@@ -143,7 +143,7 @@ class Stepper:
       )
       if length not in self.programs:
         which = "" if length is None else f" for sequences of {length} steps"
-        logger.info("compiling the training step%s ...", which)
+        logger.info("compiling the training step%s (usually 20 to 60 s on CPUs) ...", which)
         function = make_train_steps(self._step, self._steps_per_call, length)
         program = self._devices.compile(function, donate=(0,))
         # What `lower` makes of a pmap would want the arguments of all processes.

@@ -49,10 +49,13 @@ def load(workdir, data_dir=None):
 def test_what_takes_long_is_announced(trained):
   messages = trained[2]
   first = next(i for i, line in enumerate(messages) if line.startswith("step "))
-  assert "compiling the training step ..." in messages[:first]
-  assert [line for line in messages if line.startswith("scoring")] == [
-    "scoring the best parameters, of step 2, on the test split ...",
-    "scoring the last parameters, of step 4, on the test split ...",
+  assert messages[0] == "loading arrays ..."
+  assert "compiling the training step (usually 20 to 60 s on CPUs) ..." in messages[:first]
+  assert [line for line in messages if line.startswith(("validating", "testing"))] == [
+    "validating at step 2 ...",
+    "validating at step 4 ...",
+    "testing the best parameters, of step 2 ...",
+    "testing the last parameters, of step 4 ...",
   ]
 
 
@@ -69,7 +72,7 @@ def test_it_says_which_parameters_it_scores(trained, caplog):
   caplog.set_level(logging.INFO, "synjax")
   run = load(trained[0])
   run.score("best", evaluate.When.REQUEST, keep=False)
-  assert "scoring the best parameters, of step 2, on the test split ..." in caplog.messages
+  assert "testing the best parameters, of step 2 ..." in caplog.messages
   assert not [line for line in caplog.messages if "continuing" in line]
   run.checkpointer.close()
 

@@ -124,20 +124,34 @@ def test_a_schedule_over_the_whole_length_is_named_when_a_run_becomes_longer(
   assert said in caplog.text
 
 
-def test_the_time_left_leaves_every_compilation_out(tmp_path, monkeypatch):
+def test_the_time_left_is_of_steps_and_evaluations_without_compilations(
+  tmp_path, monkeypatch, caplog
+):
   """Of a run that continues: what is compiled first, a longer sequence later, and an evaluation."""
+  caplog.set_level(logging.INFO, "synjax")
   now = [0.0]
   monkeypatch.setattr(time, "monotonic", lambda: now[0])
   run = make_run(tmp_path)
-  run.step, run.durations = 100, dataclasses.replace(run.durations, total=150)
+  run.clock = step_clock.StepClock()
+  run.step, run.durations = 100, dataclasses.replace(run.durations, total=150, eval=20)
 
-  def take(seconds, steps, compiling=0.0):
+  def take(seconds, compiling=0.0):
     now[0] += seconds
     monitoring.record_event_duration_secs("/jax/core/compile/backend_compile_duration", compiling)
-    run.step += steps
 
   with run_log.RunLog(run) as log:
-    take(62.0, 10, compiling=60.0)
-    take(4.0, 20)
-    take(34.0, 10, compiling=30.0)
-    assert log._rate() == pytest.approx(40 / 10)
+    run.step += 10
+    take(65.0, compiling=60.0)
+    assert log._seconds_left() == pytest.approx(40 * 5 / 10)
+    run.clock.restart(run.step)
+    run.step += 10
+    take(4.0)
+    run.clock.stop(run.step)
+    assert log._seconds_left() == pytest.approx(30 * 0.4)
+    with log.evaluating():
+      take(37.0, compiling=30.0)
+    # Evaluations are left at 140 and at the end, 150.
+    assert log._seconds_left() == pytest.approx(30 * 0.4 + 2 * 7)
+    log._say_progress(1.0)
+  assert "2.5 steps/s, 26 s left, then the test scores" in caplog.text
+  assert "validating at step 120 ..." in caplog.text
