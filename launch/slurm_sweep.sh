@@ -2,8 +2,9 @@
 # One sweep on several machines: sbatch launch/slurm_sweep.sh --config=... --sweep=... --workdir=...
 # The workdir must be on a file system that all nodes see. Submitting the same command again continues
 # where a time limit, a preemption or a failure stopped: finished rows are on disk and are skipped, an
-# unfinished group goes on from the step at which it stopped (killed: from its newest checkpoint). Keep the array's size when continuing, so that
-# every row stays with its task; with another size, let all tasks of the old array end first.
+# unfinished group goes on from the step at which it stopped (killed: from its newest checkpoint). Groups are
+# split so that all tasks have an equal share: keep the array's size when continuing, or what was begun is
+# begun anew; with another size, let all tasks of the old array end first.
 #SBATCH --job-name=synjax-sweep
 #SBATCH --array=0-7
 #SBATCH --cpus-per-task=2

@@ -8,6 +8,7 @@ rows of it, `group` puts rows together that share a program, `shard` takes a pro
 import copy
 import functools
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from synjax.sweeps.file import describe, list_fields, set_field
 from synjax.trial import read_field
 from synjax.workdir import identity
 from synjax.workdir.results import config_hash
+
+logger = logging.getLogger("synjax")
 
 NOT_APPLIED = ("arm", "config", "role")
 # Where something lies, in place of which its content (`Row.reads`) identifies a row.
@@ -209,9 +212,7 @@ def group(rows: Sequence[Row], max_stack: int | None = None) -> list[list[Row]]:
     programs.setdefault(row.program, []).append(row)
   groups = []
   for same in programs.values():
-    count = math.ceil(len(same) / (max_stack or len(same)))
-    size = math.ceil(len(same) / count)
-    groups += [same[i : i + size] for i in range(0, len(same), size)]
+    groups += _split(same, max_stack or len(same))
   return groups
 
 
@@ -233,14 +234,26 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard(groups: Sequence[list[Row]], index: int, count: int) -> list[list[Row]]:
-  """Takes the groups of one of `count` processes: every group goes to one, rows are balanced.
+  """Takes the groups of one of `count` processes: every row goes to one, and rows are balanced.
 
-  The largest group goes first, always to the shard with the fewest rows. A group is never split:
-  with fewer groups than shards, a smaller `max_stack` gives everyone work.
+  A group with more rows than an equal share is split into equal parts: another `count` is other groups.
+  The largest goes first, always to the shard with the fewest rows.
   """
+  share = math.ceil(sum(map(len, groups)) / count)
+  parts = [part for rows in groups for part in _split(rows, share)]
   loads = [0] * count
   owner = {}
-  for i in sorted(range(len(groups)), key=lambda i: -len(groups[i])):
+  for i in sorted(range(len(parts)), key=lambda i: -len(parts[i])):
     owner[i] = loads.index(min(loads))
-    loads[owner[i]] += len(groups[i])
-  return [rows for i, rows in enumerate(groups) if owner[i] == index]
+    loads[owner[i]] += len(parts[i])
+  if not loads[index]:
+    logger.warning(
+      "--shard=%d/%d: no rows for this process; %d have some", index, count, sum(map(bool, loads))
+    )
+  return [rows for i, rows in enumerate(parts) if owner[i] == index]
+
+
+def _split(rows: list[Row], most: int) -> list[list[Row]]:
+  """Returns rows in parts of at most `most`, as equal as they can be."""
+  size = math.ceil(len(rows) / math.ceil(len(rows) / most))
+  return [rows[i : i + size] for i in range(0, len(rows), size)]

@@ -105,6 +105,19 @@ def test_shards_cover_all_rows_once_and_are_balanced(count):
   assert max(loads) - min(loads) <= 4
 
 
+def test_fewer_groups_than_shards_are_split_so_that_all_have_an_equal_share(caplog):
+  groups = plan.group(expand(strengths()))
+  assert [len(group) for group in groups] == [9, 9]
+  shards = [plan.shard(groups, i, 4) for i in range(4)]
+  assert sorted(sum(map(len, shard)) for shard in shards) == [4, 4, 5, 5]
+  ids = [row.id for shard in shards for group in shard for row in group]
+  assert sorted(ids) == sorted(row.id for group in groups for row in group)
+  assert all(len({row.program for row in group}) == 1 for shard in shards for group in shard)
+  assert plan.shard(groups, 0, 1) == groups and not caplog.records
+  assert not plan.shard(groups, 19, 20)
+  assert "--shard=19/20: no rows for this process; 18 have some" in caplog.text
+
+
 def test_a_shard_is_read_or_refused():
   assert plan.parse_shard("3/8") == (3, 8)
   for text in ("8/8", "1", "-1/2", "a/b", "0/0", ""):
