@@ -39,7 +39,7 @@ def run(
   def start(argv: Sequence[str]) -> None:
     if len(argv) > 1 and not arguments:
       _stop(f"unexpected arguments {argv[1:]}; every option is a flag: --name=value", 2)
-    _log_to_stderr("quiet" in flags.FLAGS and flags.FLAGS.quiet)
+    _log_to_stderr()
     _cache_compilations()
     _keep_freed_memory()
     stopping.install()
@@ -121,15 +121,19 @@ def _stop(message: str, status: int):
   sys.exit(status)
 
 
-def _log_to_stderr(quiet: bool) -> None:
+def _log_to_stderr() -> None:
   absl_logging.set_verbosity(absl_logging.WARNING)  # orbax: 50 lines a checkpoint at INFO
   handler = terminal.Handler()
   handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
   logger = logging.getLogger("synjax")
   logger.addHandler(handler)
-  logger.setLevel(logging.WARNING if quiet else logging.INFO)
+  logger.setLevel(logging.INFO)
   logger.propagate = False
-  if not quiet:
+  if "quiet" not in flags.FLAGS:  # it says itself how far it is, or waits for who looks at it
+    return
+  if flags.FLAGS.quiet:
+    logger.setLevel(logging.WARNING)
+  else:
     terminal.Heartbeat(logger).start()
 
 
