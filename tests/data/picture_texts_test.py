@@ -10,6 +10,7 @@ from data_prep.write import picture_fixture
 from synjax import data, methods, train
 from synjax.data import pictures, tokens
 from synjax.data.shards import Shards
+from tests import tower_folders
 
 NAMES = ("hateful_memes", "mmimdb")
 
@@ -91,6 +92,22 @@ def test_a_tokenizer_with_more_ids_than_the_tower_is_refused(root):
   config.model.modalities.text.encoder.vocabulary = 20
   with pytest.raises(ValueError, match="embeddings of the tokenizer's 29 ids, found 20 in Deberta"):
     methods.create(config, data.load(config))
+
+
+def test_towers_from_folders_bring_their_tokenizer(root, tmp_path, golden):
+  config = make_config(root, "hateful_memes", "supervised", tokenizer="")
+  for name, case in (("image", "clip_vision"), ("text", "deberta")):
+    folder = tower_folders.write_case(golden, tmp_path / name, case)
+    config.model.modalities[name].encoder.size = ""
+    config.model.modalities[name].encoder.weights = str(folder)
+  (tmp_path / "text" / "tokenizer.json").write_bytes(picture_fixture.make_tokenizer())
+  dataset = data.load(config)
+  assert dataset.vocabularies == {"text": 29}
+  method = methods.create(config, dataset)
+  assert method.model.encoders["image"].output == "raw_tokens"
+  config.model.modalities.image.encoder.size = "tiny"
+  with pytest.raises(ValueError, match="size: expected none beside weights"):
+    methods.create(config, dataset)
 
 
 def test_a_list_that_was_not_converted_is_named(tmp_path):
