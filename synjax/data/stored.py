@@ -115,6 +115,7 @@ class StoredRows:
     """Returns the same examples without some modalities, see `pipeline.RowReader`."""
     other = copy.copy(self)
     other._fields = tuple(field for field in self._fields if field.name not in names)
+    other._ready = {name: own for name, own in self._ready.items() if name not in names}
     return other
 
   def read_all(self, what: str) -> dict[str, np.ndarray]:

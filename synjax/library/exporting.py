@@ -74,7 +74,7 @@ def _portable(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
   if found.get("trials"):
     found["trials"] = [found["trials"][model._stored.position]]
   found |= {"seed": model.seed, "num_seeds": 1}
-  for place in (*identity.PLACES, "initialize_from"):
+  for place in (*identity.PLACES, "data.tokenizer", "initialize_from"):
     *sections, name = place.split(".")
     section = functools.reduce(lambda part, key: part.get(key) or {}, sections, found)
     if section.get(name):

@@ -262,6 +262,7 @@ def spelled_out(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
   name, folder = fields.pop("name"), fields.pop("weights", None)
   if not folder:
     return {"name": name, **fields}
+  fields.pop("size", None)  # "": the weights decide it
   module = pretrained_tower(where, folder, ENCODERS[name], fields, None)
   decided = [field.name for field in dataclasses.fields(module) if field.init]
   return {"name": name} | {

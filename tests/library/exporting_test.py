@@ -109,7 +109,7 @@ def test_a_towers_folder_is_needed_no_more(golden, tmp_path):
   config = untrained.make(statistics=untrained.STATISTICS)._config
   with config.unlocked():
     config.model.modalities.image = {
-      "encoder": {"name": "clip_vision", "weights": str(folder), "remat": True},
+      "encoder": {"name": "clip_vision", "weights": str(folder), "size": "", "remat": True},
       "adapter": {"name": "sequence"},
     }
     config.model.width, config.data.resolution = 24, 16
