@@ -1,5 +1,9 @@
 """What configs of own arrays decide from the number of examples, and configs of open data by name."""
 
+import copy
+import json
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from configs.methods import METHODS
 from synjax import data
 from synjax.config import values
 from synjax.config.checks import check_config
+from synjax.sweeps.file import set_field
 from tests.data.archives import write
 
 
@@ -37,11 +42,56 @@ def test_defaults_fit_small_data(tmp_path, count, method):
   check_config(config, data.load(config))
 
 
-def test_every_method_has_defaults_that_its_config_can_hold(tmp_path):
+FUSING = {"supervised", "synib", "confidence_penalty", "full_corruption", "masked_augmentation"}
+FUSING |= {"multi_loss", "ogm_ge", "mmpareto", "mcr", "diagnose_relearn"}
+
+
+def test_classifiers_that_fuse_features_have_a_perceptron(tmp_path):
   write(tmp_path)
-  trunks = {name: arrays.get_config(f"{name},{tmp_path}").model.trunk.name for name in METHODS}
-  # Whoever starts from a pre-trained run can take over its fusion.
-  assert set(trunks.values()) == {"transformer"}
+  made = {name: arrays.get_config(f"{name},{tmp_path}") for name in METHODS}
+  found = {name for name, config in made.items() if config.model.trunk.name == "mlp"}
+  assert found == FUSING
+  assert {made[name].model.trunk.hidden for name in found} == {(256,)}
+
+
+def test_classifiers_of_images_keep_the_transformer(tmp_path):
+  rng = np.random.default_rng(0)
+  found = {"photo": rng.random((6, 16, 16, 3)), "table": rng.random((6, 3))}
+  np.savez(tmp_path / "train.npz", **found, label=np.arange(6) % 2)
+  assert arrays.get_config(f"supervised,{tmp_path}").model.trunk.name == "transformer"
+
+
+@pytest.mark.parametrize("method", sorted(FUSING))
+def test_a_run_that_starts_from_another_has_the_fusion_that_it_takes_over(tmp_path, method):
+  write(tmp_path)
+  config = arrays.get_config(f"{method},{tmp_path}").lock()
+  for started in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+    started.initialize_from = "runs/infmasking"
+    assert started.model.trunk.name == "transformer"
+    stored = json.loads(started.to_json_best_effort())
+    assert stored["model"]["trunk"]["name"] == "transformer"
+    set_field(started, "model.trunk.name", "mlp", "a row")
+    assert started.model.trunk.name == "mlp"
+  assert config.model.trunk.name == "mlp" and config.initialize_from == ""
+
+
+@pytest.mark.parametrize("field", ["num_heads", "num_layers", "pool", "implementation"])
+def test_who_describes_a_transformer_has_one(tmp_path, field):
+  write(tmp_path)
+  config = arrays.get_config(f"supervised,{tmp_path}")
+  config.initialize_from = ""  # says nothing new
+  assert config.model.trunk.name == "mlp"
+  set_field(config, f"model.{field}", config.model[field], "a row")  # to what it was
+  assert config.model.trunk.name == "transformer"
+
+
+@pytest.mark.parametrize("field", ["initialize_from", "model.trunk.name"])
+def test_neither_the_start_nor_the_trunk_is_unset(tmp_path, field):
+  write(tmp_path)
+  config = arrays.get_config(f"supervised,{tmp_path}")
+  with pytest.raises(ValueError, match=f"a row: {field}: expected str, found None"):
+    set_field(config, field, None, "a row")
+  assert config.model.trunk.name == "mlp"
 
 
 def test_open_data_are_found_by_name_or_how_to_make_them_is_said(tmp_path, monkeypatch):

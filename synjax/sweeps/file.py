@@ -14,6 +14,7 @@ applied; "role", of unimodal models that other rows are scored beside (`synjax.s
 With `--sweep=FILE:ARGUMENT` each of these functions that takes an argument more gets it.
 """
 
+import copy
 import difflib
 import importlib.util
 import inspect
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
+from ml_collections.config_dict import RequiredValueError
 
 from synjax.config.durations import twin
 
@@ -205,6 +207,18 @@ def _abbreviates(short: str, name: str) -> bool:
   return len(words) > 1 and short == "".join(word[:1] for word in words)
 
 
+def _may_be_none(value: Any) -> bool:
+  """Says whether a field is a placeholder; a reference that others follow must have a value."""
+  if not isinstance(value, FieldReference):
+    return False
+  unset = copy.copy(value)
+  unset.set(None)
+  try:
+    return unset.get() is None
+  except RequiredValueError:
+    return False
+
+
 def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
   """Sets a dotted field to a value of its type; an int is taken for a float, a list for a tuple.
 
@@ -226,7 +240,7 @@ def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
     if path and isinstance(section, ConfigDict):
       hint += f"; {'.'.join(path)} has {', '.join(section)}"
     raise ValueError(f"{where}: expected a field of the config, found {field!r}; {hint}")
-  optional = isinstance(dict(section.items(preserve_field_references=True))[name], FieldReference)
+  optional = _may_be_none(dict(section.items(preserve_field_references=True))[name])
   kind = section.get_type(name)
   good = optional if value is None else isinstance(value, kind)
   if kind in (int, float):

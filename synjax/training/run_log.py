@@ -179,12 +179,23 @@ def announce(run: Run, length_before: int | None) -> None:
   """
   for name, fact in run.dataset.facts.items():
     logger.info("%s: %s", name, fact)
+  if fusion := _describe_fusion(run):
+    logger.info("%s", fusion)
   for remark in (remark for one in run.evaluators for remark in one.remarks()):
     logger.warning("%s", remark)
   for remark in run.start_remarks():
     logger.warning("%s", remark)
   if length_before is not None:
     _announce_length(run, length_before)
+
+
+def _describe_fusion(run: Run) -> str:
+  """Says by what a classifier joins its modalities; "" of methods where nothing is to choose."""
+  if not (run.method.learns_from_labels and run.method.fuses):
+    return ""
+  trunk = run.config.model.trunk
+  widths = f", hidden {tuple(trunk.hidden)}" if trunk.name == "mlp" else ""
+  return f"what joins the modalities, config.model.trunk: {trunk.name}{widths}"
 
 
 def _announce_length(run: Run, before: int) -> None:

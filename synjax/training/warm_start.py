@@ -78,6 +78,7 @@ def initialize(
     _require_all_but_heads(own, other, taken, config)
   if source["data"].get("task") != config.data.get("task"):  # their heads answer another question
     taken = [part for part in taken if not part.startswith("unimodal_heads_")]
+  _warn_of_fusions(set(own) - set(taken), set(other) - set(taken), source, config)
   params = _replace(before, theirs, taken, rows, workdir)
   statistics = {
     name: _replace(tree, (chosen.get("model_state") or {}).get(name, {}), taken, rows, workdir)
@@ -135,6 +136,26 @@ def _say(origin: Mapping[str, Any]) -> None:
     *listed.values(),
     *origin["parameters"].values(),
   )
+
+
+def _warn_of_fusions(at_random: set, unused: set, source: Mapping, config: ConfigDict) -> None:
+  """Says that the other run joins its modalities by something else, and how to take that over."""
+  method = methods.find(config)
+  if not (method.fuses and unused & set(SHARED_PARTS)):
+    return
+  trunk = source["model"]["trunk"] if _TRUNK in unused else {"name": "transformer"}
+  advice = f"config.model.trunk.name={trunk['name']}"
+  if trunk["name"] == "mlp":
+    advice += f" and .hidden={tuple(trunk['hidden'])}"
+  if not method.learns_from_labels:
+    advice = (
+      f"{config.method.name} has a transformer: train that run with model.trunk.name=transformer"
+    )
+  logger.warning(
+    "%s: the %s of %s is left behind%s; to take it over: %s", FIELD, trunk["name"],
+    config.initialize_from,
+    ", the one of this run starts at random" if at_random & set(SHARED_PARTS) else "", advice,
+  )  # fmt: skip
 
 
 def parts(params: Mapping) -> set[str]:

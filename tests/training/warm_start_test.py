@@ -91,6 +91,28 @@ def test_a_contrastive_run_takes_the_fusion_of_a_classifier(source, tmp_path):
   assert equal(params["fusion"], trained.selection.params["trunk"]["fusion"])
 
 
+def test_a_trunk_that_is_set_by_hand_leaves_the_fusion_behind_and_says_so(source, tmp_path, caplog):
+  data, workdir, _ = source
+  fields = {"initialize_from": str(workdir), "model.trunk.name": "mlp"}
+  run = train.Run(get("supervised", data, **fields), tmp_path)
+  assert "fusion" in run.origin["unused"] and "trunk" in run.origin["at_random"]
+  assert "the transformer of " in caplog.text and "model.trunk.name=transformer" in caplog.text
+
+
+def test_a_perceptron_that_another_run_trained_is_not_dropped_in_silence(source, tmp_path, caplog):
+  data, mlp = source[0], {"model.trunk.name": "mlp"}
+  train.train_and_evaluate(get("supervised", data, **mlp), str(tmp_path / "a"))
+  start = {"initialize_from": str(tmp_path / "a")}
+  with pytest.raises(ValueError, match=r"unimodal_heads_.*same config\.model"):
+    train.Run(get("synib", data, **start), tmp_path / "b")
+  advice = "to take it over: config.model.trunk.name=mlp and .hidden=(256,)"
+  assert "the mlp of " in caplog.text and advice in caplog.text
+  run = train.Run(get("synib", data, **start, **mlp), tmp_path / "b")
+  assert "trunk" in run.origin["taken"]
+  train.Run(get("comm", data, **start), tmp_path / "c")
+  assert "comm has a transformer: train that run with model.trunk.name=" in caplog.text
+
+
 @pytest.mark.parametrize(
   ("fields", "message"),
   [
