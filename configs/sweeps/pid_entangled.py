@@ -3,9 +3,10 @@
   python -m launch.sweep --config=configs/xor.py:supervised,pid \
     --sweep=configs/sweeps/pid_entangled.py --workdir=runs/pid_entangled
 
-144 runs: 8 maps x 6 arms x 3 seeds, at the mixture of pid_point.py, lambda 10; the last epoch counts
+153 runs: 8 maps x 6 arms x 3 seeds, at the mixture of pid_point.py, lambda 10; the last epoch counts
 (docs/spec/synib_release.md 5.3). `intact` corrupts nothing: the authors ran it without a map and under
-rotation alone. Their numbers are the references, as total and synergy accuracy.
+rotation alone. `oracle` corrupts the synergy block of active samples in the basis of the sources, without
+a map and where the map can be undone. Their numbers are the references, as total and synergy accuracy.
 """
 
 from configs.sweeps.pid_point import ACCURACY, MIXTURE, SEEDS, SYNERGY, make_arm
@@ -29,6 +30,8 @@ ARMS = (
   make_arm("learned, long loop", "synib", **_LEARNED, mask_sparsity=0.0, mask_steps=100),
   make_arm("whole modality", "full_corruption", penalty=10.0),
 )
+ORACLE = make_arm("oracle", "synib", mask="oracle_active", penalty=10.0)
+UNDONE = ("none", "rotation", "partial")  # maps of which the sources are known
 REFERENCE = {  # arm -> total, then synergy accuracy of each map; None: not run or not said
   "vanilla": (
     (0.948, 0.948, 0.949, 0.947, None, None, 0.940, 0.937),
@@ -37,6 +40,10 @@ REFERENCE = {  # arm -> total, then synergy accuracy of each map; None: not run 
   "intact": (
     (0.983, 0.989, None, None, None, None, None, None),
     (0.868, 0.911, None, None, None, None, None, None),
+  ),
+  "oracle": (
+    (0.982, 0.987, None, None, None, None, None, None),
+    (0.878, 0.920, None, None, None, None, None, None),
   ),
   "random": (
     (0.940, 0.951, 0.932, 0.858, None, None, 0.951, 0.939),
@@ -60,7 +67,9 @@ REFERENCE = {  # arm -> total, then synergy accuracy of each map; None: not run 
 def get_hyper(hyper):
   """Returns the rows."""
   rows = [
-    arm | fields | {"arm": f"{name}: {arm['arm']}"} for name, fields in MAPS.items() for arm in ARMS
+    arm | fields | {"arm": f"{name}: {arm['arm']}"}
+    for name, fields in MAPS.items()
+    for arm in (*ARMS, *((ORACLE,) if name in UNDONE else ()))
   ]
   return hyper.product([rows, [MIXTURE], hyper.sweep("seed", SEEDS)])
 

@@ -94,7 +94,7 @@ ARMS = {
   "Full corruption": Arm("full_corruption", (_PENALTY, _LR)),
   "Vanilla, tuned": Arm("supervised", (_DECAY, _LR), has_default=False),
 }
-_ADDITIVE = ("reconboost",)  # by definition
+ADDITIVE = ("reconboost",)  # by definition
 
 
 class Asked(NamedTuple):
@@ -179,7 +179,7 @@ def with_predictions(config) -> tuple[str, ...]:
 
 def set_trunk(asked: Asked, method: str) -> dict:
   """Returns the fields of the trunk of a method that has one."""
-  if method in _ADDITIVE:
+  if method in ADDITIVE:
     return {}
   published = asked.file in DATASETS and asked.trunk == "mlp"
   mlp = {"model.trunk.hidden": (64,), "model.trunk.dropout": 0.1}

@@ -18,24 +18,26 @@ _EXAMPLES = {"train": 1284, "val": 229, "test": 686}
 _SHARE, _PASSES = 0.2, 1.25
 
 
-def _labelled_dataset(config) -> pipeline.Dataset:
+def labelled_dataset(config) -> pipeline.Dataset:
   """Returns a stand-in of MOSI's size whose features know nothing of its labels."""
   rng, splits = np.random.default_rng(1), {}
   for name, size in _EXAMPLES.items():
     dataset = multibench_dataset(config, size)
     score = rng.uniform(-3, 3, (size, 1)).astype(np.float32)
     labels = {"sentiment": (score[:, 0] > 0).astype(int), "score": score}
-    splits[name] = dataclasses.replace(dataset.train, labels=labels)
+    arrays = dataset.train.arrays | {"label": labels["sentiment"].astype(np.int32)}
+    splits[name] = dataclasses.replace(dataset.train, arrays=arrays, labels=labels)
   return dataclasses.replace(
-    dataset, **splits, probe=splits["train"], tasks={"sentiment": 2}, regressions={"score": 1}
-  )
+    dataset, **splits, probe=splits["train"], tasks={"sentiment": 2}, regressions={"score": 1},
+    num_classes=2,
+  )  # fmt: skip
 
 
 def _during_training(protocol: str) -> Row:
   """Measures an evaluation against the steps of the epoch before it."""
   config = mosi.get_config("infmasking")
   config.protocol = protocol
-  dataset = _labelled_dataset(config)
+  dataset = labelled_dataset(config)
   chosen, frozen, (step, _) = _prepare(config, dataset)
   count = _EXAMPLES["train"] // config.batch_size
   seconds = lowest_interleaved(
@@ -65,7 +67,7 @@ def _prepare(config, dataset):
 def _of_the_test_split() -> Row:
   """Measures scoring with and without each modality against embedding every split with all of them."""
   config = mosi.get_config("infmasking")
-  dataset = _labelled_dataset(config)
+  dataset = labelled_dataset(config)
   chosen, frozen, _ = _prepare(config, dataset)
 
   def embed():

@@ -205,6 +205,9 @@ class Dataset:
       int32[batch], an index into them. (): not known.
     informative: modality -> bool[features]: the features that carry synergy, which an oracle mask
       corrupts. Empty: not known.
+    bases: modality -> orthogonal Q float32[features, features]: its values are Q s, standardised, and
+      `informative` names features of s; batches of `train` then have the `<modality>_mean` and
+      `<modality>_deviation` [batch, features] that Q s was standardised by. Empty: values are s.
     predictive: modality -> bool[features]: the features that tell the label without the other modalities,
       which learned masks are to flag. Empty: not known.
     synergies: which of `sources` carry the label in no modality alone. (): not known.
@@ -241,6 +244,7 @@ class Dataset:
   num_classes: int = 0
   sources: tuple[str, ...] = ()
   informative: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  bases: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   predictive: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
   synergies: tuple[str, ...] = ()
   traced: tuple[str, ...] = ()

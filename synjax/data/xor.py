@@ -118,7 +118,8 @@ def load_pid_xor(config) -> pipeline.Dataset:
 
   The mixture is a share of examples, not the PID of the data: see `synjax.evaluators.pid`.
   `data.mixing` entangles the features of each modality before they are standardised, see
-  `synjax.data.xor_mixing`; which features are informative is not known then.
+  `synjax.data.xor_mixing`; which features are informative is known then in the basis of the sources, of
+  a rotation, or not at all.
 
   Args:
     config: of the run; reads `config.data.num_pool` (2,000 examples), `num_val` (200 of them),
@@ -240,7 +241,12 @@ def _load_projected(name: str, layout: Layout, data) -> pipeline.Dataset:
       order = jax.random.permutation(_stream_key(trial.seed, "split"), sizes["num_pool"])
       rows = {"val": order[: sizes["num_val"]], "train": order[sizes["num_val"] :]}
       examples = pipeline.gather_rows(pool, rows[split])
-    return examples | {m: _standardize(examples[m], pool[m]) for m in layout.modalities}
+    by = {m: (pool[m].mean(0), pool[m].std(0, ddof=1) + 1e-7) for m in layout.modalities}
+    made = examples | {m: (examples[m] - mean) / std for m, (mean, std) in by.items()}
+    for m in mixing.bases if split == "train" else ():  # an oracle goes back to the sources by them
+      named = zip((f"{m}_mean", f"{m}_deviation"), by[m], strict=True)
+      made |= {name: jnp.broadcast_to(value, made[m].shape) for name, value in named}
+    return made
 
   num_train = sizes["num_pool"] - sizes["num_val"]
   num_examples = {"train": num_train, "val": sizes["num_val"], "test": sizes["num_test"]}
@@ -255,7 +261,7 @@ def _load_projected(name: str, layout: Layout, data) -> pipeline.Dataset:
     for kind, which in {"informative": is_synergy, "predictive": ~is_synergy}.items()
   }
   if mixing.functions:  # no feature is a source's alone
-    masks = {kind: {} for kind in masks}
+    masks = {"informative": masks["informative"] if mixing.bases else {}, "predictive": {}}
   return _make_dataset(
     name,
     splits | {"probe": splits["train"]},
@@ -266,6 +272,7 @@ def _load_projected(name: str, layout: Layout, data) -> pipeline.Dataset:
     facts={"mixture": {field: data[field] for field, _ in layout.mixture}},
     decides=(sizes["num_pool"], layout.projections().tobytes().hex(), *mixing.decides),
     modalities=layout.modalities,
+    bases=mixing.bases,
   )
 
 
@@ -307,10 +314,6 @@ def _projected_example(
   return dict(zip(layout.modalities, x, strict=True)) | {"label": label, "source": source}
 
 
-def _standardize(x: jax.Array, pool: jax.Array) -> jax.Array:
-  return (x - pool.mean(0)) / (pool.std(0, ddof=1) + 1e-7)
-
-
 def _sign(bits: jax.Array) -> jax.Array:
   return (2 * bits - 1).astype(jnp.float32)
 
@@ -345,6 +348,7 @@ def _make_dataset(
   facts: Mapping[str, object],
   modalities: tuple[str, ...] = ("x1", "x2"),
   decides: tuple = (),
+  bases: Mapping[str, np.ndarray] | None = None,
 ) -> pipeline.Dataset:
   """Puts a dataset together. `decides`: what decides the data and is neither a size nor traced."""
   num_examples = {split: splits[split].num_examples for split in ("train", "val", "test")}
@@ -368,6 +372,7 @@ def _make_dataset(
     num_classes=2,
     sources=sources,
     informative=dict(informative),
+    bases=dict(bases or {}),
     predictive=dict(predictive),
     synergies=synergies,
     traced=traced,

@@ -20,10 +20,12 @@ class Mixing(NamedTuple):
   Attributes:
     functions: modality -> map of float[examples, features]; {}: nothing.
     decides: what decides the data, for the fingerprint; (): nothing.
+    bases: modality -> Q float32[features, features] where the map is that orthogonal matrix; else {}.
   """
 
   functions: Mapping[str, Callable[[jax.Array], jax.Array]]
   decides: tuple
+  bases: Mapping[str, np.ndarray] = {}
 
 
 def create(data, layout: Layout, typical: Callable[[], Mapping[str, np.ndarray]]) -> Mixing:
@@ -55,7 +57,7 @@ def create(data, layout: Layout, typical: Callable[[], Mapping[str, np.ndarray]]
   if not scale > 0:
     raise ValueError(f"config.data.mixing_scale: expected above 0, found {data.mixing_scale!r}")
   inputs = typical() if kind == "mixer" else {}
-  functions, decides = {}, [kind, scale]
+  functions, decides, bases = {}, [kind, scale], {}
   for m, name in enumerate(layout.modalities):
     rng = np.random.default_rng((8800 if kind == "mixer" else 7700) + 100 * seed + m)
     if kind == "mixer":
@@ -65,9 +67,11 @@ def create(data, layout: Layout, typical: Callable[[], Mapping[str, np.ndarray]]
     else:
       turned = partial_rotation(rng, layout) if kind == "partial" else rotation(rng, FEATURES)
       matrices = [scale * turned if kind == "tanh" else turned]
+    if kind in ("rotation", "partial"):
+      bases[name] = matrices[0].astype(np.float32)
     functions[name] = _chain([matrix.astype(np.float32) for matrix in matrices], kind == "tanh")
     decides += [matrix.astype(np.float32).tobytes().hex() for matrix in matrices]
-  return Mixing(functions, tuple(decides))
+  return Mixing(functions, tuple(decides), bases)
 
 
 def rotation(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +39,28 @@ class Branch:
   corrupted: Arrays
   corrupt: Arrays
   trains_encoders: bool = True
+
+
+class Basis(NamedTuple):
+  """Features x = (Q s - mean) / deviation of sources s; of none, x = s.
+
+  Attributes:
+    matrix: orthogonal Q [features, features], or None.
+    mean: [batch, features].
+    deviation: likewise.
+  """
+
+  matrix: jax.Array | None = None
+  mean: jax.Array | None = None
+  deviation: jax.Array | None = None
+
+  def to_sources(self, x: jax.Array) -> jax.Array:
+    """Returns s of x [batch, features]."""
+    return x if self.matrix is None else (x * self.deviation + self.mean) @ self.matrix
+
+  def to_features(self, s: jax.Array) -> jax.Array:
+    """Returns x of s [batch, features]."""
+    return s if self.matrix is None else (s @ self.matrix.T - self.mean) / self.deviation
 
 
 class CorruptionMethod(ClassifierMethod):
@@ -85,6 +107,11 @@ class CorruptionMethod(ClassifierMethod):
       raise ValueError(
         f"config.method.mask: {method.mask} needs site=input and a dataset that knows its informative"
         f" features, found site={method.site!r} and dataset {dataset.name}"
+      )
+    if dataset.bases and method.fill == "ema":
+      raise ValueError(
+        f"config.method.fill: {method.mask} replaces the sources of rotated features, whose moments are"
+        " not kept: expected noise, zeros or shuffle, found ema"
       )
     if method.mask == "oracle_active" and not dataset.synergies:
       raise ValueError(
@@ -168,10 +195,18 @@ class CorruptionMethod(ClassifierMethod):
       else:
         stream = name if first else f"{kind}/{name}"
         keys, order_key = info.keys(f"fill/{stream}"), info.device_key(f"shuffle/{stream}")
-        taken = fields.both(no_filler, known)
+        taken, basis = fields.both(no_filler, known), self._basis(name, batch, kind)
+        x = basis.to_sources(x)
         eps = self.replacement(fill, name, model_state, x, keys, order_key, taken)
-        replaced[name] = masking.gate(x, eps, corrupt[name])
+        replaced[name] = basis.to_features(masking.gate(x, eps, corrupt[name]))
     return replaced, corrupt, metrics
+
+  def _basis(self, name: str, batch: Batch, kind: str) -> Basis:
+    """Returns the basis in which a branch replaces a modality's features."""
+    if not kind.startswith("oracle") or name not in self.dataset.bases:
+      return Basis()
+    matrix = jnp.asarray(self.dataset.bases[name])
+    return Basis(matrix, batch[f"{name}_mean"], batch[f"{name}_deviation"])
 
   def counterfactuals(
     self,

@@ -57,14 +57,17 @@ def test_tanh_and_the_mixer_follow_their_formulas():
   np.testing.assert_allclose(found, np.tanh(x @ first.T) @ second.T, rtol=1e-3, atol=1e-4)
 
 
-def test_features_are_mixed_before_they_are_standardised_and_none_is_known_to_matter():
+def test_features_are_mixed_before_they_are_standardised_and_sources_known_where_that_is_undone():
   sizes = {"num_pool": 2000, "num_val": 200, "num_test": 30}
   fields = {"mixing": "rotation", "mixing_seed": 0, "mixing_scale": 1.0}
   plain = xor.load_pid_xor(ConfigDict({"data": sizes | MIXTURE}))
   mixed = xor.load_pid_xor(ConfigDict({"data": sizes | MIXTURE | fields}))
   named = xor.load_pid_xor(ConfigDict({"data": sizes | MIXTURE | fields | {"mixing": "none"}}))
   assert plain.fingerprint == named.fingerprint != mixed.fingerprint
-  assert plain.informative and not mixed.informative and not mixed.predictive
+  assert plain.informative and not plain.bases and not mixed.predictive
+  np.testing.assert_array_equal(mixed.informative["x2"], plain.informative["x2"])
+  squashed = xor.load_pid_xor(ConfigDict({"data": sizes | MIXTURE | fields | {"mixing": "tanh"}}))
+  assert not squashed.informative and not squashed.bases
   made = mixed.train.generate(
     Trial(jnp.uint32(0), {f"data.{name}": jnp.float32(value) for name, value in MIXTURE.items()})
   )
@@ -73,6 +76,8 @@ def test_features_are_mixed_before_they_are_standardised_and_none_is_known_to_ma
   found = np.asarray(made["x1"])
   at = [np.abs(expected - row).max(1).argmin() for row in found[:20]]
   np.testing.assert_allclose(found[:20], expected[at], atol=1e-3)
+  sources = (found * made["x1_deviation"] + made["x1_mean"]) @ mixed.bases["x1"]
+  np.testing.assert_allclose(sources[:20], unstandardized("pid")["x1"][at], atol=1e-3)
 
 
 def test_wrong_fields_are_named():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synjax import methods
+from configs import xor
+from synjax import data, methods, train, trial
 from synjax.methods.corruption_method import Branch
 from tests import tiny
 from tests.methods import presence
@@ -51,6 +52,52 @@ def test_the_oracle_corrupts_the_informative_features_and_nothing_else():
   augmented.config.method.mask = "oracle"
   corrupt, _ = augmented.draw("table", params, model_state, raw, raw["table"], (6, 4), info)
   np.testing.assert_array_equal(corrupt[0], [True, False, True, True])
+
+
+def rotated(mask, **fields):
+  """Method, batch and `Info` of PID-XOR under a rotation, and its sources by linear algebra."""
+  config = xor.get_config("synib,pid")
+  config.data.update({"num_pool": 60, "num_val": 10, "num_test": 10, "mixing": "rotation"})
+  for part in config.model.modalities.values():
+    part.encoder.widths = (4,)
+  config.model.update({"unimodal_hidden": (4,)})
+  config.method.update({"mask": mask, **fields})
+  dataset = data.load(config)
+  method = methods.create(config, dataset)
+  one = trial.stack(config, train.traced_fields(config), [{"seed": 0}])
+  one = jax.tree.map(lambda x: jnp.asarray(x[0]), one)
+  raw = dataset.train.gather(jax.jit(dataset.train.generate)(one), jnp.arange(50))
+  raw |= {"valid": jnp.ones(50, bool)}
+  info = methods.Info(
+    step=jnp.int32(0), progress=jnp.float32(0), key=jax.random.key(1), index=jnp.arange(50),
+    hyper=one.hyper,
+  )  # fmt: skip
+  return method, raw, info
+
+
+def test_an_oracle_of_rotated_features_corrupts_the_synergy_block_of_their_sources():
+  method, raw, info = rotated("oracle_active")
+  replaced, corrupt, _ = method.corrupt({}, {}, raw, {"x1": 0, "x2": 0}, {}, info)
+  active = np.asarray(raw["source"]) == method.dataset.sources.index("synergy")
+  assert 0 < active.sum() < 50
+  for name in ("x1", "x2"):
+    matrix = np.asarray(method.dataset.bases[name], np.float64)
+    mean, deviation = (np.asarray(raw[f"{name}_{n}"], np.float64) for n in ("mean", "deviation"))
+    before, after = (
+      (np.asarray(x, np.float64) * deviation + mean) @ matrix for x in (raw[name], replaced[name])
+    )
+    moved = np.abs(after - before) > 1e-4
+    np.testing.assert_array_equal(moved.any(axis=0), np.isin(np.arange(32), range(12, 18)))
+    np.testing.assert_array_equal(moved.any(axis=1), active)
+    np.testing.assert_array_equal(np.asarray(corrupt[name]), moved)
+    assert 0.6 < after[active, 12:18].std() < 1.4  # N(0, 1), whatever was there
+    moved = np.abs(np.asarray(replaced[name] - raw[name])) > 1e-4
+    assert moved[active].mean() > 0.95  # every feature shows the block
+
+
+def test_moments_of_rotated_features_are_none_of_their_sources():
+  with pytest.raises(ValueError, match=r"config\.method\.fill: oracle replaces .* found ema"):
+    rotated("oracle", fill="ema")
 
 
 def test_attention_masking_hides_tokens_without_changing_shapes():

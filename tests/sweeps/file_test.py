@@ -41,7 +41,7 @@ def test_a_sweep_file_is_loaded_with_its_argument(tmp_path):
 @pytest.mark.parametrize(
   ("name", "rows", "arms"),
   [("spurious_xor", 198, 6), ("pid_point", 33, 11), ("pid_simplex", 4851, 7),
-   ("xor_released", 84, 4), ("pid_entangled", 144, 48),
+   ("xor_released", 84, 4), ("pid_entangled", 153, 51), ("spurious_xor.py:all", 396, 12),
    ("pid_simplex.py:0.25", 315, 7)],
 )  # fmt: skip
 def test_the_sweeps_of_the_repository(name, rows, arms):
