@@ -43,7 +43,10 @@ ARMS: dict[str, tuple[str, dict]] = {  # label -> method, its fields
     _official(1e-3, 1e-4, 100.0, **{"method.alpha": 0.8}),
   ),
   "MMPareto, official": ("mmpareto", _official(2e-3, 1e-4, 50.0, **{"method.gamma": 1.5})),
-  "D&R, official": ("diagnose_relearn", _official(2e-3, 1e-4, 90.0, **{"method.strength": 3.0})),
+  "D&R, official": (
+    "diagnose_relearn",
+    _official(2e-3, 1e-4, 90.0, **{"method.strength": 3.0, "method.relearn_every": 20}),
+  ),
   "ReconBoost, official": (
     "reconboost",
     _official(1e-2, 5e-4, **{"method.variant": "official"}),
