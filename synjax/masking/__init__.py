@@ -3,6 +3,7 @@
 from synjax.masking.agreement import auroc, overlap, split_half
 from synjax.masking.corrupt import (
   FILLS,
+  Basis,
   Moments,
   fill,
   gate,
@@ -16,6 +17,7 @@ from synjax.masking.keep import num_kept, sample_keep
 from synjax.masking.learned import CORRUPTS, GATES, corrupt_of, flagged_share, learn_flags
 
 __all__ = [
+  "Basis",
   "CORRUPTS",
   "FILLS",
   "GATES",

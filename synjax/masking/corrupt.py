@@ -1,6 +1,7 @@
 """Which features a counterfactual replaces, and by what; `corrupt` (True = replaced)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax
 import jax
@@ -9,6 +10,28 @@ import jax.numpy as jnp
 from synjax.masking.draws import standard_normal, threefry
 
 FILLS = ("noise", "zeros", "ema", "shuffle")
+
+
+class Basis(NamedTuple):
+  """Features x = (Q s - mean) / deviation of sources s; of none, x = s.
+
+  Attributes:
+    matrix: orthogonal Q [features, features], or None.
+    mean: [batch, features].
+    deviation: likewise.
+  """
+
+  matrix: jax.Array | None = None
+  mean: jax.Array | None = None
+  deviation: jax.Array | None = None
+
+  def to_sources(self, x: jax.Array) -> jax.Array:
+    """Returns s of x [batch, features]."""
+    return x if self.matrix is None else (x * self.deviation + self.mean) @ self.matrix
+
+  def to_features(self, s: jax.Array) -> jax.Array:
+    """Returns x of s [batch, features]."""
+    return s if self.matrix is None else (s @ self.matrix.T - self.mean) / self.deviation
 
 
 def gate(x: jax.Array, replacement: jax.Array, corrupt: jax.Array) -> jax.Array:

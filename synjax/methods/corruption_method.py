@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,28 +39,6 @@ class Branch:
   corrupted: Arrays
   corrupt: Arrays
   trains_encoders: bool = True
-
-
-class Basis(NamedTuple):
-  """Features x = (Q s - mean) / deviation of sources s; of none, x = s.
-
-  Attributes:
-    matrix: orthogonal Q [features, features], or None.
-    mean: [batch, features].
-    deviation: likewise.
-  """
-
-  matrix: jax.Array | None = None
-  mean: jax.Array | None = None
-  deviation: jax.Array | None = None
-
-  def to_sources(self, x: jax.Array) -> jax.Array:
-    """Returns s of x [batch, features]."""
-    return x if self.matrix is None else (x * self.deviation + self.mean) @ self.matrix
-
-  def to_features(self, s: jax.Array) -> jax.Array:
-    """Returns x of s [batch, features]."""
-    return s if self.matrix is None else (s @ self.matrix.T - self.mean) / self.deviation
 
 
 class CorruptionMethod(ClassifierMethod):
@@ -201,12 +179,12 @@ class CorruptionMethod(ClassifierMethod):
         replaced[name] = basis.to_features(masking.gate(x, eps, corrupt[name]))
     return replaced, corrupt, metrics
 
-  def _basis(self, name: str, batch: Batch, kind: str) -> Basis:
+  def _basis(self, name: str, batch: Batch, kind: str) -> masking.Basis:
     """Returns the basis in which a branch replaces a modality's features."""
     if not kind.startswith("oracle") or name not in self.dataset.bases:
-      return Basis()
+      return masking.Basis()
     matrix = jnp.asarray(self.dataset.bases[name])
-    return Basis(matrix, batch[f"{name}_mean"], batch[f"{name}_deviation"])
+    return masking.Basis(matrix, batch[f"{name}_mean"], batch[f"{name}_deviation"])
 
   def counterfactuals(
     self,
