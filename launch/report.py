@@ -2,6 +2,7 @@
 
 Writes report.md, plots and report.html (the same, for a browser), and prints the report.
 --watch keeps it up to date while runs go on, --serve shows it on 127.0.0.1.
+--style=paper --format=pdf,svg --width=3.25 writes figures of a column's width, and tables in LaTeX.
 Seeds of one config make one row, over workdirs.
 """
 
@@ -13,7 +14,7 @@ from absl import flags
 from configs import presets, published
 from launch import app
 from synjax import report
-from synjax.report import live
+from synjax.report import live, paper
 
 _WORKDIRS = flags.DEFINE_list(
   "workdirs", None, "Runs and sweeps: workdirs or glob patterns, separated by commas."
@@ -24,6 +25,11 @@ _WATCH = flags.DEFINE_bool(
 )
 _SERVE = flags.DEFINE_bool("serve", False, "Show it on 127.0.0.1, to this machine alone.")
 _PORT = flags.DEFINE_integer("port", 8000, "Of --serve; 0: any that is free.")
+_STYLE = flags.DEFINE_enum(
+  "style", "page", ["page", "paper"], "paper: figures and tables for a paper, too, in paper/."
+)
+_FORMAT = flags.DEFINE_list("format", ["pdf"], f"Of --style=paper: {', '.join(paper.FORMATS)}.")
+_WIDTH = flags.DEFINE_float("width", paper.COLUMN, "Of --style=paper: of a figure, in inches.")
 flags.mark_flags_as_required(["workdirs"])
 
 
@@ -47,8 +53,9 @@ def _folders() -> list[pathlib.Path]:
 
 def _write() -> pathlib.Path:
   refresh = live.EVERY if _WATCH.value else 0
+  style = paper.Style(_FORMAT.value, _WIDTH.value) if _STYLE.value == "paper" else None
   return report.write_report(
-    _folders(), _OUT.value, published.ROWS, preset=presets.nearest, refresh=refresh
+    _folders(), _OUT.value, published.ROWS, preset=presets.nearest, refresh=refresh, style=style
   )
 
 

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from synjax.report import html, markdown, svg
+from synjax.report import html, markdown, paper, svg
 from synjax.report.cells import format_score
 from synjax.report.origin import Preset, origin_sections
 from synjax.report.plots import PLOTS, canvas
@@ -47,6 +47,7 @@ def write_report(
   *,
   preset: Preset | None = None,
   refresh: int = 0,
+  style: paper.Style | None = None,
 ) -> pathlib.Path:
   """Writes report.md and its plots, and report.html, the same as one file with values under the pointer.
 
@@ -57,6 +58,7 @@ def write_report(
     preset: finds the preset of a run's config, as `configs.presets.nearest`; None: its command and what
       differs from the preset are left out.
     refresh: seconds after which a browser loads the page again; 0: never.
+    style: of figures and tables for a paper, which go to paper/ in the folder; None: there are none.
 
   Returns:
     Path of report.md.
@@ -77,12 +79,14 @@ def write_report(
   compared = comparisons(entrants)
   sections = [Heading("Report", level=1), *summary_sections(compared)]
   sections += result_sections(groups, published)
-  sections += compared_sections(compared, folder, tables=bool(sweeps))
+  sections += compared_sections(compared, folder, tables=bool(sweeps), style=style)
   for group in groups:
     sections += [Heading(f"Run {group.label}"), *(other_scores(group) if group.rows else [])]
-    sections += [*_plots(group, folder), *origin_sections(group, preset)]
+    sections += [*_plots(group, folder, style), *origin_sections(group, preset)]
   for sweep in sweeps:
     sections += sweep.sections(folder)
+  if style:
+    style.write_tables(compared, folder)
   path = folder / "report.md"
   write_atomically(path, markdown.render(sections) + "\n")
   page = html.render(sections, folder, refresh=refresh)
@@ -104,7 +108,7 @@ def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
   return markdown.render(result_sections(group_runs(runs, published), published))
 
 
-def _plots(group: Group, folder: pathlib.Path) -> list[Section]:
+def _plots(group: Group, folder: pathlib.Path, style: paper.Style | None) -> list[Section]:
   """Writes the plots of a group into a folder; returns the sections that show them."""
   sections: list[Section] = []
   for plot in PLOTS:
@@ -118,6 +122,8 @@ def _plots(group: Group, folder: pathlib.Path) -> list[Section]:
       canvas.save(figure, folder / f"{name}.png")
       shown = svg.inline(figure)
       sections.append(Image(f"{name}.png", plot.caption, f"{plot.caption}.", shown))
+      if style:
+        style.write_figure(figure, folder, name)
   return sections
 
 

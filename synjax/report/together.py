@@ -8,6 +8,7 @@ from synjax.report import svg
 from synjax.report.comparison import Comparison, Entrant, Run, chance_levels, every_task
 from synjax.report.comparison_plot import draw_comparison
 from synjax.report.comparison_sections import comparison_sections
+from synjax.report.paper import Style
 from synjax.report.plots import canvas
 from synjax.report.runs import Group
 from synjax.report.sections import Heading, Image, Section, Text
@@ -65,7 +66,7 @@ def summary_sections(found: Iterable[Comparison]) -> list[Section]:
 
 
 def compared_sections(
-  found: Sequence[Comparison], folder: pathlib.Path, *, tables: bool
+  found: Sequence[Comparison], folder: pathlib.Path, *, tables: bool, style: Style | None = None
 ) -> list[Section]:
   """Returns what is comparable.
 
@@ -73,6 +74,7 @@ def compared_sections(
     found: comparisons, of which those of one entrant are left out.
     folder: figures are written there.
     tables: False: another section has scores and differences, and only figures are wanted.
+    style: of figures for a paper, beside the others; None: there are none.
   """
   sections: list[Section] = []
   several = [one for one in found if len(one.entrants) > 1 and one.columns]
@@ -84,4 +86,6 @@ def compared_sections(
     canvas.save(figure, folder / file)
     sections += [Heading(title), *(comparison_sections(one) if tables else [])]
     sections.append(Image(file, what, f"{what}.", svg.inline(figure)))
+    if style:
+      style.write_figure(figure, folder, f"compared_{number}")
   return sections

@@ -1,0 +1,49 @@
+"""The table of a comparison for a paper: LaTeX with booktabs."""
+
+import math
+from collections.abc import Sequence
+
+from synjax.report.comparison import Comparison, Line
+
+_SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
+  "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+def table(comparison: Comparison) -> str:
+  """Returns a tabular: methods, then baselines; mean, deviation over seeds, 95 % interval small below.
+
+  Bold: the best of a column where its interval overlaps none of the others', as in the report's table.
+  """
+  columns = range(len(comparison.columns))
+  best = [comparison.clearly_best(i) for i in columns]
+  titles = ["method", *(column.title for column in comparison.columns)]
+  kinds = [line.kind == "method" for line in comparison.lines]
+  rows = [_row([escape(title) for title in titles]), r"\midrule"]
+  for k, line in enumerate(comparison.lines):
+    rows += [r"\midrule"] if k and kinds[k - 1] and not kinds[k] else []
+    cells = [_cell(comparison, line, i, strong=line is best[i]) for i in columns]
+    rows.append(_row([escape(line.label), *cells]))
+  lines = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", *rows]
+  return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def escape(text: str) -> str:
+  """Returns a text with what LaTeX would read as commands as letters."""
+  return "".join(_SPECIAL.get(char, char) for char in text)
+
+
+def _row(cells: Sequence[str]) -> str:
+  return f"{' & '.join(cells)} \\\\"
+
+
+def _cell(comparison: Comparison, line: Line, i: int, *, strong: bool) -> str:
+  value = comparison.value(line, i)
+  if math.isnan(value.mean):
+    return "--"
+  digits = value.digits
+  mean = f"{value.mean:.{digits}f}"
+  mean = rf"\mathbf{{{mean}}}" if strong else mean
+  spread = "" if math.isnan(value.std) else rf" \pm {value.std:.{digits}f}"
+  ends = rf"\;{{\scriptstyle[{value.low:.{digits}f}, {value.high:.{digits}f}]}}"
+  return f"${mean}{spread}{ends if value.high > value.low else ''}$"
