@@ -12,6 +12,7 @@ from synjax.report.comparison_sections import to_csv
 from synjax.workdir.files import replacing, write_atomically
 
 if TYPE_CHECKING:
+  from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
 FORMATS = ("pdf", "svg", "png")
@@ -30,16 +31,19 @@ def restyle(figure: "Figure", width: float) -> None:
 
   old_width, old_height = figure.get_size_inches()
   rows = 0
-  for legend in list(figure.legends):
+  inside = [legend for axes in figure.axes[:1] if (legend := axes.get_legend())]
+  turned = max((_turn_names(axes, width) for axes in figure.axes), default=0)
+  for legend in [*figure.legends, *(inside if len(figure.axes) == 1 else [])]:
     handles, texts = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
-    columns = min(len(texts), max(1, int(width // 1.5)))
+    longest = max((len(line) for text in texts for line in text.split("\n")), default=1)
+    columns = min(len(texts), max(1, int(_LETTERS * width // (longest + 6))))
     legend.remove()
-    rows += -(-len(texts) // columns)
+    rows += -(-sum(text.count("\n") + 1 for text in texts) // columns)
     figure.legend(
       handles, texts, loc="outside lower center", ncols=columns, frameon=False, fontsize=SMALLEST
     )
   figure.suptitle("")
-  height = max(width * old_height / old_width, _RATIO * width) + 0.16 * rows
+  height = max(width * old_height / old_width, _RATIO * width) + 0.16 * rows + turned / _LETTERS
   figure.set_size_inches(width, height)
   for text in figure.findobj(Text):
     text.set_fontsize(min(max(text.get_fontsize(), SMALLEST), 8.0))
@@ -52,6 +56,23 @@ def restyle(figure: "Figure", width: float) -> None:
       (axes.yaxis.label, height / down),
     ):
       text.set_text(_wrap(text.get_text(), room))
+
+
+def _turn_names(axes: "Axes", width: float) -> int:
+  """Turns names under bars that have no room side by side, without the numbers in such bars.
+
+  Returns:
+    Letters of the longest name that was turned.
+  """
+  names = [label for label in axes.get_xticklabels() if label.get_text()]
+  letters = sum(len(label.get_text()) for label in names)
+  if axes.texts and letters > _LETTERS * width / 1.5:
+    for label in names:
+      label.set(rotation=90, ha="center", va="top", rotation_mode="default")
+    for text in list(axes.texts):
+      text.remove()
+    return max(len(label.get_text()) for label in names)
+  return 0
 
 
 def _wrap(text: str, inches: float) -> str:
