@@ -75,8 +75,7 @@ def write_report(
   sweeps = _read(swept)  # what is refused leaves no folder
   folder = pathlib.Path(out).expanduser() if out else paths[0] / REPORT
   folder.mkdir(parents=True, exist_ok=True)
-  entrants = [*entries(groups), *(entry for sweep in sweeps for entry in sweep.entries())]
-  compared = comparisons(entrants)
+  compared = comparisons([*entries(groups), *(e for sweep in sweeps for e in sweep.entries())])
   sections = [Heading("Report", level=1), *summary_sections(compared)]
   sections += result_sections(groups, published)
   sections += compared_sections(compared, folder, tables=bool(sweeps), style=style)
@@ -89,8 +88,7 @@ def write_report(
     style.write_tables(compared, folder)
   path = folder / "report.md"
   write_atomically(path, markdown.render(sections) + "\n")
-  page = html.render(sections, folder, refresh=refresh)
-  write_atomically(folder / "report.html", page + "\n")
+  write_atomically(folder / "report.html", html.render(sections, folder, refresh=refresh) + "\n")
   return path
 
 
