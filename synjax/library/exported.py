@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 from synjax.models.pretrained import weight_files
 from synjax.workdir import files, json_files, probes, schema, standardization
 
-CONFIG = "config.json"
 CARD = "README.md"
 CALLABLE = "embed.jax_export"
 VERSION = 1
@@ -66,7 +65,7 @@ def write(
   with files.replacing(path / weight_files.FILE) as temporary:
     save_file(tensors, temporary, metadata={"format": "np"})
   whole = {"model_type": _KIND, "version": VERSION, **content, "empty": empty}
-  files.write_atomically(path / CONFIG, files.to_json(whole, indent=2))
+  files.write_atomically(path / weight_files.CONFIG, files.to_json(whole, indent=2))
 
 
 def read(
@@ -78,11 +77,13 @@ def read(
     ValueError: a file is damaged or another model's, or of a later version; one line with the file.
     OSError: a file cannot be read.
   """
-  content = json_files.read(path / CONFIG, "description of an exported model", _CONTENT, _AGAIN)
+  content = json_files.read(
+    path / weight_files.CONFIG, "description of an exported model", _CONTENT, _AGAIN
+  )
   if content["version"] != VERSION:
     raise ValueError(
-      f"{path / CONFIG}: expected version {VERSION} of it, found {content['version']}; install the"
-      " version of synjax that wrote it"
+      f"{path / weight_files.CONFIG}: expected version {VERSION} of it, found {content['version']};"
+      " install the version of synjax that wrote it"
     )
   tensors = weight_files.Tensors(path)
   trees: dict[str, Any] = {part: {} for part in _PARTS}

@@ -8,6 +8,7 @@ from synjax.report.comparison import t_interval
 from synjax.report.runs import Run
 from synjax.report.sections import Heading, Points, Section, Table, Text
 from synjax.workdir import identity
+from synjax.workdir.scores import kind_of, split_of
 
 _INTERVALS = (
   "Intervals are 95 %: over the test examples where the run measured one; beside the mean over seeds,"
@@ -77,7 +78,7 @@ def _protocol(run: Run, position: int) -> list[str]:
 
 def _scores(rows: Sequence[Mapping[str, Any]], position: int) -> list[Section]:
   own = rows[position]["best"]
-  names = [name for name in own if name.startswith("test/") and _measures(name)]
+  names = [name for name in own if split_of(name) == "test" and _measures(name)]
   several = len(rows) > 1
   header = ("metric", "score", "95 %") + (f"mean of {len(rows)} seeds", "95 %") * several
   lines = []
@@ -93,7 +94,7 @@ def _scores(rows: Sequence[Mapping[str, Any]], position: int) -> list[Section]:
 
 def _measures(name: str) -> bool:
   """Says whether a score says how good a model is, and not how its probe or interval came about."""
-  return not name.endswith(_ENDS) and name.rpartition("/")[2] not in _OF_THE_PROBE
+  return not name.endswith(_ENDS) and kind_of(name) not in _OF_THE_PROBE
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from synjax.models.encoders.clip import Clip
 from synjax.models.pretrained import architectures, layouts
-from synjax.models.pretrained.weight_files import Tensors, read_json
+from synjax.models.pretrained.weight_files import CONFIG, Tensors, read_json
 
 _DTYPES = ("float32", "bfloat16", "float64")
 
@@ -81,9 +81,9 @@ def _describe(
 ) -> tuple[architectures.Published, Tensors, dict[str, Any]]:
   """Opens a folder and checks that its tensors are those of its `config.json`, the third result."""
   folder = _transformer(pathlib.Path(folder).expanduser())
-  config = read_json(folder / "config.json")
+  config = read_json(folder / CONFIG)
   tensors = Tensors(folder)
-  published = architectures.read(config, tensors.shapes, str(folder / "config.json"))
+  published = architectures.read(config, tensors.shapes, str(folder / CONFIG))
   _check(folder, published, _expected(published.module, published.entries), tensors.shapes)
   return published, tensors, config
 

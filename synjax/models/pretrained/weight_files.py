@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
+CONFIG = "config.json"  # what the tensors are of
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
