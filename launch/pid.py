@@ -5,7 +5,9 @@ bits (BROJA), by two estimators: clusters, and classifiers that are fitted here.
 configs/arrays.py reads it, of the raw features of all its examples, whatever their split; with --workdir,
 of the features that the run's encoders make of its test split. Every part comes with a 95 % interval and
 with what shuffled labels read; where that is as much, the answer is "not distinguishable from zero" and
-how many examples it would take. Writes pid.json and pid.png into --out, or the run's folder.
+how many examples it would take. Figures are what these estimators see in these features, and no bound on
+what the data hold: raw vectors can hide a synergy that a trained run shows. Writes pid.json and pid.png
+into --out, or the run's folder.
 
 A part is not a share of examples: data in which each label sits in one of four sources have the BROJA
 parts of docs/spec/verification.md 3.2.
@@ -60,6 +62,7 @@ def main() -> None:
     for row in _decompose(examples.features, task, labels, progress):
       rows.append(row)
       print("\n".join([*decomposition.describe(row), *_disagreements(rows)]), flush=True)
+  print(decomposition.caveat(raw=bool(_DATA.value)))
   if out:
     _write(pathlib.Path(out), examples, rows)
   else:
@@ -79,6 +82,7 @@ def _write(folder: pathlib.Path, examples: features.Examples, rows: list[dict[st
     "of": examples.of,
     "command": shlex.join(["python", "-m", "launch.pid", *sys.argv[1:]]),
     "data_fingerprint": examples.fingerprint,
+    "caveat": decomposition.caveat(raw=bool(_DATA.value)),
     "pairs": rows,
   }
   files.write_atomically(folder / files.PID, files.to_json(content, indent=2))

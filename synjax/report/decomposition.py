@@ -14,6 +14,14 @@ _WHY = (
   "clusters see what lies in the directions of largest variance, and miss the rest; classifiers miss"
   " what they do not learn, so that their synergy is a lower bound: trust what both find"
 )
+_NO_BOUND = (
+  "note: these figures are what these estimators see in these features, and no bound on what the data"
+  " hold"
+)
+_TRAIN = (
+  "; raw features can hide a part from both estimators that trained encoders show: train a run (README,"
+  " Your own data), then python -m launch.pid --workdir=RUN"
+)
 PARTS = ("redundancy", "unique1", "unique2", "synergy")
 
 
@@ -51,11 +59,20 @@ def _say(part: Mapping[str, Any]) -> str:
   if part["distinguishable"]:
     return f"{part['estimate']:.3f} bits {interval}"
   null = f"shuffled labels read {part['null_mean']:.3f} +- {part['null_std']:.3f}"
-  found = f"not distinguishable from zero, at most {part['high']:.3f} bits ({null}"
+  found = f"not distinguishable from zero, at most {part['high']:.3f} bits seen here ({null}"
   if part["examples_needed"] is None:
     return f"{found})"
   needed = f"about {float(format(part['examples_needed'], '.2g')):,.0f} examples would show it"
   return f"{found}; if {part['estimate']:.3f} is right, {needed})"
+
+
+def caveat(*, raw: bool) -> str:
+  """Says what the figures are not, whatever they are.
+
+  Args:
+    raw: True: of features as they are in the data; False: of those that trained encoders make.
+  """
+  return _NO_BOUND + _TRAIN * raw
 
 
 def disagreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -41,6 +41,8 @@ def test_the_synergy_of_a_folder_is_found_said_and_drawn(folder, tmp_path):
     assert row["label_entropy"] == pytest.approx(1, abs=0.05)
   assert "sound + table about label, by clusters (200 examples" in done.stdout
   assert "only in sound" in done.stdout and "not distinguishable from zero" in done.stdout
+  *_, said = [line for line in done.stdout.splitlines() if "no bound on what the data hold" in line]
+  assert "launch.pid --workdir=" in said and said == content["caveat"]
   assert (tmp_path / "pid.png").read_bytes().startswith(b"\x89PNG")
   of = f"raw features of {folder}, all splits together (train 160, validation 20, test 20)"
   assert content["of"] == of and f"pid of {of}" in done.stdout

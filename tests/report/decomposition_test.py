@@ -25,11 +25,18 @@ def test_a_part_that_its_null_also_reaches_is_no_number():
   heading, *lines = decomposition.describe(ROW)
   assert "sound + sight about mood, by clusters (900 examples, 98 cells" in heading
   redundant, sound, sight, synergy, both = lines
-  assert "not distinguishable from zero, at most 0.050 bits" in redundant
+  assert "not distinguishable from zero, at most 0.050 bits seen here" in redundant
   assert "if 0.020 is right, about 12,000 examples would show it" in redundant
   assert "only in sound" in sound and "examples would" not in sound
   assert "only in sight" in sight and "0.100 bits [0.050, 0.150]" in sight
   assert "0.700 bits [0.600, 0.800]" in synergy and "both together" in both
+
+
+def test_what_is_seen_is_no_bound_and_raw_features_point_to_a_trained_run():
+  for raw in (True, False):
+    said = decomposition.caveat(raw=raw)
+    assert "no bound on what the data hold" in said and "\n" not in said
+    assert ("launch.pid --workdir=" in said) == raw
 
 
 def test_two_estimators_that_differ_are_said_to_with_what_each_may_miss():
