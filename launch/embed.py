@@ -38,9 +38,11 @@ flags.mark_flags_as_required(["workdir", "data_dir"])
 def main() -> None:
   """Runs the command."""
   data = files.resolve(_DATA_DIR.value)
-  out = files.resolve(_OUT.value or f"{_WORKDIR.value}/embedded_{data.stem}.npz")
+  name = data.name if data.is_dir() else data.stem
+  out = files.resolve(_OUT.value or f"{_WORKDIR.value}/embedded_{name}.npz")
   if out.suffix != ".npz" or out.is_dir():
     raise ValueError(f"--out: expected a file that ends in .npz, found {out}; type --out={out}.npz")
+  require_own(out)
   models = synjax.load_all(_WORKDIR.value)
   found = {"seeds": np.array([model.seed for model in models], np.uint32)}
   for archive in _archives(data):
@@ -51,6 +53,22 @@ def main() -> None:
     if name.endswith("/embeddings"):
       print(f"{name}: {found[name].shape[1]} examples of width {found[name].shape[2]}")
   print(f"embeddings: {out}")
+
+
+def require_own(out: pathlib.Path) -> None:
+  """Raises ValueError where a file is there that this command did not write."""
+  if not out.exists():
+    return
+  try:
+    names = set(npz.open_archive(out))
+  except (ValueError, OSError):
+    names = set()
+  archives = {name.partition("/")[0] for name in names - {"seeds"}}
+  own = {f"{archive}/{part}" for archive in archives for part in ("embeddings", "file", "index")}
+  if out.name == files.EMBEDDINGS or "seeds" not in names or not own or not own <= names:
+    raise ValueError(
+      f"--out: expected a new file or one of launch.embed, found another one in {out}; choose another"
+    )
 
 
 def _archives(path: pathlib.Path) -> list[pathlib.Path]:

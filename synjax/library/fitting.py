@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from synjax import train
+from synjax import data, train
 from synjax.config import durations, ignored_fields
 from synjax.data import fields
 from synjax.data.arrays import SPLITS
 from synjax.library.model import Arrays, Model, load
 from synjax.sweeps.file import set_field
 from synjax.workdir import arrays as array_files
-from synjax.workdir import files
+from synjax.workdir import files, identity
 
 _TEST_SHARE = 0.1
 _SEED = 42
@@ -73,13 +74,40 @@ def _fit(path: pathlib.Path, arrays, labels, method: str, others, overrides) -> 
       given[name] = _joined(called, own, its_labels)
   if "test" not in given:
     given["train"], given["test"] = _hold_out(given["train"])
-  folder = path / "data"
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, found in given.items():
-    array_files.write(folder / SPLITS[name], found)
+  path.mkdir(parents=True, exist_ok=True)
+  folder, began = path / "data", (path / files.CONFIG).exists()
+  # Beside the data that a run of this folder may have, which nobody but it may replace.
+  with tempfile.TemporaryDirectory(prefix="data-", dir=path) as beside:
+    new = pathlib.Path(beside)
+    for name, found in given.items():
+      array_files.write(new / SPLITS[name], found)
+    config = _make_config(method, new, _modalities(arrays), overrides)
+    if identity.is_trained(path):
+      identity.check_data("workdir", path, identity.describe_data(data.load(config)))
+    elif not began and folder.exists() and any(folder.iterdir()):
+      raise ValueError(
+        f"workdir: expected a new folder or that of a run, found files of others in {folder}; choose"
+        " another"
+      )
+    _replace(folder, new)
   config = _make_config(method, folder, _modalities(arrays), overrides)
-  train.train_and_evaluate(config, str(path))
+  try:
+    train.train_and_evaluate(config, str(path))
+  except BaseException:
+    if not (path / files.CONFIG).exists():  # refused: these data are nobody's
+      shutil.rmtree(folder)
+    raise
   return load(path)
+
+
+def _replace(folder: pathlib.Path, new: pathlib.Path) -> None:
+  """Makes the splits of a folder those of a new one; others there were of another call."""
+  folder.mkdir(exist_ok=True)
+  for file in SPLITS.values():
+    if (new / file).exists():
+      os.replace(new / file, folder / file)
+    else:
+      (folder / file).unlink(missing_ok=True)
 
 
 def _joined(where: str, arrays: Arrays, labels: Any) -> dict[str, np.ndarray]:

@@ -56,6 +56,55 @@ def test_splits_that_are_given_are_used(started, tmp_path):
   assert len(files["train"]["label"]) == 20 and (tmp_path / "data/validation.npz").exists()
 
 
+def test_the_data_of_a_folder_are_replaced_whole_and_only_by_a_call_that_is_accepted(
+  started, tmp_path, monkeypatch
+):
+  arrays, labels = make(40)
+  held = lambda: {p.name: p.read_bytes() for p in (tmp_path / "data").iterdir()}  # noqa: E731
+  fit = lambda *given, **fields: fitting.fit(  # noqa: E731
+    *given, workdir=tmp_path, method="supervised", **fields
+  )
+  fit(arrays, labels, validation=make(13, 7))
+  (tmp_path / "config.json").write_text("{}")
+  with pytest.raises(ValueError, match="optim.lrr"):
+    fit(*make(60, 1), optim__lrr=1.0)
+  assert "validation.npz" in held()
+  fit(arrays, labels)
+  assert set(held()) == {"train.npz", "test.npz"}  # no split of another call
+  found = fitting.data.load(started[-1][0])
+  record = {"data": fitting.identity.describe_data(found), "ends": []}
+  (tmp_path / "run.json").write_text(fitting.files.to_json(record))
+  (tmp_path / "checkpoints/5").mkdir(parents=True)
+  before = held()
+  with pytest.raises(ValueError, match="workdir: .* trained on other data"):
+    fit(*make(60, 1))
+  assert held() == before
+  fit(arrays, labels)
+  assert sorted(p.name for p in tmp_path.iterdir()) == [
+    "checkpoints",
+    "config.json",
+    "data",
+    "run.json",
+  ]
+
+
+def test_files_that_are_no_runs_are_not_replaced_and_a_refused_call_leaves_none(
+  started, tmp_path, monkeypatch
+):
+  def refuse(config, workdir):
+    raise ValueError("refused")
+
+  monkeypatch.setattr(fitting.train, "train_and_evaluate", refuse)
+  with pytest.raises(ValueError, match="refused"):
+    fitting.fit(*make(20), workdir=tmp_path)
+  assert not [*tmp_path.iterdir()]
+  (tmp_path / "data").mkdir()
+  (tmp_path / "data/validation.npz").write_text("mine")
+  with pytest.raises(ValueError, match="workdir: expected a new folder"):
+    fitting.fit(*make(20), workdir=tmp_path)
+  assert (tmp_path / "data/validation.npz").read_text() == "mine"
+
+
 def test_overrides_are_fields_with_two_underscores_for_a_dot(started):
   arrays, labels = make(20)
   fitting.fit(arrays, labels, total_steps=3, optim__lr=1e-2, method__num_views=2)
