@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from synjax import evaluators, parallel
 from synjax.config.checks import check_config, check_start, traced_fields
 from synjax.data import inputs
-from synjax.training import outcome
+from synjax.training import outcome, sources
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
 from synjax.workdir import (
@@ -168,6 +168,7 @@ def _opened(
       steps_per_epoch=run.durations.steps_per_epoch,
       eval_steps=run.durations.eval,
       origin=run.origin,
+      sources=sources.hashes(config, run.dataset.modalities),
       defaults=defaults,
       meant=meant,
       selector=lambda names: evaluators.selector(

@@ -5,7 +5,7 @@ import json
 
 from synjax import data
 from synjax.config import checks
-from synjax.training import warm_start
+from synjax.training import sources, warm_start
 
 # Fields that say nothing about what is read, or how.
 _NOT_READ = ("seed", "num_seeds", "method", "optim", "model", "probe", "initialize_from")
@@ -24,7 +24,8 @@ class Inputs:
     """Checks a config, see `checks.check_config`, and hashes what its run reads.
 
     Returns:
-      "data" -> the dataset's fingerprint; "initialize_from" -> hash of the parameters to start from.
+      "data" -> the dataset's fingerprint; "initialize_from" -> hash of the parameters to start from; the
+      field of a tower's weights -> hash of its files.
 
     Raises:
       ValueError: what the config refuses.
@@ -37,6 +38,10 @@ class Inputs:
       if start not in self._checkpoints:
         self._checkpoints[start] = warm_start.hash_source(start)
       reads["initialize_from"] = self._checkpoints[start]
+    for name in dataset.modalities:
+      folder = config.model.modalities[name].encoder.get("weights")
+      if folder:
+        reads[f"model.modalities.{name}.encoder.weights"] = sources.hash_weights(folder)
     return reads
 
   def _load(self, config) -> data.Dataset:

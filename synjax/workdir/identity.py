@@ -52,6 +52,7 @@ _RUN = {
   "data": _DATA,
   "ends?": [int],
   "initialized_from?": (dict, None),
+  "sources?": {...: str},
   "spent?": {"seconds": float, "steps": int},
 }
 _OLD_RESULTS = {
@@ -102,6 +103,7 @@ def claim(
   steps_per_epoch: int,
   eval_steps: int,
   origin: Mapping[str, Any] | None = None,
+  sources: Mapping[str, str] | None = None,
   defaults: Mapping[str, Any] | None = None,
   meant: Mapping[str, Any] | None = None,
   selector: Callable[[Sequence[str]], str] | None = None,
@@ -118,6 +120,8 @@ def claim(
     steps_per_epoch: of the training split.
     eval_steps: steps from one evaluation to the next.
     origin: what its parameters start from, see `warm_start.initialize`; None: from scratch.
+    sources: config field -> hash of what lies there now, of which parameters start, see
+      `training.sources`.
     defaults: nested dict; a field that the workdir's config lacks, as one of an older version does, had
       this value.
     meant: dotted field -> what it means on these data where it is empty, left to them.
@@ -137,9 +141,9 @@ def claim(
   old = _read_config(path)
   if not is_trained(path):
     if writes:
-      _start(
-        path, config, {"data": data, "ends": []} | ({"initialized_from": origin} if origin else {})
-      )
+      record = {"initialized_from": origin, "sources": dict(sources or {})}
+      kept = {name: value for name, value in record.items() if value}
+      _start(path, config, {"data": data, "ends": []} | kept)
     return None
   old = fill(old, defaults or {}, config)
   compared = config_differences(*(_spelt_out(found, meant or {}) for found in (old, config)))
@@ -160,12 +164,24 @@ def claim(
   reached = newest_step(path)
   _check_length(path, before, now, reached, eval_steps)
   known = check_data("--workdir", path, data)
+  _check_sources(path, sources or {})
   if writes:
     ended = [before] if before == reached != now else []
     record = {"data": known or data} | read_run(path)
     _write(path, RUN, record | {"ends": sorted({*ends(path), *ended})})
     _write(path, CONFIG, config)
   return None if before == now else before
+
+
+def _check_sources(path: pathlib.Path, sources: Mapping[str, str]) -> None:
+  """Raises ValueError where something else lies now where a run's parameters started from."""
+  known = read_run(path).get("sources") or {}
+  for field, found in sources.items():
+    if known.get(field, found) != found:
+      raise ValueError(
+        f"{field}: expected what {path} started from (hash {known[field]}), found something else at that"
+        f" path ({found}); nothing was changed. Bring the old one back, or choose another --workdir"
+      )
 
 
 def _reselected(compared: Sequence[str], old, new, selector) -> list[str]:

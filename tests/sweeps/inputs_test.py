@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from configs import arrays
 from configs.sweeps import pid_point
 from synjax import data, train
+from synjax.config import checks
 from synjax.sweeps import file as sweep_file
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import plan
 from tests.sweeps.xor_rows import expand
+from tests.training.sources_test import write_tower
 
 SIZES = {"batch_size": 8, "eval_batch_size": 12, "num_devices": 1}
 
@@ -63,3 +66,14 @@ def test_bad_values_are_named_with_their_row_before_anything_runs(arm, fields, m
   row = {**pid_point.ARMS[arm], **pid_point.MIXTURE, **fields, "seed": 0}
   with pytest.raises(ValueError, match=message):
     expand([row])
+
+
+def test_other_weights_of_a_tower_at_the_same_path_are_other_rows(tmp_path, monkeypatch):
+  monkeypatch.setattr(checks, "check_config", lambda *arguments: None)  # these are no real weights
+  config = arrays.get_config(f"supervised,{write_arrays(tmp_path / 'data', 0)}")
+  with config.unlocked():
+    config.model.modalities.a.encoder.weights = str(write_tower(tmp_path / "tower"))
+  before = sweep_inputs.Inputs()(config)
+  assert sweep_inputs.Inputs()(config) == before
+  write_tower(tmp_path / "tower", b"other")
+  assert sweep_inputs.Inputs()(config) != before

@@ -239,3 +239,14 @@ def test_the_evaluator_that_selects_the_checkpoint_stays(tmp_path):
     ):
       claim(tmp_path, config(evaluators=names), selector=having)
   claim(tmp_path, config(evaluators=["probe"]), selector=lambda names: "")  # select_metric=last
+
+
+def test_something_else_where_parameters_started_from_is_refused_and_nothing_there_is_not(tmp_path):
+  claim(tmp_path, config(), sources={"config.initialize_from": "aaaa"})
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  before = files(tmp_path)
+  with pytest.raises(ValueError, match=r"initialize_from: expected what .*aaaa.*bbbb"):
+    claim(tmp_path, config(), sources={"config.initialize_from": "bbbb"})
+  assert files(tmp_path) == before
+  claim(tmp_path, config(), sources={"config.initialize_from": "aaaa"})
+  claim(tmp_path, config())  # it is gone

@@ -1,0 +1,50 @@
+import shutil
+
+import pytest
+
+from synjax import train
+from synjax.training import sources, warm_start
+from tests import tiny
+
+FIELD = "config.model.modalities.table.encoder.weights"
+
+
+def write_tower(folder, content=b"weights"):
+  folder.mkdir(exist_ok=True)
+  (folder / "config.json").write_text("{}")
+  (folder / "model.safetensors").write_bytes(content)
+  return folder
+
+
+def test_a_tower_is_what_its_files_hold_wherever_they_lie(tmp_path):
+  config = tiny.get_config("supervised")
+  with config.unlocked():
+    config.model.modalities.table.encoder.weights = str(write_tower(tmp_path / "a"))
+  before = sources.hashes(config, ("table", "series"))
+  assert set(before) == {FIELD}
+  moved = shutil.copytree(tmp_path / "a", tmp_path / "b")
+  assert sources.hash_weights(moved) == before[FIELD]
+  write_tower(tmp_path / "a", b"Weights")
+  assert sources.hashes(config, ("table", "series"))[FIELD] != before[FIELD]
+  shutil.rmtree(tmp_path / "a")
+  assert sources.hashes(config, ("table", "series")) == {}
+
+
+def test_another_run_at_the_path_that_a_run_started_from_is_refused_and_a_gone_one_is_not(
+  tmp_path, monkeypatch
+):
+  fields = {"total_steps": 2, "log_steps": 1, "eval_steps": 2, "checkpoint_steps": 2}
+  start, path = tmp_path / "start", tmp_path / "run"
+  with tiny.registered():
+    train.train_and_evaluate(tiny.get_config(**fields), str(start))
+    config = tiny.get_config(**fields, initialize_from=str(start))
+    found = train.train_and_evaluate(config, str(path))
+    assert train.train_and_evaluate(config, str(path)) == found
+    start.rename(tmp_path / "gone")
+    assert train.train_and_evaluate(config, str(path)) == found
+    (tmp_path / "gone").rename(start)
+    monkeypatch.setattr(warm_start, "hash_source", lambda workdir: "0" * 8)  # trained anew
+    with pytest.raises(
+      ValueError, match=r"initialize_from: expected what .*something else at that"
+    ):
+      train.train_and_evaluate(config, str(path))
