@@ -37,9 +37,9 @@ def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
 
 
 def hash_weights(folder: str) -> str:
-  """Returns hex digits of a tower's files: what they are called and hold; "": there are none."""
+  """Returns hex digits of a tower's files, its tokenizer's too: their names and content; "": there are none."""
   digest, path = hashlib.sha256(), files.resolve(folder)
-  known = [*sorted(path.rglob("*.safetensors")), *sorted(path.rglob("config.json"))]
+  known = sorted(file for kind in ("json", "safetensors") for file in path.rglob(f"*.{kind}"))
   try:
     for file in known:
       digest.update(f"{file.relative_to(path)} {file.stat().st_size} ".encode() + _digest(file))
