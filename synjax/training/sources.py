@@ -37,7 +37,7 @@ def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
 
 
 def hash_weights(folder: str) -> str:
-  """Returns hex digits of a tower's files, its tokenizer's too, by name and content; "": there are none."""
+  """Returns hex digits of a tower's files, its tokenizer's too; "": there are none."""
   digest, path = hashlib.sha256(), files.resolve(folder)
   known = sorted(file for kind in ("json", "safetensors") for file in path.rglob(f"*.{kind}"))
   try:
