@@ -50,6 +50,8 @@ METHODS = {
   "mmpareto": {"method.gamma": 0.8},
   "diagnose_relearn": {"method.relearn_every": 10, "method.clusters": 6},
 }
+_MLP = {"name": "mlp", "hidden": (64,), "dropout": 0.1}
+_TRUNKS = {"finetune": {}}  # it takes over a fusion of tokens
 _ENCODER = {"name": "resnet18", "output": "pooled", "size": ""}
 
 
@@ -69,8 +71,9 @@ def get_config(argument: str = "supervised") -> ConfigDict:
   config.data.augment_training = True
   config.data.resident_gb = 8.0
   set_modalities(config, dict.fromkeys(("audio", "video"), (_ENCODER, "token")))
-  if learns_from_labels(method) and method != "finetune":  # which takes over a fusion of tokens
-    config.model.trunk = ConfigDict({"name": "mlp", "hidden": (64,), "dropout": 0.1})
+  trunk = _TRUNKS.get(method, _MLP)
+  if learns_from_labels(method) and trunk:
+    config.model.trunk = ConfigDict(trunk)
   config.model.normalize_features = True
   config.optim.name, config.optim.eps = "adam", 1e-7
   config.optim.lr = config.optim.weight_decay = 1e-4

@@ -21,6 +21,10 @@ PID_XOR, CREMAD = "pid_xor", "cremad"
 # Of cremad: learning rates of the unimodal models, and what its config has for starts from those.
 _UNIMODAL = {"audio": {"optim.lr": 1e-3}, "video": {"optim.lr": 1e-4}}
 _FROM_SCRATCH = {"optim.lr": 1e-4, "optim.weight_decay": 1e-4, "batch_size": 64}
+_OF_METHODS = {
+  "synib": _FROM_SCRATCH,
+  "mcr": _FROM_SCRATCH,
+}  # published: fine-tuned unimodal models
 # docs/spec/synib.md 4.6
 _SYNIB = {
   "method.mask": "random",
@@ -90,9 +94,7 @@ def get_hyper(hyper, argument: str):
 
 def _of_cremad(row: dict) -> dict:
   """Returns what a row on CREMA-D has of its own."""
-  own = _UNIMODAL.get(row.get("method.modality", ""), {})
-  if row["config"] in ("synib", "mcr"):
-    own = own | _FROM_SCRATCH
+  own = _UNIMODAL.get(row.get("method.modality", ""), {}) | _OF_METHODS.get(row["config"], {})
   plain = row.get("model.trunk.name", "mlp") != "mlp"  # which have no dropout
   return own | ({"model.trunk.dropout": 0.0} if plain else {})
 

@@ -173,7 +173,9 @@ FIELDS: Mapping[str, Values] = {
   "model.trunk.hidden": SIZES,
   "model.trunk.dropout": RATE,
   "model.unimodal_hidden": SIZES,
-  **{f"model.modalities.*.encoder.{name}": SIZE for name in ("hidden", "features", "patch")},
+  **{
+    f"model.modalities.*.encoder.{name}": SIZE for name in ("hidden", "features", "patch", "stem")
+  },
   **{f"model.modalities.*.encoder.{name}": SIZE for name in ("width", "num_heads", "num_layers")},
   "model.modalities.*.encoder.expansion": SIZE,
   "model.modalities.*.encoder.dropout": RATE,

@@ -65,7 +65,7 @@ class Run:
     logger.info("loading %s ...", config.data.name)
     self.stored = data.load(config, known if config.data.get("standardize") else None)
     self.dataset = self.stored
-    if config.data.cache_features:
+    if config.data.get("cache_features"):
       self.dataset = feature_cache.apply(config, self.stored)
     self.method = methods.create(config, self.dataset)
     optim.check_accumulates(config, self.method)

@@ -41,6 +41,7 @@ LEFT = {
   "modalities": "what is there",
   "label_kind": "what is learnt",
   "buckets": "with data.padding, below",
+  "cache_features": "refused where nothing is cached, tests/training/feature_cache_test.py",
   "irony": "what is learnt, tests/data/irony_test.py",
   "irony_seed": "with data.irony, tests/configs_irony_test.py",
   "irony_modality": "with data.irony, tests/configs_irony_test.py",

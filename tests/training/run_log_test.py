@@ -29,7 +29,9 @@ def make_run(folder, unlogged=None, remarks=()):
     selection=types.SimpleNamespace(active=np.array([True, True])),
     checkpointer=types.SimpleNamespace(unlogged=unlogged or {}, folder=folder / "checkpoints"),
     clock=step_clock.StepClock(),
-    method=types.SimpleNamespace(remarks=lambda means, epoch: remarks),
+    method=types.SimpleNamespace(
+      remarks=lambda means, epoch: remarks, learns_from_labels=False, fuses=True
+    ),
     evaluators=(),
     select_metric="-val/score/mse",
   )

@@ -163,7 +163,7 @@ def test_a_command_ends_with_one_line_and_the_status_of_the_signal():
   numbers = {"main": signal.SIGTERM, "swallowed": signal.SIGINT}
   commands = {number: start("-c", PROGRAM, name) for name, number in numbers.items()}
   shielded = start("-c", PROGRAM, "shielded")
-  young = start("-m", "launch.train")
+  young = start("-m", "launch.benchmark")
   time.sleep(0.5)  # it is importing jax
   young.send_signal(signal.SIGTERM)
   _, said = young.communicate(timeout=60)
