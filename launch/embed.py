@@ -15,6 +15,7 @@ from absl import flags
 
 import synjax
 from launch import app
+from launch.embedded_file import require_own
 from synjax.data import npz
 from synjax.data.fields import companion
 from synjax.workdir import arrays as array_files
@@ -53,22 +54,6 @@ def main() -> None:
     if name.endswith("/embeddings"):
       print(f"{name}: {found[name].shape[1]} examples of width {found[name].shape[2]}")
   print(f"embeddings: {out}")
-
-
-def require_own(out: pathlib.Path) -> None:
-  """Raises ValueError where a file is there that this command did not write."""
-  if not out.exists():
-    return
-  try:
-    names = set(npz.open_archive(out))
-  except (ValueError, OSError):
-    names = set()
-  archives = {name.partition("/")[0] for name in names - {"seeds"}}
-  own = {f"{archive}/{part}" for archive in archives for part in ("embeddings", "file", "index")}
-  if out.name == files.EMBEDDINGS or "seeds" not in names or not own or not own <= names:
-    raise ValueError(
-      f"--out: expected a new file or one of launch.embed, found another one in {out}; choose another"
-    )
 
 
 def _archives(path: pathlib.Path) -> list[pathlib.Path]:
