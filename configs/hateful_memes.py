@@ -23,9 +23,9 @@ tokenizer/; `encoder.size=tiny` of both, `data.resolution=32`, `data.tokenizer=F
 
 from ml_collections import ConfigDict
 
-from configs.common import SIMCLR, split_argument
+from configs.common import split_argument
 from configs.methods import learns_from_labels, set_published
-from configs.multibench import add_padding, multibench_config, set_modalities
+from configs.multibench import TOWER, add_pictures_and_texts, multibench_config, set_modalities
 
 _SYNIB = {
   "method.variant": "released_anchor",
@@ -45,27 +45,18 @@ METHODS = {
     "method.strength": 1.0,
   },
 }
-TOWER = {"weights": "", "size": ""}
 
 
 def get_config(argument: str = "synib") -> ConfigDict:
   """Returns the config of "method"."""
   method, _ = split_argument(argument, ("default",))
   config = multibench_config(method, "hateful_memes")
-  add_padding(config)
+  add_pictures_and_texts(config, max_length=64, mask_tokens=0.0)
   config.data.tasks = ("hateful",)
-  config.data.resolution = 224  # rows and columns of an image
-  config.data.transform = ConfigDict(SIMCLR)
-  config.data.max_length = 64  # tokens; longer texts keep their first
-  config.data.tokenizer = (
-    ""  # folder of tokenizer.json or spm.model; "": that of the text tower's weights
-  )
-  config.data.mask_tokens = 0.0  # of each token of a training view
   config.data.resident_gb = 2.0
   image = {"name": "clip_vision", "output": "raw_tokens", **TOWER}
   text = {"name": "deberta", **TOWER}
   set_modalities(config, {"image": (image, "projection"), "text": (text, "projection")})
-  config.optim.frozen = ("encoders_image", "encoders_text")
   config.model.width, config.model.num_layers = 512, 2
   config.model.normalize_features = True
   config.optim.lr = config.optim.weight_decay = 1e-4

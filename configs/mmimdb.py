@@ -24,9 +24,9 @@ both, `model.width=32`, `data.resolution=32`, `data.tokenizer=FIXTURE/tokenizer`
 
 from ml_collections import ConfigDict
 
-from configs.common import SIMCLR, split_argument
+from configs.common import split_argument
 from configs.methods import learns_from_labels, set_published
-from configs.multibench import add_padding, multibench_config, set_modalities
+from configs.multibench import TOWER, add_pictures_and_texts, multibench_config, set_modalities
 
 METHODS = {
   "infmasking": {
@@ -38,26 +38,17 @@ METHODS = {
     "optim.lr": 1e-3,
   },
 }
-_TOWER = {"weights": "", "size": ""}
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method"."""
   method, _ = split_argument(argument, ("default",))
   config = multibench_config(method, "mmimdb")
-  add_padding(config)
+  add_pictures_and_texts(config, max_length=128, mask_tokens=0.15)
   config.data.variant = "default"  # of the shards: what `data_prep.convert` was told
   config.data.tasks = ("genres",)
-  config.data.resolution = 224  # rows and columns of an image
-  config.data.transform = ConfigDict(SIMCLR)
-  config.data.max_length = 128  # tokens; longer texts keep their first
-  config.data.tokenizer = (
-    ""  # folder of tokenizer.json or spm.model; "": that of the text tower's weights
-  )
-  config.data.mask_tokens = 0.15  # of each token of a training view
-  image, text = {"name": "clip_vision", **_TOWER}, {"name": "distilbert", **_TOWER}
+  image, text = {"name": "clip_vision", **TOWER}, {"name": "distilbert", **TOWER}
   set_modalities(config, {"image": (image, "sequence"), "text": (text, "sequence")})
-  config.optim.frozen = ("encoders_image", "encoders_text")
   config.model.width = 768
   config.optim.lr, config.optim.weight_decay = 1e-4, 1e-2
   config.optim.schedule = "warmup_cosine"

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from configs.common import base_config
+from configs.common import SIMCLR, base_config
 from configs.methods import learns_from_labels, method_config
+
+TOWER = {"weights": "", "size": ""}  # fields of an encoder whose weights a folder may have
 
 
 def stored_config(method: str, name: str) -> ConfigDict:
@@ -53,6 +55,18 @@ def multibench_config(method: str, name: str) -> ConfigDict:
   config.data.resident_gb = 4.0  # splits larger than this together are streamed
   config.data.read_threads = 4  # of a stream
   return config
+
+
+def add_pictures_and_texts(config: ConfigDict, *, max_length: int, mask_tokens: float) -> None:
+  """Adds the fields of datasets of pictures and texts, which frozen towers read."""
+  add_padding(config)
+  config.data.resolution = 224  # rows and columns of an image
+  config.data.transform = ConfigDict(SIMCLR)
+  config.data.max_length = max_length  # tokens; longer texts keep their first
+  # Folder of tokenizer.json or spm.model; "": that of the text tower's weights.
+  config.data.tokenizer = ""
+  config.data.mask_tokens = mask_tokens  # of each token of a training view
+  config.optim.frozen = ("encoders_image", "encoders_text")
 
 
 def set_modalities(config: ConfigDict, parts: Mapping[str, tuple[Mapping, str]]) -> None:

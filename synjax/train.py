@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from synjax import evaluators, parallel
@@ -31,7 +30,7 @@ from synjax.workdir import (
 )
 from synjax.workdir.scores import parse_rule
 
-__all__ = ["Run", "adopt", "check_config", "traced_fields", "train_and_evaluate"]
+__all__ = ["Run", "check_config", "opened", "traced_fields", "train_and_evaluate"]
 logger = logging.getLogger("synjax")
 
 
@@ -63,7 +62,7 @@ def train_and_evaluate(
     OSError: `workdir` cannot be written.
     FloatingPointError: a loss term is not finite.
   """
-  with _opened(config, workdir, trials, defaults) as (run, scored), RunLog(run) as log:
+  with opened(config, workdir, trials, defaults) as (run, scored), RunLog(run) as log:
     found = _earlier_results(run)
     if scored and found:
       return found
@@ -95,43 +94,8 @@ def train_and_evaluate(
     return content
 
 
-def adopt(
-  config: ConfigDict,
-  workdir: str,
-  start: Callable[[Run], None],
-  *,
-  defaults: Mapping[str, Any] | None = None,
-) -> dict[str, np.ndarray]:
-  """Makes a workdir of parameters that another program trained, as if this one had just ended there.
-
-  The final scores are left to whoever continues or evaluates the run.
-
-  Args:
-    config: see `train_and_evaluate`.
-    workdir: output folder; nothing was trained in it.
-    start: calls `Run.adopt`.
-    defaults: see `train_and_evaluate`.
-
-  Returns:
-    metric -> [trials], of the validation split.
-
-  Raises:
-    ValueError: as `train_and_evaluate` or `start` does, or a run is there already.
-    OSError: `workdir` cannot be written.
-  """
-  path = files.resolve(workdir)
-  if identity.is_trained(path):
-    raise ValueError(
-      f"--workdir: expected a folder without a run, found one in {path}; choose another"
-    )
-  with _opened(config, workdir, None, defaults, start) as (run, _):
-    scores = run.evaluate()
-    run.save()
-    return scores
-
-
 @contextlib.contextmanager
-def _opened(
+def opened(
   config: ConfigDict,
   workdir: str,
   trials: Points,

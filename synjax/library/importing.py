@@ -1,5 +1,6 @@
 """From a published checkpoint of InfMasking or CoMM to the workdir of a run."""
 
+import functools
 import pathlib
 import zlib
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from synjax import train
 from synjax.models.pretrained import layouts, published_methods
 from synjax.training import warm_start
 from synjax.training.run import Run
+from synjax.workdir import files, identity
 
 METHODS = ("infmasking", "comm")
 
@@ -39,7 +41,8 @@ def import_checkpoint(
 
   Raises:
     ValueError: tensors that are missing, not expected or of another shape, which are listed; a config of
-      another method or of several seeds; or as `train.adopt`.
+      another method or of several seeds; a run that is there already; or as `train.train_and_evaluate`.
+    OSError: `workdir` cannot be written.
   """
   if config.method.name not in METHODS:
     raise ValueError(
@@ -50,7 +53,16 @@ def import_checkpoint(
     raise ValueError(
       f"config.num_seeds: expected 1, for a checkpoint is one model, found {config.num_seeds}"
     )
-  return train.adopt(config, workdir, lambda run: _start(run, tensors, file), defaults=defaults)
+  path = files.resolve(workdir)
+  if identity.is_trained(path):
+    raise ValueError(
+      f"--workdir: expected a folder without a run, found one in {path}; choose another"
+    )
+  start = functools.partial(_start, tensors=tensors, file=file)
+  with train.opened(config, workdir, None, defaults, start) as (run, _):
+    scores = run.evaluate()
+    run.save()
+    return scores  # the final ones are left to whoever continues or evaluates the run
 
 
 def _start(run: Run, tensors: Any, file: pathlib.Path) -> None:

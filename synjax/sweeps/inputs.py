@@ -2,6 +2,7 @@
 
 import collections
 import json
+from collections.abc import Callable
 
 from synjax import data
 from synjax.config import checks
@@ -18,7 +19,7 @@ class Inputs:
   def __init__(self):
     """Starts with nothing read."""
     self._datasets: collections.OrderedDict[str, data.Dataset] = collections.OrderedDict()
-    self._checkpoints: dict[str, str] = {}
+    self._hashes: dict[str, str] = {}  # of folders
 
   def __call__(self, config) -> dict[str, str]:
     """Checks a config, see `checks.check_config`, and hashes what its run reads.
@@ -33,16 +34,16 @@ class Inputs:
     dataset = self._load(config)
     checks.check_config(config, dataset)
     reads = {"data": dataset.fingerprint}
-    start = config.get("initialize_from")
-    if start:
-      if start not in self._checkpoints:
-        self._checkpoints[start] = warm_start.hash_source(start)
-      reads["initialize_from"] = self._checkpoints[start]
-    for name in dataset.modalities:
-      folder = config.model.modalities[name].encoder.get("weights")
-      if folder:
-        reads[f"model.modalities.{name}.encoder.weights"] = sources.hash_weights(folder)
+    if start := config.get("initialize_from"):
+      reads["initialize_from"] = self._hash(start, warm_start.hash_source)
+    for field, folder in sources.towers(config, dataset.modalities).items():
+      reads[field] = self._hash(folder, sources.hash_weights)
     return reads
+
+  def _hash(self, folder: str, find: Callable[[str], str]) -> str:
+    if folder not in self._hashes:
+      self._hashes[folder] = find(folder)
+    return self._hashes[folder]
 
   def _load(self, config) -> data.Dataset:
     content = json.loads(config.to_json_best_effort())

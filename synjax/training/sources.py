@@ -28,12 +28,20 @@ def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
   if config.initialize_from:
     with contextlib.suppress(OSError, ValueError):
       found[warm_start.FIELD] = warm_start.hash_source(config.initialize_from)
-  for name in modalities:
-    folder = config.model.modalities[name].encoder.get("weights")
-    digest = hash_weights(folder) if folder else ""
-    if digest:
-      found[f"config.model.modalities.{name}.encoder.weights"] = digest
+  for field, folder in towers(config, modalities).items():
+    if digest := hash_weights(folder):
+      found[f"config.{field}"] = digest
   return found
+
+
+def towers(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
+  """Returns field -> folder of the towers whose weights a config names."""
+  encoders = {name: config.model.modalities[name].encoder for name in modalities}
+  return {
+    f"model.modalities.{name}.encoder.weights": encoder.weights
+    for name, encoder in encoders.items()
+    if encoder.get("weights")
+  }
 
 
 def hash_weights(folder: str) -> str:

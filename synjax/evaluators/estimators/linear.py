@@ -179,6 +179,36 @@ def holdout_split(
   return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(rest))
 
 
+class Rows(NamedTuple):
+  """Examples of a search: costs are fitted on some and compared on others, the last fit is on `final`."""
+
+  features: np.ndarray
+  labels: np.ndarray
+  fit_on: np.ndarray  # bool[examples]
+  score_on: np.ndarray  # indices, or bool[examples]
+  final: np.ndarray  # bool[examples]
+
+
+def arrange(
+  train: Split,
+  validation: Split | None,
+  protocol: str,
+  hold_out: Callable[[np.ndarray], np.ndarray],
+) -> Rows:
+  """Arranges a search's examples; without `validation` a part of `train`, `hold_out(labels)`, chooses.
+
+  The last fit is then on all of `train`; else on `train`, under `paper` on `validation` too.
+  """
+  if validation is None:
+    score_on = hold_out(train.labels)
+    fit_on = np.ones(len(train.labels), bool)
+    fit_on[score_on] = False
+    return Rows(train.features, train.labels, fit_on, score_on, np.ones(len(fit_on), bool))
+  features, labels = (np.concatenate(parts) for parts in zip(train, validation, strict=True))
+  fit_on = np.arange(len(labels)) < len(train.labels)
+  return Rows(features, labels, fit_on, ~fit_on, fit_on | (protocol == "paper"))
+
+
 def evaluate(
   train: Split,
   test: Split,
@@ -220,17 +250,9 @@ def evaluate(
   if protocol not in PENALTIES:
     raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")
   train, test, validation = _check(train, test, validation, num_classes)
-  features, labels = train
-  final = np.ones(len(labels), bool)
-  if validation is None:
-    kept, score_on = holdout_split(labels)
-    fit_on = np.isin(np.arange(len(labels)), kept)
-  else:
-    features = np.concatenate([features, validation.features])
-    labels = np.concatenate([labels, validation.labels])
-    fit_on = np.arange(len(labels)) < len(train.labels)
-    score_on = ~fit_on
-    final = np.ones(len(labels), bool) if protocol == "paper" else fit_on
+  features, labels, fit_on, score_on, final = arrange(
+    train, validation, protocol, lambda labels: holdout_split(labels)[1]
+  )
   problem = logistic.Problem(features, labels, num_classes=num_classes, penalty=PENALTIES[protocol])
   # The squared penalty has one minimum, whatever the start; the published path starts from 0.
   warm, fitted = protocol == "clean", {}

@@ -120,19 +120,10 @@ def evaluate(
   """
   if protocol not in linear.PENALTIES:
     raise ValueError(f"evaluate: unknown protocol {protocol!r}, expected 'paper' or 'clean'.")
-  splits = [_check(split, num_labels) for split in (train, test, validation) if split is not None]
-  features, labels = splits[0]
+  train, test = _check(train, num_labels), _check(test, num_labels)
+  validation = validation and _check(validation, num_labels)
+  features, labels, fit_on, score_on, final = linear.arrange(train, validation, protocol, _hold_out)
   published = protocol == "paper"
-  if validation is None:
-    order = np.random.default_rng(_HOLD_OUT_SEED).permutation(len(labels))
-    score_on = np.isin(np.arange(len(labels)), order[: round(_HOLD_OUT_SHARE * len(labels))])
-    fit_on, final = ~score_on, np.ones(len(labels), bool)
-  else:
-    features = np.concatenate([features, splits[2].features])
-    labels = np.concatenate([labels, splits[2].labels])
-    fit_on = np.arange(len(labels)) < len(splits[0].labels)
-    score_on = ~fit_on
-    final = np.ones(len(labels), bool) if published else fit_on
   fits = _OneVersusRest(features, labels, _PUBLISHED_ITERATIONS if published else None)
   fitted = {}
 
@@ -151,7 +142,7 @@ def evaluate(
     )  # fmt: skip
   if keep is not None:
     keep(probe)
-  return scores(probe(splits[1].features), splits[1].labels) | {
+  return scores(probe(test.features), test.labels) | {
     "cost": cost,
     "converged": converged,
   }
@@ -181,6 +172,12 @@ def evaluate_tasks(
     ),
     fitted,
   )
+
+
+def _hold_out(labels: np.ndarray) -> np.ndarray:
+  """Returns the indices of 40 % of the examples; labels that go together cannot be stratified."""
+  order = np.random.default_rng(_HOLD_OUT_SEED).permutation(len(labels))
+  return order[: round(_HOLD_OUT_SHARE * len(labels))]
 
 
 class _OneVersusRest:
