@@ -135,6 +135,17 @@ def get_config(argument: str) -> ConfigDict:
   return config
 
 
+def count_classes(folder: str) -> int | None:
+  """Returns how many classes the training labels of a folder have; None where they cannot be counted."""
+  with np.load(pathlib.Path(folder).expanduser() / "train.npz") as found:
+    try:
+      label = found["label"]
+    except (KeyError, ValueError):  # there is none, or it is a pickle
+      return None
+  numbers = label.dtype.kind in "iu"
+  return None if label.ndim != 1 else len(np.unique(label[label >= 0] if numbers else label))
+
+
 class _Noted(FieldReference):
   """A value that is never None, and whether it was set.
 

@@ -46,5 +46,5 @@ def test_what_the_arms_spell_out_is_what_the_variants_set():
 def test_a_dataset_without_rows_of_its_own_has_mosis_and_an_unknown_one_is_refused():
   assert synib_arms.arms("htad") == synib_arms.arms("mosi")
   assert synib_arms.get_flags("htad")[0] == "--config=configs/open.py:synib,htad"
-  with pytest.raises(ValueError, match="the dataset: expected one of .*mosi"):
+  with pytest.raises(ValueError, match="expected a DATASET, one of .*; did you mean mosi"):
     synib_arms.get_flags("moos")

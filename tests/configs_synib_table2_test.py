@@ -72,7 +72,7 @@ def test_eight_methods_and_three_controls_on_three_seeds(dataset):
 
 
 def test_every_method_tries_as_many_configurations_and_the_first_is_the_default(folder):
-  rows = expand(f"arrays:{folder}:3", lambda config: {"data": "0"}, num_seeds=1)
+  rows = expand(f"{folder}:3", lambda config: {"data": "0"}, num_seeds=1)
   tried = collections.Counter(row.overrides["arm"] for row in rows)
   assert [tried.pop(arm) for arm in ("sensor", "text", "Ensemble", "Vanilla")] == [1] * 4
   assert set(tried.values()) == {3} and len(tried) == 9
@@ -99,11 +99,12 @@ def test_grids_are_those_of_the_paper():
 @pytest.mark.parametrize(
   ("argument", "said"),
   [
-    ("mosy", "a dataset, arrays:FOLDER or open:NAME: .* did you mean mosi"),
+    ("mosy", "a DATASET, one of .* or a folder with train.npz, found 'mosy'; did you mean mosi"),
     ("mosi:ml", "a trunk, a number of configurations, or all: .* did you mean mlp"),
     ("mosi:21", "at most 20 configurations"),
-    ("arrays", "expected arrays:NAME"),
-    ("open:hta", "the name after open: .* did you mean htad"),
+    ("mosi,3", "a DATASET"),
+    ("", "found 'none'"),
+    ("hta", "did you mean htad"),
   ],
 )
 def test_what_there_is_not_is_refused(argument, said):

@@ -94,7 +94,7 @@ def test_trifeature_in_full_size_has_both_kinds_of_pairs_and_labelled_methods_ea
   [
     (
       "nowhere",
-      r"expected configs/sweeps/table.py:DATASET, DATASET one of htad, .*, found 'nowhere'",
+      r"expected a DATASET, one of htad, .*, found 'nowhere'",
     ),
     ("mosi:com", "expected one of .*comm.*, found 'com'; did you mean comm?"),
   ],

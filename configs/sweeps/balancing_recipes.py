@@ -3,7 +3,7 @@
   python -m launch.sweep --sweep=configs/sweeps/balancing_recipes.py:mosi --workdir=runs/recipes_mosi
 
 `--sweep=configs/sweeps/balancing_recipes.py:DATASET`, without --config; DATASET as in
-configs/sweeps/synib_table2.py (mosi, mustard, urfunny, arrays:FOLDER, open:NAME). 3 seeds, the published
+configs/sweeps/synib_table2.py (mosi, mustard, urfunny, a folder, htad, ...). 3 seeds, the published
 additive trunk throughout, every arm from scratch. `official` arms are of the methods' own code
 (docs/spec/baselines.md 5.2 to 5.6: CREMA-D's values where there are several, MCR's of MOSI), `released`
 ones SynIB's (docs/spec/synib_release.md 1; its learning rates and schedule, those of Table 2).
@@ -75,13 +75,13 @@ def get_flags(argument: str) -> list[str]:
 
 def get_hyper(hyper, argument: str):
   """Returns the rows: unimodal models, which the synergy subset needs, and every recipe."""
-  asked = synib_table2.read(argument)
-  rows = list(synib_table2.unimodal_rows(asked))
+  dataset = synib_table2.read(argument).dataset
+  rows = list(synib_table2.unimodal_rows(dataset))
   for label, (method, fields) in ARMS.items():
     trunk = {} if method in synib_table2.ADDITIVE else _ADDITIVE
     rows.append({"arm": label, "config": method, **trunk, **fields})
   evaluators = {"evaluators": synib_table2.with_predictions}
-  return [row | {"config": asked.argument(row["config"])} | evaluators for row in rows]
+  return [row | {"config": dataset.argument(row["config"])} | evaluators for row in rows]
 
 
 def get_report(argument: str):

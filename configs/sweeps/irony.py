@@ -1,23 +1,29 @@
 """SynIB's Table 1: F1 of the class "irony" and macro F1, 4 rates x methods x 3 folds.
 
-  python -m launch.sweep --sweep=configs/sweeps/irony.py:arrays:FOLDER --workdir=runs/irony
+  python -m launch.sweep --sweep=configs/sweeps/irony.py:htad --workdir=runs/irony
 
 `--sweep=configs/sweeps/irony.py:DATASET[:TRUNK]`, without --config. DATASET is cremad (published;
-`--config.data.data_dir=D`), that of configs/sweeps/synib_table2.py (arrays:FOLDER, open:NAME, mosi,
-mustard, urfunny), or pid_xor: redundant classes, each modality showing them. Some examples get the first
-modality of another one whose class contradicts theirs (`synjax.data.irony`). A fold is a seed of the
-models and of the changed examples (published: 109, 19, 337), of cremad also its own split. Rows named
-after a modality are unimodal models, trained once a rate and fold. Published: docs/spec/synib.md 4.7, on
-CREMA-D alone; there SynIB and MCR start from the unimodal models, here every method from scratch.
+`--config.data.data_dir=D`), that of configs/sweeps/synib_table2.py (a folder, htad, mosi, mustard,
+urfunny), or pid_xor: redundant classes, each modality showing them. Some examples get the first modality
+of another one whose class contradicts theirs (`synjax.data.irony`). A fold is a seed of the models and of
+the changed examples (published: 109, 19, 337), of cremad also its own split. Rows named after a modality
+are unimodal models, trained once a rate and fold. Published: docs/spec/synib.md 4.7, on CREMA-D alone;
+there SynIB and MCR start from the unimodal models, here every method from scratch. The rate 2 is left out
+where there are two classes: all examples would be ironic.
 """
 
+import math
+
+from configs import arrays
 from configs.sweeps import synib_table2
+from configs.sweeps.datasets import OWN, Dataset
 from configs.sweeps.synib_table2 import Arm, Asked
 
 RATES = (0.1, 0.5, 1.0, 2.0)
 FOLDS = (109, 19, 337)
 IRONY_F1, MACRO_F1 = "test/label/irony_f1", "test/label/macro_f1"
 PID_XOR, CREMAD = "pid_xor", "cremad"
+MADE = {PID_XOR: Dataset(PID_XOR, "xor", "pid"), CREMAD: Dataset(CREMAD, CREMAD, "fold1")}
 # Of cremad: learning rates of the unimodal models, and what its config has for starts from those.
 _UNIMODAL = {"audio": {"optim.lr": 1e-3}, "video": {"optim.lr": 1e-4}}
 _FROM_SCRATCH = {"optim.lr": 1e-4, "optim.weight_decay": 1e-4, "batch_size": 64}
@@ -46,50 +52,50 @@ _REDUNDANT = {
 
 def _read(argument: str) -> Asked:
   name, _, trunk = argument.partition(":")
-  if name not in (PID_XOR, CREMAD):
+  if name not in MADE:
     return synib_table2.read(argument)
   synib_table2.require("--sweep: a trunk", trunk or "mlp", synib_table2.TRUNKS)
-  file, rest = {PID_XOR: ("xor", ",pid"), CREMAD: (CREMAD, ",fold1")}[name]
-  return Asked(file, rest, trunk or "mlp", None)
+  return Asked(MADE[name], trunk or "mlp", None)
 
 
 def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
-  asked = _read(argument)
-  if asked.file == CREMAD:
-    return [f"--config=configs/cremad.py:{asked.argument('supervised')}"]
-  if asked.file != "xor":
+  dataset = _read(argument).dataset
+  if dataset not in MADE.values():
     return [f for f in synib_table2.get_flags(argument) if not f.startswith("--config.num_seeds")]
-  own = ["--config.select_metric=val/label/accuracy"]
-  return [f"--config=configs/xor.py:{asked.argument('supervised')}", *own]
+  own = ["--config.select_metric=val/label/accuracy"] if dataset.file == "xor" else []
+  return [f"--config=configs/{dataset.file}.py:{dataset.argument('supervised')}", *own]
 
 
 def get_hyper(hyper, argument: str):
   """Returns the rows."""
   asked = _read(argument)
+  dataset = asked.dataset
   rows = [
-    *synib_table2.unimodal_rows(asked),
+    *synib_table2.unimodal_rows(dataset),
     {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"},
   ]
   for label, arm in ARMS.items():
-    rows.append(
-      {
-        "arm": label,
-        "config": arm.method,
-        **arm.fields,
-        **synib_table2.set_trunk(asked, arm.method),
-      }
-    )
-  extra = _REDUNDANT if asked.file == "xor" else {}
-  if asked.file == CREMAD:
+    trunk = synib_table2.set_trunk(asked, arm.method)
+    rows.append({"arm": label, "config": arm.method, **arm.fields, **trunk})
+  extra = _REDUNDANT if dataset.file == "xor" else {}
+  if dataset.file == CREMAD:
     rows = [row | _of_cremad(row) for row in rows]
   rows = [
     row
     | extra
-    | {"config": asked.argument(row["config"]), "evaluators": synib_table2.with_predictions}
+    | {"config": dataset.argument(row["config"]), "evaluators": synib_table2.with_predictions}
     for row in rows
   ]
-  return hyper.product([rows, hyper.sweep("data.irony", RATES), _folds(asked)])
+  rates = tuple(rate for rate in RATES if rate < _num_classes(dataset))
+  return hyper.product([rows, hyper.sweep("data.irony", rates), _folds(dataset)])
+
+
+def _num_classes(dataset: Dataset) -> float:
+  """Returns how many classes there are; no limit where own data leave it open."""
+  if dataset.file in OWN:
+    return arrays.count_classes(dataset.config("unimodal").data.data_dir) or math.inf
+  return 6 if dataset.file == CREMAD else 2
 
 
 def _of_cremad(row: dict) -> dict:
@@ -99,11 +105,11 @@ def _of_cremad(row: dict) -> dict:
   return own | ({"model.trunk.dropout": 0.0} if plain else {})
 
 
-def _folds(asked: Asked) -> list[dict]:
+def _folds(dataset: Dataset) -> list[dict]:
   """Returns the seeds; data that are made for every trial have those of its seed."""
-  made = asked.file == "xor"
+  made = dataset.file == "xor"
   folds = [{"seed": fold} | ({} if made else {"data.irony_seed": fold}) for fold in FOLDS]
-  if asked.file == CREMAD:
+  if dataset.file == CREMAD:
     return [fold | {"data.fold": f"fold{i}"} for i, fold in enumerate(folds, start=1)]
   return folds
 

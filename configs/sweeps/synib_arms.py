@@ -4,8 +4,9 @@
     --config.initialize_from=runs/mosi_unimodal
 
 `--sweep=configs/sweeps/synib_arms.py:DATASET`, without --config; DATASET is mosi, urfunny or mustard,
-with the values of its published rows (docs/spec/synib_release.md 2), or one of configs/open.py, with
-MOSI's. 36 runs: 12 arms x 3 seeds, on the MLP trunk, with the published schedule and rule to stop.
+with the values of its published rows (docs/spec/synib_release.md 2), or a folder of own arrays or a name
+of configs/open.py, with MOSI's. 36 runs: 12 arms x 3 seeds, on the MLP trunk, with the published schedule
+and rule to stop.
 `released, random` and `released, learned` are the two published rows: both have both branches and differ
 in lambda, p and the price of flags alone. All others change one thing of the first; `paper` arms are
 those of the paper's text. Without initialize_from the encoders start from scratch, unlike the
@@ -14,8 +15,7 @@ published ones.
 
 from typing import Any
 
-from configs import open as open_data
-from configs.methods import require
+from configs.sweeps import datasets
 
 SEEDS = (0, 1, 2)
 # What `method.variant=released_...` sets, for the trunk that is used here.
@@ -57,29 +57,32 @@ ANCHORED = ("unimodal", "ema_unimodal")  # references that have an anchor
 ACCURACY = "test/label/accuracy"
 
 
-def _row(dataset: str) -> tuple:
-  return ROWS.get(dataset, ROWS["mosi"])
+def _read(argument: str) -> datasets.Dataset:
+  return datasets.find(argument, dict.fromkeys(ROWS, "2"), fixed=True)
+
+
+def _row(dataset: datasets.Dataset) -> tuple:
+  return ROWS.get(dataset.file, ROWS["mosi"])
 
 
 def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
-  require("--sweep: the dataset", argument, (*ROWS, *open_data.NAMES))
-  file, _, preset = ("open", "", argument) if argument in open_data.NAMES else (argument, "", "2")
+  dataset = _read(argument)
   flags = {
     "model.trunk.name": "mlp", "model.trunk.hidden": "(64,)", "model.trunk.dropout": 0.1,
     "model.normalize_features": True, "optim.name": "adam", "optim.eps": 1e-7,
-    "optim.lr": _row(argument)[1], "optim.weight_decay": 1e-3,
+    "optim.lr": _row(dataset)[1], "optim.weight_decay": 1e-3,
     "optim.schedule": "constant_restarts", "batch_size": 32, "total_epochs": 100.0,
     "early_stop_patience": 29, "select_metric": "val/label/accuracy",
     "early_stop_metrics": "('-val/label/cross_entropy', 'val/label/accuracy')",
   }  # fmt: skip
   typed = [f"--config.{field}={value}" for field, value in flags.items()]
-  return [f"--config=configs/{file}.py:synib,{preset}", *typed]
+  return [f"--config=configs/{dataset.file}.py:{dataset.argument('synib')}", *typed]
 
 
-def arms(dataset: str) -> list[dict[str, Any]]:
+def arms(argument: str) -> list[dict[str, Any]]:
   """Returns the arms of a dataset: "arm" and the fields of the method."""
-  variant, _, random, learned = _row(dataset)
+  variant, _, random, learned = _row(_read(argument))
 
   def arm(name, values, **fields):
     rates = dict(zip(("penalty", "corrupt_probability", "mask_sparsity"), values, strict=True))

@@ -3,9 +3,10 @@
   python -m launch.sweep --sweep=configs/sweeps/synib_table2.py:mosi --workdir=runs/table2_mosi
 
 `--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
-mosi, mustard or urfunny (vision and text), arrays:FOLDER or open:NAME (htad, ...). TRUNK is mlp (default,
-the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
-and the ensemble are additive by definition. On own data its widths are of configs/arrays.py.
+mosi, mustard or urfunny (vision and text), a folder of own arrays, or a name of configs/open.py (htad,
+htad_match, ...; read from data/NAME). TRUNK is mlp (default, the published one of SynIB, for every
+method), additive (that of the others) or transformer; ReconBoost and the ensemble are additive by
+definition. On own data its widths are of configs/arrays.py.
 CONFIGURATIONS is how many of its grid every method tries (default 20; "all": whole grids of different
 sizes): the default first, then others in an order drawn once for all. The best by validation
 accuracy stands in the table, with how many were tried.
@@ -18,16 +19,16 @@ crossed with learning rates. `--config.FIELD=VALUE` holds for all rows (`--confi
 `--config.num_seeds=5`, `--config.total_epochs=2`); learning rates are multiples of config.optim.lr.
 """
 
-import importlib
 import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs import open as open_data
 from configs import published_synib
 from configs.methods import require
+from configs.sweeps import datasets
+from configs.sweeps.datasets import Dataset
 
 SEEDS, CONFIGURATIONS = 3, 20
 TRUNKS = ("mlp", "additive", "transformer")
@@ -98,33 +99,17 @@ ADDITIVE = ("reconboost",)  # by definition
 
 
 class Asked(NamedTuple):
-  """What the argument asks for: the config file, what follows "METHOD" in its argument, options."""
+  """What the argument asks for: the dataset, the trunk, how many configurations (None: whole grids)."""
 
-  file: str
-  rest: str
+  dataset: Dataset
   trunk: str
   configurations: int | None
-
-  def argument(self, method: str) -> str:
-    """Returns the config file's argument of a method."""
-    return f"{method}{self.rest}"
 
 
 def read(argument: str) -> Asked:
   """Reads the argument of this sweep, and of `irony`; ValueError for what there is not."""
-  name, *options = argument.split(":")
-  if name in ("arrays", "open"):
-    folder, options = (options or [""])[0], options[1:]
-    if not folder:
-      raise ValueError(
-        f"--sweep: expected {name}:NAME, found {argument!r}; see the start of the file"
-      )
-    file, rest = name, f",{folder}"
-    if name == "open":
-      require("--sweep: the name after open", folder, open_data.NAMES)
-  else:
-    require("--sweep: a dataset, arrays:FOLDER or open:NAME", name, DATASETS)
-    file, rest = name, ",2"
+  typed, *options = argument.split(":")
+  dataset = datasets.find(typed, dict.fromkeys(DATASETS, "2"), fixed=True)
   trunk, configurations = TRUNKS[0], CONFIGURATIONS
   for option in options:
     if option.isdecimal() and int(option) > 0:
@@ -134,42 +119,41 @@ def read(argument: str) -> Asked:
     else:
       require("--sweep: a trunk, a number of configurations, or all", option, TRUNKS)
       trunk = option
-  return Asked(file, rest, trunk, configurations)
+  return Asked(dataset, trunk, configurations)
 
 
 def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
-  asked = read(argument)
-  fields = {"num_seeds": SEEDS, **DATASETS.get(asked.file, _OWN)}
-  config = f"--config=configs/{asked.file}.py:{asked.argument('supervised')}"
+  dataset = read(argument).dataset
+  fields = {"num_seeds": SEEDS, **DATASETS.get(dataset.file, _OWN)}
+  config = f"--config=configs/{dataset.file}.py:{dataset.argument('supervised')}"
   return [config, *(f"--config.{field}={value}" for field, value in fields.items())]
 
 
 def get_hyper(hyper, argument: str):
   """Returns the rows: unimodal models, their mean, and every configuration of every method."""
   asked = read(argument)
-  rows = [*unimodal_rows(asked), {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"}]
+  rows = [
+    *unimodal_rows(asked.dataset),
+    {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"},
+  ]
   for label, arm in ARMS.items():
     common = {"arm": label, "config": arm.method, **arm.fields, **set_trunk(asked, arm.method)}
     rows += hyper.product([[common], configurations(arm, asked.configurations)])
   return [
-    row | {"config": asked.argument(row["config"]), "evaluators": with_predictions} for row in rows
+    row | {"config": asked.dataset.argument(row["config"]), "evaluators": with_predictions}
+    for row in rows
   ]
 
 
-def unimodal_rows(asked: Asked) -> list[dict]:
+def unimodal_rows(dataset: Dataset) -> list[dict]:
   """Returns the rows of the models of each modality."""
-  decay = UNIMODAL_DECAY.get(asked.file, {})
+  decay = UNIMODAL_DECAY.get(dataset.file, {})
   return [
     {"arm": name, "role": "unimodal", "config": "unimodal", "method.modality": name}
     | ({"optim.weight_decay": decay[name]} if name in decay else {})
-    for name in _modalities(asked)
+    for name in dataset.modalities()
   ]
-
-
-def _modalities(asked: Asked) -> tuple[str, ...]:
-  config = importlib.import_module(f"configs.{asked.file}").get_config(asked.argument("unimodal"))
-  return tuple(config.data.get("modalities") or config.model.modalities)
 
 
 def with_predictions(config) -> tuple[str, ...]:
@@ -181,7 +165,7 @@ def set_trunk(asked: Asked, method: str) -> dict:
   """Returns the fields of the trunk of a method that has one."""
   if method in ADDITIVE:
     return {}
-  published = asked.file in DATASETS and asked.trunk == "mlp"
+  published = asked.dataset.file in DATASETS and asked.trunk == "mlp"
   mlp = {"model.trunk.hidden": (64,), "model.trunk.dropout": 0.1}
   return {"model.trunk.name": asked.trunk} | (mlp if published else {})
 
@@ -217,8 +201,7 @@ def _value(name: str, value):
 
 def get_report(argument: str):
   """Describes the table and the figure."""
-  asked = read(argument)
-  tasks = (published_synib.TASKS.get(asked.file, "label"),)
+  tasks = (published_synib.TASKS.get(read(argument).dataset.file, "label"),)
   return {
     "title": f"{argument}: SynIB's Table 2",
     "comparison": {

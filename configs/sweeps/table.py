@@ -16,13 +16,12 @@ are trained where METHODS names them only. `finetune` goes on from a run that is
 seed: a table of its own, `table.py:DATASET:finetune` with `--config.initialize_from=W`.
 """
 
-import importlib
-import pathlib
 from typing import NamedTuple
 
-from configs import open as open_data
 from configs import published
 from configs.methods import learns_from_labels, require
+from configs.sweeps import datasets
+from configs.sweeps.datasets import Dataset
 
 METHODS = {  # in the order of the table: what papers call them
   "infmasking": "InfMasking",
@@ -64,56 +63,29 @@ _PUBLISHED_PAIRS = ("trifeature", "trifeature,full")
 
 
 class _Asked(NamedTuple):
-  """What the argument asks for.
+  """What the argument asks for: the dataset, and methods in the order of the table."""
 
-  Attributes:
-    dataset: as typed.
-    file: of configs.
-    preset: what follows "METHOD," in the config file's argument; "": its default.
-    methods: in the order of the table.
-  """
-
-  dataset: str
-  file: str
-  preset: str
+  dataset: Dataset
   methods: tuple[str, ...]
-
-  def argument(self, method: str) -> str:
-    """Returns the config file's argument of a method."""
-    return ",".join(filter(None, (method, self.preset)))
 
 
 def _read(argument: str) -> _Asked:
-  dataset, _, methods = argument.partition(":")
-  file, preset = _find(dataset)
-  asked = _Asked(dataset, file, preset, tuple(filter(None, methods.split(","))))
+  typed, _, methods = argument.partition(":")
+  asked = _Asked(
+    datasets.find(typed, dict.fromkeys(FILES, "")), tuple(filter(None, methods.split(",")))
+  )
   for method in asked.methods:
     require("--sweep: a method of the table", method, METHODS | OTHERS)
-  return asked if asked.methods else asked._replace(methods=_defaults(asked))
+  return asked if asked.methods else asked._replace(methods=_defaults(asked.dataset))
 
 
-def _find(dataset: str) -> tuple[str, str]:
-  """Returns the config file of a dataset and the preset in it; ValueError for one that there is not."""
-  name, _, preset = dataset.partition(",")
-  if dataset in open_data.NAMES:
-    return "open", dataset
-  if name in FILES:
-    return name, preset
-  if (pathlib.Path(dataset).expanduser() / "train.npz").exists():
-    return "arrays", dataset
-  raise ValueError(
-    f"--sweep: expected configs/sweeps/table.py:DATASET, DATASET one of"
-    f" {', '.join((*open_data.NAMES, *FILES))}, or a folder with train.npz, found {dataset or 'none'!r}"
-  )
-
-
-def _defaults(asked: _Asked) -> tuple[str, ...]:
+def _defaults(dataset: Dataset) -> tuple[str, ...]:
   """Returns the methods of `METHODS` for which a dataset has modalities and labels."""
-  if asked.file == "xor":
+  if dataset.file == "xor":
     return _XOR
-  count = _num_modalities(asked)
+  count = len(dataset.modalities())
   unlabelled = (
-    asked.file == "trifeature" or asked.file == "vision_touch" and asked.preset in ("", "ee")
+    dataset.file == "trifeature" or dataset.file == "vision_touch" and dataset.preset in ("", "ee")
   )
   return tuple(
     method
@@ -124,16 +96,10 @@ def _defaults(asked: _Asked) -> tuple[str, ...]:
   )
 
 
-def _num_modalities(asked: _Asked) -> int:
-  module = importlib.import_module(f"configs.{asked.file}")
-  config = module.get_config(asked.argument("comm"))
-  return len(config.data.get("modalities") or config.model.modalities)
-
-
 def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
   asked = _read(argument)
-  config = f"configs/{asked.file}.py:{asked.argument(asked.methods[0])}"
+  config = f"configs/{asked.dataset.file}.py:{asked.dataset.argument(asked.methods[0])}"
   return [f"--config={config}", f"--config.num_seeds={SEEDS}"]
 
 
@@ -142,8 +108,8 @@ def get_hyper(hyper, argument: str):
   asked = _read(argument)
   rows = []
   for method in asked.methods:
-    row = {"arm": (METHODS | OTHERS)[method], "config": asked.argument(method)}
-    if asked.file != "xor":  # which makes examples for every trial
+    row = {"arm": (METHODS | OTHERS)[method], "config": asked.dataset.argument(method)}
+    if asked.dataset.file != "xor":  # which makes examples for every trial
       row["evaluators"] = _add_baselines
     rows += hyper.product([[row], _settings(hyper, asked, method)])
   return rows
@@ -155,30 +121,32 @@ def _add_baselines(config) -> tuple[str, ...]:
 
 def _settings(hyper, asked: _Asked, method: str) -> list[dict]:
   """Returns the runs that a row of the table is made of, but for the seeds."""
-  if asked.file == "trifeature" and learns_from_labels(method):
+  if asked.dataset.file == "trifeature" and learns_from_labels(method):
     tasks = hyper.sweep("data.task", _TRIFEATURE.classes)
     return hyper.product([tasks, [{"data.biased": False}]])
-  return hyper.sweep("data.biased", (False, True)) if asked.dataset in _PUBLISHED_PAIRS else [{}]
+  return (
+    hyper.sweep("data.biased", (False, True)) if asked.dataset.typed in _PUBLISHED_PAIRS else [{}]
+  )
 
 
 def get_report(argument: str):
   """Describes the table and the figure."""
   asked = _read(argument)
   comparison = {"published": published.ROWS}
-  if asked.dataset in _PUBLISHED_PAIRS:
+  if asked.dataset.typed in _PUBLISHED_PAIRS:
     comparison["columns"] = [
       {"title": f"{title} (%)", "tasks": column.tasks, "where": column.setting}
       for title, column in _TRIFEATURE.columns.items()
     ]
-  if asked.file == "xor":
+  if asked.dataset.file == "xor":
     parts = {"accuracy": "accuracy"}
-    parts |= {"synergy examples": "synergy/accuracy"} if asked.preset == "pid" else {}
+    parts |= {"synergy examples": "synergy/accuracy"} if asked.dataset.preset == "pid" else {}
     comparison["columns"] = [
       {"title": f"{title} (%)", "tasks": ("label",), "metric": metric}
       for title, metric in parts.items()
     ]
   return {
-    "title": f"{asked.dataset}: methods",
+    "title": f"{asked.dataset.typed}: methods",
     "comparison": comparison,
     "plots": [{"name": "methods", "kind": "methods"}],
   }

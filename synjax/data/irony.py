@@ -3,7 +3,8 @@
 `config.data.irony` = rho does it to any labelled dataset of two or more modalities, split by split: of N
 examples of C classes, round(rho N / C) take the modality `config.data.irony_modality` of a donor, and the
 label "irony", a class of its own. Neither modality alone tells it (SynIB, CREMA-D-Irony;
-docs/spec/synib.md 4.2).
+docs/spec/synib.md 4.2). Examples that lack a modality are none of the N, and no donors: nothing would
+contradict anything.
 """
 
 import dataclasses
@@ -59,8 +60,9 @@ def apply(dataset: Dataset, config) -> Dataset:
   every trial by the trial's seed too.
 
   Raises:
-    ValueError: a rate below 0; data with one modality, without classes, streamed, or whose examples are
-      not one row each; an unknown modality; or a class without another that contradicts it in a split.
+    ValueError: a rate below 0, or one that makes none or all of a split ironic; data with one
+      modality, without classes, with a class "irony", streamed, or whose examples are not one row each;
+      an unknown modality; or a class without another that contradicts it in a split.
   """
   rate = config.data.get("irony") or 0.0
   if rate == 0:
@@ -74,8 +76,11 @@ def apply(dataset: Dataset, config) -> Dataset:
   splits = {name: made[id(getattr(dataset, name))] for name in _SPLITS}
   task, *others = dataset.tasks
   decides = [rate, plan.seed, plan.modality]
-  counts = {name: split.num_examples for name, split in splits.items() if name != "probe"}
-  said = ", ".join(f"{name}: {plan.count(n)} of {n}" for name, n in counts.items())
+  counts = {n: getattr(dataset, n) for n in splits if n != "probe"}
+  said = ", ".join(
+    f"{name}: {plan.count(len(_complete(dataset, split)))} of {split.num_examples}"
+    for name, split in counts.items()
+  )
   names = {k: (*v, NAME) if k == task else v for k, v in dataset.class_names.items()}
   return dataclasses.replace(
     dataset,
@@ -107,6 +112,12 @@ def _plan(dataset: Dataset, config, rate: float) -> _Plan:
       f"config.data.irony: expected classes and two modalities or more, found {dataset.num_classes}"
       f" classes and {dataset.modalities} in {dataset.name}; set it to 0"
     )
+  task = next(iter(dataset.tasks))
+  if NAME in dataset.class_names.get(task, ()):
+    raise ValueError(
+      f"config.data.irony: expected labels without a class {NAME!r}, which it adds, found one in {task};"
+      " give that class another name in the data, or set it to 0"
+    )
   modality = config.data.irony_modality or dataset.modalities[0]
   if modality not in dataset.modalities:
     raise ValueError(
@@ -127,10 +138,18 @@ def _mutate(dataset: Dataset, split: Split, plan: _Plan, name: str, stream: int)
       f"config.data.irony: expected examples in memory, one row each, found that {dataset.name} {why}, or"
       " choose other data"
     )
+  complete = _complete(dataset, split)
+  count = plan.count(len(complete))
+  if not 0 < count < len(complete):
+    raise ValueError(
+      f"config.data.irony: {name}: expected a rate that makes some of its {len(complete)} examples that"
+      f" have every modality ironic, and leaves some, found {plan.rate:g}, which makes {count};"
+      " choose one between, or set it to 0"
+    )
   if split.generate is not None:
     generate = functools.partial(_generate, split=split, plan=plan, stream=stream)
     return dataclasses.replace(split, generate=generate)
-  label = split.arrays["label"]
+  label = split.arrays["label"][complete]
   lonely = [c for c in np.unique(label) if not np.isin(label, plan.contradicts[c].nonzero()).any()]
   if lonely:
     raise ValueError(
@@ -138,7 +157,8 @@ def _mutate(dataset: Dataset, split: Split, plan: _Plan, name: str, stream: int)
       f" for {lonely}; leave these classes out, or set it to 0"
     )
   key = _key(plan.seed, plan, stream)
-  rows, donors = jax.device_get(draw(key, label, plan.contradicts, plan.count(split.num_examples)))
+  drawn = jax.device_get(draw(key, label, plan.contradicts, count))
+  rows, donors = (complete[positions] for positions in drawn)
   arrays = {k: v.copy() if _changes(k, plan) else v for k, v in split.arrays.items()}
   for field, value in arrays.items():
     if fields.modality_of(field, [plan.modality]):
@@ -151,6 +171,15 @@ def _mutate(dataset: Dataset, split: Split, plan: _Plan, name: str, stream: int)
     labels={**split.labels, task: arrays["label"]},
     lengths=_lengths(dataset, arrays, split.lengths),
   )
+
+
+def _complete(dataset: Dataset, split: Split) -> np.ndarray:
+  """Returns which examples have every modality, as positions."""
+  present = np.ones(split.num_examples, bool)
+  for modality in dataset.modalities if split.generate is None else ():
+    own = fields.present(split.arrays, modality)
+    present &= True if own is None else own
+  return np.flatnonzero(present)
 
 
 def _changes(field: str, plan: _Plan) -> bool:

@@ -31,7 +31,7 @@ class Classification(Evaluator):
 
   Of several labels an example the metrics are those of `multilabel.scores`, and there are no neighbours.
 
-  With `config.data.irony` there are "macro_f1" and "irony_f1", of the class "irony", 0 without any.
+  With `config.data.irony` there are "macro_f1" and "irony_f1", of the class "irony", NaN without any.
 
   Stored data have there what `Representation` gives of other methods, by the same names:
   "test/label/knn_<metric>" of nearest neighbours by the classifier's representation
@@ -247,9 +247,9 @@ def _score_split(dataset: Dataset, split: Split, frozen) -> dict[str, np.ndarray
 
 
 def f1(predicted: np.ndarray, label: np.ndarray, irony: int) -> dict[str, float]:
-  """Returns "macro_f1" over all classes and "irony_f1", that of the last class, `irony`."""
+  """Returns "macro_f1" over the classes that occur, and "irony_f1", of the last class, `irony`."""
   found = metrics.f1_scores(predicted, label, irony + 1)
-  return {"macro_f1": float(found.mean()), "irony_f1": float(found[irony])}
+  return {"macro_f1": float(np.nanmean(found)), "irony_f1": float(found[irony])}
 
 
 def _named(split: str, scores: Mapping[str, np.ndarray], seen: str = "") -> dict[str, np.ndarray]:

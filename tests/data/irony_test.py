@@ -136,6 +136,8 @@ def test_data_that_are_made_are_changed_for_every_trial_by_its_own_seed():
     ({"rate": -1.0}, "config.data.irony: expected a number of 0 or more, found -1.0"),
     ({"irony_modality": "text"}, "config.data.irony_modality: expected one of"),
     ({"modalities": ("video",)}, "classes and two modalities or more"),
+    ({"rate": 0.02}, "train: expected a rate that makes some of its 60 .* which makes 0"),
+    ({"rate": 3.0}, "train: .* and leaves some, found 3, which makes 60"),
   ],
 )
 def test_what_cannot_be_changed_is_refused(folder, fields, said):
@@ -148,3 +150,43 @@ def test_examples_that_are_made_one_by_one_are_refused():
   config.data.irony = 1.0
   with pytest.raises(ValueError, match="expected examples in memory, one row each"):
     data.load(config)
+
+
+def test_examples_that_lack_a_modality_neither_become_ironic_nor_give_theirs(tmp_path):
+  rng, lacking = np.random.default_rng(0), {}
+  for split, count in COUNTS.items():
+    has = {name: rng.random(count) < 0.7 for name in ("audio", "video")}
+    has["audio"] |= ~has["video"]
+    lacking[split] = ~(has["audio"] & has["video"])
+    number = np.arange(count, dtype=np.float32)[:, None]
+    np.savez(
+      tmp_path / f"{split}.npz",
+      **{name: number + np.array([0.0, 0.5]) for name in has},
+      **{f"{name}_present": own for name, own in has.items()},
+      label=np.arange(count) % CLASSES,
+    )
+  found = load(tmp_path, 1.0)
+  for name, split in zip(("train", "val", "test"), COUNTS, strict=True):
+    arrays, missing = getattr(found, name).arrays, lacking[split]
+    ironic = arrays["label"] == CLASSES
+    assert missing.any() and ironic.sum() == round((~missing).sum() / CLASSES)
+    assert not missing[ironic].any()
+    donors = arrays["audio"][ironic, 0].astype(int)
+    assert not missing[donors].any() and arrays["audio_present"][ironic].all()
+  assert f"test: {ironic.sum()} of {COUNTS['test']}" in found.facts["irony"]
+  with pytest.raises(ValueError, match="examples that have every modality ironic, and leaves some"):
+    for split in COUNTS:
+      with np.load(tmp_path / f"{split}.npz") as arrays:
+        stored = dict(arrays)
+      stored["video_present"][1:] = False
+      stored["audio_present"][:] = True
+      np.savez(tmp_path / f"{split}.npz", **stored)
+    load(tmp_path, 1.0)
+
+
+def test_labels_that_have_a_class_irony_are_refused(tmp_path):
+  for split, count in COUNTS.items():
+    label = np.array(["hap", "irony", "sad"])[np.arange(count) % CLASSES]
+    np.savez(tmp_path / f"{split}.npz", a=np.zeros((count, 2)), b=np.ones((count, 2)), label=label)
+  with pytest.raises(ValueError, match="expected labels without a class 'irony'"):
+    load(tmp_path, 1.0)

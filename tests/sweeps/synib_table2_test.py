@@ -29,7 +29,7 @@ def write(folder):
 @pytest.mark.whole_run
 def test_the_table_is_trained_scored_on_the_subset_chosen_and_reported(tmp_path):
   write(tmp_path / "mine")
-  argument = f"arrays:{tmp_path / 'mine'}:2"
+  argument = f"{tmp_path / 'mine'}:2"
   config = synib_table2.get_flags(argument)[0].removeprefix("--config=")
   typed = SHORT | {"num_seeds": 2, "select_metric": "val/label/accuracy"}
   rows = [row for row in synib_table2.get_hyper(Hyper, argument) if row["arm"] in ARMS]

@@ -77,17 +77,20 @@ def macro_accuracy_interval(
 
 
 def f1_scores(predicted: np.ndarray, label: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns F1 = 2 TP / (2 TP + FP + FN) of every class [num_classes]; 0 where all three are 0.
+  """Returns F1 = 2 TP / (2 TP + FP + FN) of every class [num_classes]; NaN of one without examples.
+
+  (The published code counts such a class as 0; all of its classes have examples.)
 
   Args:
     predicted: int[examples].
     label: int[examples].
-    num_classes: of them; the macro F1 is the mean over all.
+    num_classes: of them; the macro F1 is the mean over those that occur in `label`.
   """
   classes = np.arange(num_classes)[:, None]
   said, is_one = predicted == classes, label == classes
   both = (said & is_one).sum(axis=1)
-  return 2 * both / np.maximum(said.sum(axis=1) + is_one.sum(axis=1), 1)
+  count = is_one.sum(axis=1)
+  return np.where(count, 2 * both / np.maximum(said.sum(axis=1) + count, 1), np.nan)
 
 
 def fraction_interval(

@@ -1,0 +1,67 @@
+"""DATASET of a sweep's argument: what a command types, and the config file that is meant."""
+
+import difflib
+import importlib
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from configs import open as open_data
+
+OWN = ("arrays", "open")  # config files of folders of arrays
+
+
+class Dataset(NamedTuple):
+  """A dataset that was asked for.
+
+  Attributes:
+    typed: the argument's own words.
+    file: of configs.
+    preset: what follows "METHOD," in that file's argument; "": its default.
+  """
+
+  typed: str
+  file: str
+  preset: str
+
+  def argument(self, method: str) -> str:
+    """Returns the config file's argument of a method."""
+    return ",".join(filter(None, (method, self.preset)))
+
+  def config(self, method: str):
+    """Returns the config of a method."""
+    return importlib.import_module(f"configs.{self.file}").get_config(self.argument(method))
+
+  def modalities(self) -> tuple[str, ...]:
+    """Returns the modalities' names, in fusion order."""
+    config = self.config("comm" if self.file in ("trifeature", "vision_touch") else "unimodal")
+    return tuple(config.data.get("modalities") or config.model.modalities)
+
+
+def find(typed: str, files: Mapping[str, str], *, fixed: bool = False) -> Dataset:
+  """Returns the dataset of NAME, FOLDER or FILE[,PRESET].
+
+  NAME is one of configs/open.py, read from data/NAME; FOLDER has own arrays, as in configs/arrays.py.
+
+  Args:
+    typed: DATASET.
+    files: config file -> preset where none is typed; all that a sweep knows.
+    fixed: True: no preset can be typed.
+
+  Raises:
+    ValueError: there is no such dataset.
+  """
+  name, comma, preset = typed.partition(",")
+  if typed in open_data.NAMES:
+    return Dataset(typed, "open", typed)
+  if name in files and not (comma and fixed):
+    return Dataset(typed, name, preset or files[name])
+  if (pathlib.Path(typed).expanduser() / "train.npz").exists():
+    return Dataset(typed, "arrays", typed)
+  names = (*open_data.NAMES, *files)
+  near = difflib.get_close_matches(name, names, n=1)
+  hint = f"; did you mean {near[0]}?" if near else ""
+  raise ValueError(
+    f"--sweep: expected a DATASET, one of {', '.join(names)} or a folder with train.npz, found"
+    f" {typed or 'none'!r}{hint}"
+  )
