@@ -1,5 +1,6 @@
 """metrics.jsonl, written and read: what was logged. TensorBoard events where tensorboardX is there."""
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -74,7 +75,8 @@ class MetricWriter:
       )
     for i, events in enumerate(self._events):
       for name, value in rows[i].items():
-        events.add_scalar(name, value, int(step))
+        if math.isfinite(value):  # of which there is no point to draw; the writer warns of each
+          events.add_scalar(name, value, int(step))
 
   def __enter__(self) -> "MetricWriter":
     return self

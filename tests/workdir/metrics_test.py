@@ -53,6 +53,13 @@ def test_numbers_that_do_not_exist_are_null_on_disk_and_nan_when_read(tmp_path):
   assert math.isnan(read[0]["a"]) and math.isnan(read[0]["b"]) and read[1]["b"] == -1
 
 
+def test_numbers_that_do_not_exist_are_no_warnings_of_tensorboard(tmp_path, caplog):
+  pytest.importorskip("tensorboardX")
+  with MetricWriter(tmp_path, [0], resumed_at=0) as writer:
+    writer.write(1, {"a": np.array([math.nan]), "b": np.array([np.inf]), "c": np.array([1.0])})
+  assert not caplog.records  # one line a step and metric once filled the log of a run
+
+
 DAMAGE = {
   "no JSON": "{broken",
   "another JSON": "[1, 2]",
