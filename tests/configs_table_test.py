@@ -117,4 +117,4 @@ def test_the_command_gets_the_files_flags_where_config_is_not_typed(tmp_path):
   with pytest.raises(ValueError, match=r"type --sweep=configs/sweeps/table.py:ARGUMENT"):
     of_the_sweep_file(["sweep", f"--sweep={path}"])
   with pytest.raises(ValueError, match="expected no argument, found one"):
-    sweep_file.load("configs/sweeps/pid_point.py:3")
+    sweep_file.load("configs/sweeps/xor_released.py:3")

@@ -5,7 +5,13 @@
 
 33 runs: 11 arms x 3 seeds. Expected, total / synergy accuracy in %: see REFERENCE; full_corruption
 has no reference value. "tuned" is vanilla with the learning rate and weight decay that win a search.
+
+`--sweep=configs/sweeps/pid_point.py:all` has the methods that balance modalities too, and masked copies
+as plain augmentation (App. G): 57 runs, 19 arms.
 """
+
+from configs.methods import require
+from configs.sweeps.spurious_xor import ALL, BALANCING
 
 SEEDS = (0, 1, 2)
 ACCURACY = "test/label/accuracy"
@@ -38,6 +44,13 @@ ARMS = (
   make_arm("oracle of active samples, lambda 10", "synib", mask="oracle_active", penalty=10.0),
 )
 
+_AUGMENTED = "masked_augmentation"
+OTHERS = (
+  *(make_arm(name, name) for name in BALANCING),
+  make_arm(f"{_AUGMENTED}, random", _AUGMENTED, mask="random", corrupt_probability=0.5),
+  make_arm(f"{_AUGMENTED}, oracle", _AUGMENTED, mask="oracle"),
+)
+
 REFERENCE = {  # arm -> total and synergy accuracy
   "vanilla": (0.935, 0.503),
   "tuned vanilla": (0.970, 0.900),
@@ -51,13 +64,21 @@ REFERENCE = {  # arm -> total and synergy accuracy
 }
 
 
-def get_hyper(hyper):
-  """Returns the rows."""
-  return hyper.product([ARMS, [MIXTURE], hyper.sweep("seed", SEEDS)])
+def get_hyper(hyper, argument: str = ""):
+  """Returns the rows; with "all" those of `OTHERS` too.
+
+  Raises:
+    ValueError: another argument.
+  """
+  if argument:
+    require("--sweep: what follows the file", argument, (ALL,))
+  arms = (*ARMS, *OTHERS) if argument else ARMS
+  return hyper.product([arms, [MIXTURE], hyper.sweep("seed", SEEDS)])
 
 
-def get_report():
-  """Describes the table and the figures."""
+def get_report(argument: str = ""):
+  """Describes the table and the figures, the same for both arguments."""
+  del argument
   return {
     "title": "PID-controlled XOR, mixture (.45, 0, .45, .10)",
     "metrics": {ACCURACY: "accuracy (%)", SYNERGY: "synergy accuracy (%)"},

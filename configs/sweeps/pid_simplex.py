@@ -4,13 +4,16 @@
     --sweep=configs/sweeps/pid_simplex.py --workdir=runs/pid_simplex
 
 231 points x 7 arms x 3 seeds = 4,851 runs, for a GPU; `--sweep=configs/sweeps/pid_simplex.py:0.25` takes
-a coarser step: 15 points. Penalised arms have lambda 10; the paper chose it for each point and seed.
+a coarser step: 15 points; `:0.25:all` has the methods that balance modalities too, 13 arms. Penalised
+arms have lambda 10; the paper chose it for each point and seed.
 Reference values, over all points of one share of synergy: docs/spec/synib.md 3.3, vanilla, tuned
 vanilla and oracle (its "random" and "learned" are runs of a confidence penalty, docs/spec/synib.md
 11).
 """
 
+from configs.methods import require
 from configs.sweeps.pid_point import ACCURACY, SEEDS, SYNERGY, TUNED, make_arm
+from configs.sweeps.spurious_xor import ALL, BALANCING
 
 STEP = 0.05  # between points
 MIXTURE = ("data.unique1", "data.redundancy", "data.synergy")
@@ -56,13 +59,18 @@ def make_points(step: float) -> list[dict]:
   ]
 
 
-def get_hyper(hyper, step: float | str = STEP):
-  """Returns the rows."""
-  return hyper.product([ARMS, make_points(float(step)), hyper.sweep("seed", SEEDS)])
+def get_hyper(hyper, argument: float | str = STEP):
+  """Returns the rows of a step, or of "STEP:all"; ValueError for anything else."""
+  step, _, which = str(argument).partition(":")
+  if which:
+    require("--sweep: what follows the step", which, (ALL,))
+  arms = (*ARMS, *(make_arm(name, name) for name in BALANCING)) if which else ARMS
+  return hyper.product([arms, make_points(float(step)), hyper.sweep("seed", SEEDS)])
 
 
-def get_report():
-  """Describes the table and the figures."""
+def get_report(argument: str = ""):
+  """Describes the table and the figures, the same for every argument."""
+  del argument
   arms = ("vanilla", "tuned vanilla", "oracle")
   return {
     "title": "PID-controlled XOR, unique 2 = 0",

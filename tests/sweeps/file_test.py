@@ -42,7 +42,7 @@ def test_a_sweep_file_is_loaded_with_its_argument(tmp_path):
   ("name", "rows", "arms"),
   [("spurious_xor", 198, 6), ("pid_point", 33, 11), ("pid_simplex", 4851, 7),
    ("xor_released", 84, 4), ("pid_entangled", 153, 51), ("spurious_xor.py:all", 396, 12),
-   ("pid_simplex.py:0.25", 315, 7)],
+   ("pid_point.py:all", 57, 19), ("pid_simplex.py:0.25", 315, 7), ("pid_simplex.py:0.25:all", 585, 13)],
 )  # fmt: skip
 def test_the_sweeps_of_the_repository(name, rows, arms):
   file, _, argument = name.partition(":")
@@ -61,6 +61,9 @@ def test_the_sweeps_of_the_repository(name, rows, arms):
 def test_a_coarser_simplex_must_divide_one():
   with pytest.raises(ValueError, match="divides 1"):
     sweep_file.load(str(ROOT / "configs/sweeps/pid_simplex.py") + ":0.3")
+  for argument in ("pid_point.py:al", "pid_simplex.py:0.5:al", "spurious_xor.py:al"):
+    with pytest.raises(ValueError, match="did you mean all"):
+      sweep_file.load(str(ROOT / "configs/sweeps" / argument))
 
 
 def test_the_simplex_has_the_published_number_of_points():
