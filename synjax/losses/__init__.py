@@ -1,6 +1,12 @@
 """Losses: pure functions on arrays. Nothing else from synjax is imported here."""
 
-from synjax.losses.confidence import bernoulli_kl, categorical_kl, dirichlet_kl, gaussian_kl
+from synjax.losses.confidence import (
+  bernoulli_kl,
+  categorical_kl,
+  categorical_kl_of_logs,
+  dirichlet_kl,
+  gaussian_kl,
+)
 from synjax.losses.contrastive import (
   clip_loss,
   comm_terms,
@@ -18,6 +24,7 @@ from synjax.losses.reconstruction import masked_mse
 __all__ = [
   "bernoulli_kl",
   "categorical_kl",
+  "categorical_kl_of_logs",
   "clip_loss",
   "club_upper",
   "comm_terms",

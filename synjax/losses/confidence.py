@@ -43,19 +43,39 @@ def categorical_kl(
   if direction not in DIRECTIONS:
     raise ValueError(f"categorical_kl: direction must be one of {DIRECTIONS}, found {direction!r}")
   _check_matrix("categorical_kl", "logits", logits)
-  log_q = jax.nn.log_softmax(_widen(logits))
+  shape = logits.shape
   if reference_probs is None:
-    reference = jnp.full(log_q.shape[-1:], 1 / log_q.shape[-1], log_q.dtype)
-  else:
-    reference = jax.lax.stop_gradient(_widen(reference_probs))
-  if reference.shape not in (log_q.shape, log_q.shape[1:]):
+    reference_probs = jnp.full(shape[-1:], 1 / shape[-1], _widen(logits).dtype)
+  reference_probs = jnp.asarray(reference_probs)
+  if reference_probs.shape not in (shape, shape[1:]):
     raise ValueError(
-      f"categorical_kl: reference_probs must be [batch, classes] = {log_q.shape} or [classes], "
-      f"found {reference.shape}"
+      f"categorical_kl: reference_probs must be [batch, classes] = {shape} or [classes], "
+      f"found {reference_probs.shape}"
     )
-  log_r = jnp.log(reference)
-  probs = jnp.exp(log_q) if direction == "q||r" else reference
-  counts = jnp.broadcast_to(probs > 0, log_q.shape)
+  return categorical_kl_of_logs(logits, jnp.log(_widen(reference_probs)), direction=direction)
+
+
+def categorical_kl_of_logs(
+  logits: jax.Array, reference_log_probs: jax.Array, *, direction: str = "q||r"
+) -> jax.Array:
+  """Computes `categorical_kl` of log r, which is finite where r itself is 0 in floating point.
+
+  A model's prediction r = softmax(g) rounds to 0 in float32 where g_k is 104 below the largest, and
+  log r_k does not: of predictions as references give jax.nn.log_softmax(g).
+
+  Args:
+    logits: [batch, classes].
+    reference_log_probs: log r, [batch, classes] or [classes]; -inf: no mass. A constant: no gradient
+      flows into it.
+    direction: of `categorical_kl`.
+
+  Returns:
+    [batch], nats, float32 or wider.
+  """
+  log_q = jax.nn.log_softmax(_widen(logits))
+  log_r = jax.lax.stop_gradient(jnp.broadcast_to(_widen(reference_log_probs), log_q.shape))
+  probs = jnp.exp(log_q) if direction == "q||r" else jnp.exp(log_r)
+  counts = probs > 0
   # Classes without mass are taken out before the product: 0 * inf is NaN, in the gradient as well.
   log_ratio = jnp.where(counts, log_q, 0) - jnp.where(counts, log_r, 0)
   return jnp.sum(probs * (log_ratio if direction == "q||r" else -log_ratio), axis=-1)

@@ -1,5 +1,6 @@
 """What methods on the classifier share: encoders, trunk, heads, and how all of them learn from labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,23 +169,23 @@ class ClassifierMethod(Method):
 
     Args:
       logits: [batch, classes], or [batch, labels].
-      reference: probabilities of the same shape, or of one example; None: uniform, 1/2 of each label.
+      reference: log-probabilities as of `log_probabilities`, of every example or of one; None: uniform,
+        1/2 of each label.
       direction: of `losses.categorical_kl`.
     """
-    if self.dataset.label_kind == "classes":
-      return losses.categorical_kl(logits, reference, direction=direction)
-    # A coin is two classes: that of a label has the logits 0 and f.
-    coins = jnp.stack([jnp.zeros_like(logits), logits], axis=-1).reshape(-1, 2)
-    if reference is not None:
-      reference = jnp.broadcast_to(reference, logits.shape)
-      reference = jnp.stack([1 - reference, reference], axis=-1).reshape(-1, 2)
-    found = losses.categorical_kl(coins, reference, direction=direction)
-    return found.reshape(logits.shape).mean(axis=-1)
-
-  def probabilities(self, logits: jax.Array) -> jax.Array:
-    """Returns the probabilities of classes, or of each label."""
     several = self.dataset.label_kind == "multilabel"
-    return jax.nn.sigmoid(logits) if several else jax.nn.softmax(logits)
+    outcomes = coins(logits) if several else logits
+    if reference is None:
+      reference = jnp.full(outcomes.shape[-1:], -math.log(outcomes.shape[-1]))
+    flat = outcomes.reshape(-1, outcomes.shape[-1])
+    reference = jnp.broadcast_to(reference, outcomes.shape).reshape(flat.shape)
+    found = losses.categorical_kl_of_logs(flat, reference, direction=direction)
+    return found.reshape(logits.shape).mean(axis=-1) if several else found
+
+  def log_probabilities(self, logits: jax.Array) -> jax.Array:
+    """Returns log-probabilities [..., classes]; of several labels those of `coins`, [..., labels, 2]."""
+    several = self.dataset.label_kind == "multilabel"
+    return jax.nn.log_softmax(coins(logits) if several else logits)
 
   def loss_of(
     self,
@@ -261,6 +262,11 @@ def networks_of(model_state: Any) -> Any:
 def having(name: str, batch: Batch) -> jax.Array:
   """Returns which examples are real and have a modality, bool[batch]."""
   return fields.both(batch["valid"], fields.present(batch, name))
+
+
+def coins(logits: jax.Array) -> jax.Array:
+  """Returns the two outcomes of each label as classes, absence and presence: [..., labels, 2] logits."""
+  return jnp.stack([jnp.zeros_like(logits), logits], axis=-1)
 
 
 def cross_entropy(

@@ -86,6 +86,19 @@ def test_categorical_with_zeros():
   np.testing.assert_allclose(grad[0], probs[0] - r, rtol=1e-5)
 
 
+def test_a_reference_too_small_for_a_float_counts_by_its_logarithm():
+  log_r = np.array([[0.0, -300.0, -2.0]])
+  log_r = log_r - special.logsumexp(log_r, axis=1, keepdims=True)
+  logits = jnp.array([[1.0, 0.0, -1.0]])
+  log_q = special.log_softmax(np.asarray(logits, float), axis=1)
+  expected = {"q||r": np.exp(log_q) * (log_q - log_r), "r||q": np.exp(log_r) * (log_r - log_q)}
+  for direction, terms in expected.items():
+    call = lambda f, d=direction: losses.categorical_kl_of_logs(f, log_r, direction=d)[0]  # noqa: E731
+    value, gradient = jax.value_and_grad(call)(logits)
+    np.testing.assert_allclose(value, terms.sum(), rtol=1e-6)
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0.1
+
+
 @pytest.mark.parametrize("direction", ["q||r", "r||q"])
 def test_no_gradient_reaches_the_reference(direction):
   logits = jnp.array([[0.3, -1.0]])

@@ -71,7 +71,8 @@ def test_confidence_in_several_labels_is_the_mean_divergence_of_their_coins(dire
     r = np.full(2, 0.5) if reference is None else reference
     first, second = (q, r) if direction == "q||r" else (r, q)
     expected = special.rel_entr(first, second) + special.rel_entr(1 - first, 1 - second)
-    found = method.divergence_of(logits, reference, direction)
+    log_r = None if reference is None else np.log(np.stack([1 - r, r], axis=-1))
+    found = method.divergence_of(logits, log_r, direction)
     np.testing.assert_allclose(found, expected.mean(axis=-1), rtol=1e-5)
 
 

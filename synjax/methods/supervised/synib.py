@@ -1,5 +1,6 @@
 """SynIB: a supervised objective with a penalty on confidence when one modality is corrupted."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,6 @@ from ml_collections import ConfigDict
 from typing_extensions import override
 
 from synjax import losses, parallel
-from synjax.data import fields
 from synjax.data.pipeline import Batch, Dataset
 from synjax.methods import synib_variants
 from synjax.methods.base import Info, Out
@@ -163,9 +163,10 @@ class SynIB(CorruptionMethod):
   def alone(
     self, params: Any, model_state: Any, features: Features, valid: Valid, batch: Batch
   ) -> jax.Array | None:
-    """Returns what each intact modality alone predicts, [modalities, batch, classes]; None: not asked.
+    """Returns what each intact modality alone predicts, log-probabilities; None: not asked.
 
-    Of the live heads, or of the running copies of encoders and heads, in evaluation mode. A constant.
+    [modalities, batch, ...] as of `log_probabilities`, of the live heads, or of the running copies of
+    encoders and heads, in evaluation mode. A constant.
     """
     if not self._refers_to(*ANCHORED):
       return None
@@ -173,32 +174,32 @@ class SynIB(CorruptionMethod):
       params = {**params, **model_state["ema_unimodal"]["params"]}
       features, valid = self.encode_frozen(params, model_state, batch)
     logits = [self.unimodal(params, name, z, valid.get(name)) for name, z in features.items()]
-    return jax.lax.stop_gradient(self.probabilities(jnp.stack(logits)))
+    return jax.lax.stop_gradient(self.log_probabilities(jnp.stack(logits)))
 
   def reference(
     self, alone: jax.Array | None, modality: int | jax.Array, batch: Batch
   ) -> jax.Array | None:
-    """Returns the reference r of the pass that corrupts a modality; None: uniform.
+    """Returns log r, r the reference of the pass that corrupts a modality; None: uniform.
 
-    Of predictions that is the mean over the intact modalities that an example has, or the corrupted one's
-    own, clean; uniform where it has none.
+    Of predictions r is the mean over the intact modalities that an example has, or the corrupted one's
+    own, clean; uniform where it has none. A head that is sure gives r = 0 in float32, never log r = -inf.
     """
     if alone is None:
       return self._prior
     names = self.dataset.modalities
     corrupted = jnp.arange(len(names)) == modality
     weight = corrupted if self.config.method.anchor == "corrupted" else ~corrupted
-    if all(fields.present(batch, name) is None for name in names):
-      return jnp.tensordot(weight / weight.sum(), alone, axes=1)
-    counted = weight[:, None] & jnp.stack([having(name, batch) for name in names])
-    total = (counted[..., None] * alone).sum(axis=0)
-    count = counted.sum(axis=0)[:, None]
-    unknown = 0.5 if self.dataset.label_kind == "multilabel" else 1 / alone.shape[-1]
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), unknown)
+    known = [having(name, batch) for name in names]
+    counted = jnp.expand_dims(weight[:, None] & jnp.stack(known), range(2, alone.ndim))
+    count = counted.sum(axis=0)
+    total = jax.nn.logsumexp(alone, axis=0, b=counted)
+    return jnp.where(count > 0, total - jnp.log(jnp.maximum(count, 1)), -math.log(alone.shape[-1]))
 
 
 def class_prior(dataset: Dataset) -> np.ndarray:
-  """Returns the share of each class, or of each label, in the training split, float32[classes].
+  """Returns the logarithm of the share of each class in the training split, float32[classes].
+
+  Of several labels of the shares without and with each, float32[labels, 2].
 
   Raises:
     ValueError: examples are made for every trial, or a class has none, which "q||r" could not bear.
@@ -218,11 +219,11 @@ def class_prior(dataset: Dataset) -> np.ndarray:
       f"config.method.reference: class_prior needs examples of every class, found {counts.tolist()};"
       " choose uniform"
     )
-  return (counts / counts.sum()).astype(np.float32)
+  return np.log(counts / counts.sum()).astype(np.float32)
 
 
 def _label_prior(labels: np.ndarray) -> np.ndarray:
-  """Returns the share of the examples that have each label; ValueError where all or none have one."""
+  """Returns what `class_prior` does of several labels; ValueError where all or none have one."""
   share = labels.mean(axis=0)
   certain = np.flatnonzero((share == 0) | (share == 1))
   if len(certain):
@@ -230,4 +231,4 @@ def _label_prior(labels: np.ndarray) -> np.ndarray:
       "config.method.reference: class_prior needs examples with and without every label, found"
       f" {'all' if share[certain[0]] else 'none'} with label {certain[0]}; choose uniform"
     )
-  return share.astype(np.float32)
+  return np.log(np.stack([1 - share, share], axis=-1)).astype(np.float32)

@@ -61,10 +61,34 @@ def test_the_unimodal_reference_is_the_intact_modalitys_prediction():
   scores = {m: jax.nn.softmax(method.unimodal(params, m, z)) for m, z in features.items()}
   alone = method.alone(params, model_state, features, {}, raw)
   found = method.reference(alone, 0, raw)  # table corrupted: series is intact
-  np.testing.assert_allclose(found, scores["series"], rtol=1e-5)
+  np.testing.assert_allclose(np.exp(found), scores["series"], rtol=1e-5)
   method.config.method.anchor = "corrupted"
   found = method.reference(alone, 0, raw)
-  np.testing.assert_allclose(found, scores["table"], rtol=1e-5)
+  np.testing.assert_allclose(np.exp(found), scores["table"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("anchor", ["intact", "corrupted"])
+def test_a_head_that_is_sure_makes_a_large_penalty_never_an_infinite_one(anchor):
+  prepared = prepare(reference="unimodal", mask="full", fill="zeros", site="latent", anchor=anchor)
+  method, params, model_state, raw, info = prepared
+  for name in ("table", "series"):  # softmax of such logits is 0 in float32: log 0 once ended runs
+    head = params[f"unimodal_heads_{name}"]["scores"]
+    head["kernel"], head["bias"] = 0 * head["kernel"], jnp.array([0.0, -300.0])
+  assert float(jax.nn.softmax(jnp.array([0.0, -300.0]))[1]) == 0
+
+  def penalty(params):
+    return method.loss(params, model_state, {"clean": raw}, info).losses["penalty"]
+
+  value, gradient = jax.value_and_grad(penalty)(params)
+  expected = 0.0
+  features, _ = method.encode_frozen(params, model_state, raw)
+  for m in features:
+    z = [np.asarray(x, np.float64) * (name != m) for name, x in features.items()]
+    log_q = log_softmax(fuse(params, z))
+    expected += (np.exp(log_q) * (log_q - np.array([0.0, -300.0]))).sum(1).mean()
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  assert value > 100
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_a_sampled_subset_of_modalities_is_rescaled_to_the_sum_in_the_mean():
