@@ -26,6 +26,8 @@ run: that of `ensemble`, which trains both); seeds of the folds are 109, 19 and 
 scratch; 257 x 188 log spectrograms, as they are, and three frames of 224 pixels. Differences from the
 published code: frames are stretched to a square before training crops are cut out; encoders start as
 `synjax.models.encoders.ResNet18` says. In memory the clips of a fold are 4 GB; streamed, none is ironic.
+
+Fixture, on any machine: README, MultiBench; both `encoder.size=tiny`, `data.resolution=32`.
 """
 
 from ml_collections import ConfigDict

@@ -2,7 +2,7 @@
 
 Called by `data_prep.fixtures`. The emotion of a clip follows planted bits (`planted`): its number is
 3 label + kind. The kind, 0 to 2, is heard and seen; recordings carry redundancy, unique_1 and gate_1,
-frames redundancy, unique_2 and gate_2, so what can be told from one of them alone is known.
+frames redundancy, unique_2 and gate_2, so what can be told from one of them alone is known (`drawing`).
 """
 
 import csv
@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import wavfile
 
+from data_prep.datasets.cremad import drawing
 from data_prep.datasets.cremad.lists import (
   AUDIO_FOLDER,
   CLASSES,
@@ -62,16 +63,7 @@ _SENTENCES = ("MTI", "IEO", "DFA", *(s for s in SENTENCES if s not in ("MTI", "I
 _MIN_CLIPS, _DEFAULT_CLIPS = 72, 216
 _MAX_CLIPS = len(_ACTORS) * len(SENTENCES) * len(CLASSES)
 _FRAME_COUNTS = (1, 2, 3, 5)
-_RATE, _LONG_SECONDS = 16_000, 60
-KIND_TONES = (300, 400, 500)  # Hz
-BIT_TONES = (
-  (800, 1000),
-  (1400, 1700),
-  (2300, 2700),
-)  # Hz for 0 and 1: redundancy, unique_1, gate_1
-_TONE, _MAX_TONE = 0.02, 0.2  # amplitude of a tone per strength, and that of the noise
-_SHADE, _MAX_SHADE = 15, 100  # the same of a quarter of a frame, in grey values
-_FRAME_SIZE = (36, 48)
+_LONG_SECONDS = 60
 _TABLES_FOLDER = "processedResults"
 _REPLACED = (
   *(AUDIO_FOLDER, FRAMES_FOLDER, FACES_FOLDER, _TABLES_FOLDER),
@@ -103,8 +95,7 @@ def make(
     mode: "easy" has nothing wrong; "hard" has all `HARD_CASES`.
     cases: exactly these of `HARD_CASES` and `ERROR_CASES` instead of the mode's.
     signal: one of `planted.SIGNALS`, what the label (emotion FEA, DIS or ANG) follows.
-    strength: of every planted bit: tones and shades are that many standard deviations of the noise, up
-      to 10 (tones) and 6.7 (shades).
+    strength: of every planted bit, see `drawing`; 0 plants nothing.
 
   Returns:
     The manifest: "file" (the folder of recordings), "files" (how many), "size" and "sha256" of all,
@@ -242,16 +233,11 @@ def _write_wav(root, generator, uid: str, kind: int, row, strength: float, speci
     return uid in special.get(case, ())
 
   seconds = _LONG_SECONDS if has("long_wav") else generator.uniform(1.5, 3)
-  time = np.arange(round(seconds * _RATE)) / _RATE
-  tones = [KIND_TONES[kind]]
-  names = ("redundancy", "unique_1", "gate_1")
-  tones += [pair[row[name]] for pair, name in zip(BIT_TONES, names, strict=True)]
-  height = min(_TONE * strength, _MAX_TONE)
-  wave = _TONE * generator.standard_normal(len(time))
-  wave += sum(height * np.sin(2 * np.pi * tone * time) for tone in tones)
+  bits = [row[name] for name in ("redundancy", "unique_1", "gate_1")]
+  wave = drawing.draw_voice(generator, kind, bits, seconds=seconds, strength=strength)
   samples = np.clip(np.round(wave * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
   if has("placeholder"):
-    samples = np.zeros(round(0.2 * _RATE), np.int16)
+    samples = np.zeros(round(0.2 * drawing.RATE), np.int16)
   elif has("silent_wav"):
     samples = np.zeros_like(samples)
   elif has("stereo_wav"):
@@ -259,7 +245,7 @@ def _write_wav(root, generator, uid: str, kind: int, row, strength: float, speci
   name = uid[:-1] if has("old_name") else uid
   path = root / AUDIO_FOLDER / f"{name}.wav"
   buffer = io.BytesIO()
-  wavfile.write(buffer, _RATE, samples)
+  wavfile.write(buffer, drawing.RATE, samples)
   data = buffer.getvalue()
   if has("lfs_wav"):
     digest = hashlib.sha256(data).hexdigest()
@@ -273,14 +259,7 @@ def _write_wav(root, generator, uid: str, kind: int, row, strength: float, speci
 
 
 def _write_frames(root, generator, uid, kind, row, strength, special, num_frames: int) -> None:
-  """Frames of four quarters: the colour of the kind, and bright or dark for each bit."""
   bits = [row[name] for name in ("redundancy", "unique_2", "gate_2")]
-  shades = np.full((2, 2, 3), -1.0)
-  shades[0, 0, kind] = 1
-  shades[0, 1], shades[1, 0], shades[1, 1] = (2 * bit - 1 for bit in bits)
-  height, width = _FRAME_SIZE
-  plane = np.repeat(np.repeat(shades, height // 2, 0), width // 2, 1)
-  plane = 128 + min(_SHADE * strength, _MAX_SHADE) * plane
   if uid in special.get("missing_frames", ()):
     return
   folder = root / FRAMES_FOLDER / uid
@@ -288,10 +267,9 @@ def _write_frames(root, generator, uid, kind, row, strength, special, num_frames
   if uid in special.get("no_frames", ()):
     return
   for number in range(num_frames):
-    frame = plane + _SHADE * generator.standard_normal(plane.shape)
     buffer = io.BytesIO()
-    pixels = np.clip(np.round(frame), 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    frame = drawing.draw_frame(generator, kind, bits, strength=strength)
+    Image.fromarray(frame).save(buffer, "JPEG", quality=90)
     data = buffer.getvalue()
     if uid in special.get("bad_frame", ()) and number == 0:
       data = data[: len(data) // 2]
