@@ -1,6 +1,7 @@
 r"""CMU-MOSI: sentiment of 2,199 film reviews, from vision, text and audio features of 50 words.
 
-`--config=configs/mosi.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio).
+`--config=configs/mosi.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio);
+`tiny`: two, with encoders of one small layer, for fixtures on a CPU.
 Published, macro accuracy of a linear probe in %, 5 seeds (InfMasking, arXiv 2509.25270, MultiBench):
 
               2 modalities    3 modalities
@@ -19,7 +20,7 @@ from ml_collections import ConfigDict
 
 from configs.common import split_argument
 from configs.methods import set_published
-from configs.multibench import affect_config
+from configs.multibench import TINY, affect_config
 
 METHODS = {
   "infmasking": {
@@ -35,13 +36,13 @@ METHODS = {
   "mcr": {"method.mipd_weight": 1e-3, "method.unimodal_weight": 1e-3},
   "mcr,3": {"method.mipd_weight": 1e-2, "method.unimodal_weight": 1e-2},
 }
-MODALITIES = {"2": ("vision", "text"), "3": ("vision", "text", "audio")}
+MODALITIES = {"2": ("vision", "text"), "3": ("vision", "text", "audio"), TINY: ("vision", "text")}
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
   method, preset = split_argument(argument, tuple(MODALITIES))
-  config = affect_config(method, "mosi", MODALITIES[preset], max_length=50)
+  config = affect_config(method, "mosi", preset, MODALITIES, max_length=50)
   set_published(config, METHODS, method, preset)
   config.data.tasks = ("sentiment", "score")
   return config

@@ -1,6 +1,6 @@
 """Fields of every stored dataset; the files of the datasets fill in the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
@@ -8,6 +8,8 @@ from ml_collections.config_dict import placeholder
 from configs.common import SIMCLR, base_config
 from configs.methods import learns_from_labels, method_config
 
+TINY = "tiny"  # preset of the smallest encoders that find what a fixture plants
+_SMALL = {"num_layers": 1, "hidden": 128}
 TOWER = {"weights": "", "size": ""}  # fields of an encoder whose weights a folder may have
 
 
@@ -77,18 +79,25 @@ def set_modalities(config: ConfigDict, parts: Mapping[str, tuple[Mapping, str]])
 
 
 def affect_config(
-  method: str, name: str, modalities: tuple[str, ...], *, max_length: int
+  method: str, name: str, preset: str, modalities: Mapping[str, Sequence[str]], *, max_length: int
 ) -> ConfigDict:
-  """Returns a config of MOSI, MOSEI, UR-FUNNY or MUStARD: a transformer of width 40 per modality."""
+  """Returns a config of MOSI, MOSEI, UR-FUNNY or MUStARD: a transformer of width 40 per modality.
+
+  Args:
+    method: its name.
+    name: of the dataset.
+    preset: one of `modalities`.
+    modalities: preset -> names, in fusion order.
+    max_length: steps of a sequence.
+  """
   config = multibench_config(method, name)
   add_padding(config)
   config.data.max_length = max_length  # steps; longer sequences keep their first
   config.data.z_norm = False  # standardise each feature over the steps of an example
   config.data.label_rule = "gt0"  # positive: a score above 0; "ge0": 0 too
-  set_modalities(
-    config, {m: ({"name": "sequence_transformer", "num_heads": 5}, "sequence") for m in modalities}
-  )
+  encoder = {"name": "sequence_transformer", "num_heads": 5} | (_SMALL if preset == TINY else {})
+  set_modalities(config, dict.fromkeys(modalities[preset], (encoder, "sequence")))
   config.model.width = 40
-  if len(modalities) == 3:
+  if len(modalities[preset]) == 3:
     config.early_stop_patience = 20
   return config

@@ -1,6 +1,7 @@
 r"""UR-FUNNY (V2): humour in 10,166 sentences of TED talks, from vision, text and audio of 20 words.
 
-`--config=configs/urfunny.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio).
+`--config=configs/urfunny.py:METHOD,MODALITIES`, MODALITIES 2 (vision, text; default) or 3 (and audio);
+`tiny`: two, with encoders of one small layer, for fixtures on a CPU.
 Published, macro accuracy of a linear probe in %, 5 seeds (InfMasking, arXiv 2509.25270, MultiBench):
 
               2 modalities    3 modalities
@@ -38,7 +39,7 @@ METHODS = {
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,modalities"."""
   method, preset = split_argument(argument, tuple(MODALITIES))
-  config = affect_config(method, "urfunny", MODALITIES[preset], max_length=20)
+  config = affect_config(method, "urfunny", preset, MODALITIES, max_length=20)
   config.data.tasks = ("humor",)
   if preset == "3":
     config.optim.lr = 1e-4  # CoMM's, for methods without a published one

@@ -1,10 +1,13 @@
 """DATASET is spelt alike by every sweep that takes one."""
 
+import importlib
+
 import numpy as np
 import pytest
 
 from configs import arrays
 from configs.sweeps import balancing_recipes, datasets, irony, synib_arms, synib_table2, table
+from synjax.models.encoders.sequence_transformer import SequenceTransformer
 from synjax.sweeps.file import Hyper
 
 
@@ -28,12 +31,27 @@ def test_a_name_and_a_folder_mean_the_same_data_to_every_sweep(sweep, folder):
       sweep.get_flags(unknown)
 
 
-def test_only_a_sweep_that_says_so_takes_presets():
-  files = {"mosi": "2"}
+def test_a_sweep_says_which_presets_can_be_typed():
+  assert datasets.find("mosi,3", {"mosi": ()}).argument("comm") == "comm,3"
+  assert datasets.find("mosi", {"mosi": ()}).argument("comm") == "comm"
+  files = {"mosi": ("2", "tiny")}
   assert datasets.find("mosi", files).argument("comm") == "comm,2"
-  assert datasets.find("mosi,3", files).argument("comm") == "comm,3"
-  with pytest.raises(ValueError, match="DATASET"):
-    datasets.find("mosi,3", files, fixed=True)
+  assert datasets.find("mosi,tiny", files).argument("comm") == "comm,tiny"
+  with pytest.raises(ValueError, match="mosi,tiny or a folder .*, found 'mosi,3'"):
+    datasets.find("mosi,3", files)
+
+
+@pytest.mark.parametrize("name", ["mosi", "mosei", "mustard", "urfunny"])
+def test_tiny_is_two_modalities_with_a_fiftieth_of_the_work(name):
+  get_config = importlib.import_module(f"configs.{name}").get_config
+  tiny, full = get_config("supervised,tiny"), get_config("supervised,2")
+  assert tiny.data.to_dict() == full.data.to_dict()
+  for modality, part in tiny.model.modalities.items():
+    sizes = [dict(p.encoder) for p in (part, full.model.modalities[modality])]
+    small, usual = (
+      SequenceTransformer(width=40, **{k: v for k, v in s.items() if k != "name"}) for s in sizes
+    )
+    assert small.num_layers * small.hidden * 50 <= usual.num_layers * usual.hidden
 
 
 def test_irony_of_two_classes_leaves_out_the_rate_that_would_change_all(folder):

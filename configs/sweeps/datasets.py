@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from configs import open as open_data
@@ -38,27 +38,27 @@ class Dataset(NamedTuple):
     return tuple(config.data.get("modalities") or config.model.modalities)
 
 
-def find(typed: str, files: Mapping[str, str], *, fixed: bool = False) -> Dataset:
+def find(typed: str, files: Mapping[str, Sequence[str]]) -> Dataset:
   """Returns the dataset of NAME, FOLDER or FILE[,PRESET].
 
   NAME is one of configs/open.py, read from data/NAME; FOLDER has own arrays, as in configs/arrays.py.
 
   Args:
     typed: DATASET.
-    files: config file -> preset where none is typed; all that a sweep knows.
-    fixed: True: no preset can be typed.
+    files: config file -> presets that can be typed, the first where none is; (): any.
 
   Raises:
     ValueError: there is no such dataset.
   """
-  name, comma, preset = typed.partition(",")
+  name, _, preset = typed.partition(",")
   if typed in open_data.NAMES:
     return Dataset(typed, "open", typed)
-  if name in files and not (comma and fixed):
-    return Dataset(typed, name, preset or files[name])
+  if name in files and (not preset or not files[name] or preset in files[name]):
+    return Dataset(typed, name, preset or next(iter(files[name]), ""))
   if (pathlib.Path(typed).expanduser() / "train.npz").exists():
     return Dataset(typed, "arrays", typed)
-  names = (*open_data.NAMES, *files)
+  own = [f"{file},{preset}" for file, presets in files.items() for preset in presets[1:]]
+  names = (*open_data.NAMES, *files, *own)
   near = difflib.get_close_matches(name, names, n=1)
   hint = f"; did you mean {near[0]}?" if near else ""
   raise ValueError(

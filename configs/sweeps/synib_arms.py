@@ -16,6 +16,7 @@ published ones.
 from typing import Any
 
 from configs.sweeps import datasets
+from configs.sweeps.synib_table2 import PRESETS
 
 SEEDS = (0, 1, 2)
 # What `method.variant=released_...` sets, for the trunk that is used here.
@@ -58,7 +59,7 @@ ACCURACY = "test/label/accuracy"
 
 
 def _read(argument: str) -> datasets.Dataset:
-  return datasets.find(argument, dict.fromkeys(ROWS, "2"), fixed=True)
+  return datasets.find(argument, dict.fromkeys(ROWS, PRESETS))
 
 
 def _row(dataset: datasets.Dataset) -> tuple:

@@ -3,10 +3,10 @@
   python -m launch.sweep --sweep=configs/sweeps/synib_table2.py:mosi --workdir=runs/table2_mosi
 
 `--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
-mosi, mustard or urfunny (vision and text), a folder of own arrays, or a name of configs/open.py (htad,
-htad_match, ...; read from data/NAME). TRUNK is mlp (default, the published one of SynIB, for every
-method), additive (that of the others) or transformer; ReconBoost and the ensemble are additive by
-definition. On own data its widths are of configs/arrays.py.
+mosi, mustard or urfunny (vision and text; `mosi,tiny` with small encoders, for fixtures), a folder of own
+arrays, or a name of configs/open.py (htad, htad_match, ...; read from data/NAME). TRUNK is mlp (default,
+the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
+and the ensemble are additive by definition. On own data its widths are of configs/arrays.py.
 CONFIGURATIONS is how many of its grid every method tries (default 20; "all": whole grids of different
 sizes): the default first, then others in an order drawn once for all. The best by validation
 accuracy stands in the table, with how many were tried.
@@ -27,6 +27,7 @@ import numpy as np
 
 from configs import published_synib
 from configs.methods import require
+from configs.multibench import TINY
 from configs.sweeps import datasets
 from configs.sweeps.datasets import Dataset
 
@@ -46,6 +47,7 @@ _AFFECT = {
   "select_metric": "val/label/accuracy",
 }
 DATASETS = {"mosi": _AFFECT, "mustard": _AFFECT, "urfunny": _AFFECT | {"optim.lr": 1e-3}}
+PRESETS = ("2", TINY)
 _OWN = {"select_metric": "val/label/accuracy"}
 UNIMODAL_DECAY = {
   **dict.fromkeys(("mosi", "mustard"), {"vision": 1e-5, "text": 1e-4}),
@@ -109,7 +111,7 @@ class Asked(NamedTuple):
 def read(argument: str) -> Asked:
   """Reads the argument of this sweep, and of `irony`; ValueError for what there is not."""
   typed, *options = argument.split(":")
-  dataset = datasets.find(typed, dict.fromkeys(DATASETS, "2"), fixed=True)
+  dataset = datasets.find(typed, dict.fromkeys(DATASETS, PRESETS))
   trunk, configurations = TRUNKS[0], CONFIGURATIONS
   for option in options:
     if option.isdecimal() and int(option) > 0:

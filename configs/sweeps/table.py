@@ -72,7 +72,7 @@ class _Asked(NamedTuple):
 def _read(argument: str) -> _Asked:
   typed, _, methods = argument.partition(":")
   asked = _Asked(
-    datasets.find(typed, dict.fromkeys(FILES, "")), tuple(filter(None, methods.split(",")))
+    datasets.find(typed, dict.fromkeys(FILES, ())), tuple(filter(None, methods.split(",")))
   )
   for method in asked.methods:
     require("--sweep: a method of the table", method, METHODS | OTHERS)
