@@ -70,7 +70,8 @@ def _evaluate(path: pathlib.Path, alone: bool) -> None:
   evaluation.write(path, content)
   title = f"Test split by modalities: {run.config.method.name}, {run.dataset.name}"
   chance = evaluators.chance(run.evaluators)
-  for plot in write_score_plots(path, asked, chance=chance, title=title):
+  count = run.dataset.test.num_examples
+  for plot in write_score_plots(path, asked, chance=chance, title=title, num_examples=count):
     print(f"plot: {plot}")
   print(score_tables.render(content["scores"], chance=chance, dataset=run.dataset.name))
   print(f"scores of every seed: {path / files.EVALUATION}")

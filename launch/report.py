@@ -30,6 +30,7 @@ _STYLE = flags.DEFINE_enum(
 )
 _FORMAT = flags.DEFINE_list("format", ["pdf"], f"Of --style=paper: {', '.join(paper.FORMATS)}.")
 _WIDTH = flags.DEFINE_float("width", paper.COLUMN, "Of --style=paper: of a figure, in inches.")
+_TSNE = flags.DEFINE_bool("tsne", False, "Draw embeddings by t-SNE too: seconds a run.")
 flags.mark_flags_as_required(["workdirs"])
 
 
@@ -55,7 +56,13 @@ def _write() -> pathlib.Path:
   refresh = live.EVERY if _WATCH.value else 0
   style = paper.Style(_FORMAT.value, _WIDTH.value) if _STYLE.value == "paper" else None
   return report.write_report(
-    _folders(), _OUT.value, published.ROWS, preset=presets.nearest, refresh=refresh, style=style
+    _folders(),
+    _OUT.value,
+    published.ROWS,
+    preset=presets.nearest,
+    refresh=refresh,
+    style=style,
+    tsne=_TSNE.value,
   )
 
 

@@ -8,12 +8,16 @@ rows*.jsonl, rows.csv, table.md, report.html and PNG plots in the workdir; --rep
 at any time. `--config.<field>=<value>` holds for every row that does not set the field itself.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from absl import flags
 
 from configs import defaults
 from launch import app, config_flag
 from synjax import train
 from synjax.report import sweeps
+from synjax.report.sweeps.description import store
 from synjax.sweeps import file as sweep_file
 from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
@@ -39,7 +43,7 @@ flags.mark_flags_as_required(["config", "sweep", "workdir"])
 def main() -> None:
   """Runs the command; fails when rows of this process failed."""
   overrides, description = sweep_file.load(_SWEEP.value)
-  failed = 0 if _REPORT_ONLY.value else _run(overrides)
+  failed = 0 if _REPORT_ONLY.value else _run(overrides, description)
   if _DRY_RUN.value:
     return
   path = sweeps.write_sweep_report(_WORKDIR.value, description)
@@ -50,7 +54,7 @@ def main() -> None:
     raise ValueError(f"{failed} rows failed, see the end of {path}; the same command retries them")
 
 
-def _run(overrides: list[sweep_file.Overrides]) -> int:
+def _run(overrides: list[sweep_file.Overrides], description: Mapping[str, Any]) -> int:
   """Lists or trains this process' rows; returns how many failed."""
   rows = plan.expand(
     sweep_file.config_maker(_CONFIG.filename, _CONFIG.overrides),
@@ -68,6 +72,7 @@ def _run(overrides: list[sweep_file.Overrides]) -> int:
   journal = sweep_journal.Journal(_WORKDIR.value, index, count)
   with journal.hold():
     journal.declare(rows, defaults.of)
+    store(journal.folder, description)  # launch.report shows the sweep while it runs
     end = sweep_run.run(
       groups,
       journal,

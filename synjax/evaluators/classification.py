@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators.base import Evaluator, Scores, When
-from synjax.evaluators.estimators import knn, metrics, multilabel
+from synjax.evaluators.estimators import knn, linear, metrics, multilabel
 from synjax.evaluators.representation import NONE_HAS_ANY, check_neighbors
 from synjax.workdir.scores import WITHOUT, Score
 
@@ -107,7 +107,7 @@ class Classification(Evaluator):
         scores |= _named("test", found, f"{WITHOUT}{missing}")
       return scores
     predicted = logits.argmax(-1)
-    rows = [intervals(*trial) for trial in zip(predicted, label, strict=True)]
+    rows = [_as_probed(*trial) for trial in zip(logits, label, strict=True)]
     scores |= _named("test", _stack(rows) | self._classes(predicted, frozen.seeds))
     if split.generate is None:
       scores |= _named("test", self._neighbors(frozen))
@@ -143,21 +143,31 @@ class Classification(Evaluator):
     split = self.dataset.test
     left = tuple(name for name in self.dataset.modalities if name != missing)
     logits, having = frozen.logits(split, left), split.having(left)
-    scored = score_several if self._several else score
     if having is None or having.all():
-      return _stack([scored(*trial) for trial in zip(logits, label, strict=True)])
+      return _stack([self._seen(*trial) for trial in zip(logits, label, strict=True)])
     counts = np.full(len(logits), float((~having).sum()))
     if not having.any():
       logger.warning(NONE_HAS_ANY, " and ".join(left), f"{len(having)} test")
       metrics = (*multilabel.METRICS, _NATS) if self._several else METRICS
       return {"left_out": counts} | dict.fromkeys(metrics, np.nan * counts)
-    rows = [scored(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
+    rows = [self._seen(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
     return {"left_out": counts} | _stack(rows)
+
+  def _seen(self, logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Scores one trial that sees some of the modalities."""
+    if self._several:
+      return score_several(logits, label)
+    return score(logits, label) | _as_probed(logits, label)
 
 
 def _stack(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
   """Returns metric -> [trials] of every trial's metrics."""
   return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def _as_probed(logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
+  """Returns what a linear probe of the test split has beside `score`: intervals, and the best five."""
+  return intervals(logits.argmax(-1), label) | linear.top_accuracy(logits, label)
 
 
 def intervals(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:

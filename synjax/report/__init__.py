@@ -5,17 +5,18 @@ Last in the dataflow: reads what `train` left in workdirs (see `workdir.files`) 
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from synjax.report import html, markdown, paper, svg
+from synjax.report import drawn, html, markdown, paper
 from synjax.report.cells import format_score
 from synjax.report.origin import Preset, origin_sections
-from synjax.report.plots import PLOTS, canvas
+from synjax.report.plots import PLOTS, projection
 from synjax.report.plots.base import Plot
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
-from synjax.report.sections import Heading, Image, Section, Text
+from synjax.report.sections import Heading, Section, Text
 from synjax.report.tables import other_scores, result_sections
 from synjax.report.together import (
   compared_sections,
@@ -48,6 +49,7 @@ def write_report(
   preset: Preset | None = None,
   refresh: int = 0,
   style: paper.Style | None = None,
+  tsne: bool = False,
 ) -> pathlib.Path:
   """Writes report.md and its plots, and report.html, the same as one file with values under the pointer.
 
@@ -59,6 +61,7 @@ def write_report(
       differs from the preset are left out.
     refresh: seconds after which a browser loads the page again; 0: never.
     style: of figures and tables for a paper, which go to paper/ in the folder; None: there are none.
+    tsne: True draws embeddings by t-SNE too, which takes seconds a run.
 
   Returns:
     Path of report.md.
@@ -72,7 +75,7 @@ def write_report(
   paths = list(dict.fromkeys(pathlib.Path(one).expanduser().absolute() for one in workdirs))
   swept = [path for path in paths if (path / SWEEP).exists()]
   groups = group_runs([read_run(path) for path in paths if path not in swept], published)
-  sweeps = _read(swept)  # what is refused leaves no folder
+  sweeps = _read(swept, published)  # what is refused leaves no folder
   folder = pathlib.Path(out).expanduser() if out else paths[0] / REPORT
   folder.mkdir(parents=True, exist_ok=True)
   compared = comparisons([*entries(groups), *(e for sweep in sweeps for e in sweep.entries())])
@@ -81,9 +84,12 @@ def write_report(
   sections += compared_sections(compared, folder, tables=bool(sweeps), style=style)
   for group in groups:
     sections += [Heading(f"Run {group.label}"), *(other_scores(group) if group.rows else [])]
-    sections += [*_plots(group, folder, style), *origin_sections(group, preset)]
+    sections += [
+      *_plots(group, folder, style, PLOTS + (projection.TSNE,) * tsne),
+      *origin_sections(group, preset),
+    ]
   for sweep in sweeps:
-    sections += sweep.sections(folder)
+    sections += sweep.sections(folder, style)
   if style:
     style.write_tables(compared, folder)
   path = folder / "report.md"
@@ -92,13 +98,13 @@ def write_report(
   return path
 
 
-def _read(folders: Sequence[pathlib.Path]) -> "list[Swept]":
+def _read(folders: Sequence[pathlib.Path], published: Mapping[str, Any]) -> "list[Swept]":
   """Reads sweeps; only what they need knows the plans of sweeps, and jax."""
   if not folders:
     return []
   from synjax.report.swept import Swept
 
-  return [Swept(folder) for folder in folders]
+  return [Swept(folder, published) for folder in folders]
 
 
 def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
@@ -106,22 +112,21 @@ def markdown_table(runs: Sequence[Run], published: Mapping[str, Any]) -> str:
   return markdown.render(result_sections(group_runs(runs, published), published))
 
 
-def _plots(group: Group, folder: pathlib.Path, style: paper.Style | None) -> list[Section]:
+def _plots(
+  group: Group, folder: pathlib.Path, style: paper.Style | None, plots: Sequence[Plot]
+) -> list[Section]:
   """Writes the plots of a group into a folder; returns the sections that show them."""
   sections: list[Section] = []
-  for plot in PLOTS:
+  for plot in plots:
     for of, name in _drawn(plot, group):
       if not plot.when(of):
         continue
-      figure = plot.draw(of)
-      if figure is None:
-        sections.append(Text(f"No values (yet) for a plot: {plot.caption}."))
+      if words := plot.words(of):
+        sections.append(Text(words))
         continue
-      canvas.save(figure, folder / f"{name}.png")
-      shown = svg.inline(figure)
-      sections.append(Image(f"{name}.png", plot.caption, f"{plot.caption}.", shown))
-      if style:
-        style.write_figure(figure, folder, name)
+      draw = functools.partial(plot.draw, of)
+      image = drawn.write(draw, folder, name, what=plot.caption, style=style)
+      sections.append(image or Text(f"No values (yet) for a plot: {plot.caption}."))
   return sections
 
 

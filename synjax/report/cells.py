@@ -105,5 +105,5 @@ def _format_values(rows, which: str, names: Sequence[str], *, scale: float, digi
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
   low, high = (scale * rows[0][which].get(f"{names[0]}_{end}", np.nan) for end in ("low", "high"))
   known = len(names) == 1 and np.isfinite([low, high]).all()
-  suffix = f" (95 % {low:.{digits}f} to {high:.{digits}f})" if known else ""
+  suffix = f" [{low:.{digits}f}, {high:.{digits}f}]" if known else ""
   return f"{values[0]:.{digits}f}{suffix}"

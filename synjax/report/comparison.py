@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from synjax.report import units
+from synjax.report import degenerate, units
 from synjax.report.baselines import GUESSES, Value, name_of
 from synjax.report.comparable import read_field
 from synjax.workdir import scores
@@ -211,6 +211,7 @@ class Comparison:
       ValueError: two runs of an entrant with one seed are scored on the same task of a column.
     """
     self.entrants, self.columns, self.tasks = list(entrants), list(columns), tuple(tasks)
+    self._seeds: dict[int, tuple[int, ...]] = {}
     self.lines = [self._method(entrant) for entrant in self.entrants]
     self.lines += [*self._untrained(), *self._raw(), *self._guesses()]
     self.lines = [line for line in self.lines if line.kind == "method" or any(line.values)]
@@ -222,6 +223,14 @@ class Comparison:
     most = column.scale if column.sign > 0 else math.inf
     return value._replace(low=np.clip(value.low, 0, most), high=np.clip(value.high, 0, most))
 
+  def mark(self, line: Line, i: int) -> str:
+    """Returns `degenerate.mark` of a cell; none of seeds that differ, whose intervals are not kept."""
+    found, chance = set(line.values[i].values()), self.columns[i].chance
+    if line.kind == "guess" or len(found) != 1 or len(self.columns[i].tasks) > 1:
+      return ""
+    ends = dict(zip(("_low", "_high"), line.ends[i], strict=True))
+    return degenerate.mark([{"": found.pop(), **ends}], "", chance)
+
   def seeds(self, i: int) -> tuple[int, ...]:
     """Returns the seeds that decide which method of a column is the best; () where none can.
 
@@ -230,9 +239,17 @@ class Comparison:
     decides only where no method has two. Where no such set is shared, they are the seeds of the method
     that alone has the most.
     """
-    methods = [set(line.values[i]) for line in self._scored(i)]
+    if i not in self._seeds:
+      self._seeds[i] = self._sought(i)
+    return self._seeds[i]
+
+  def _sought(self, i: int) -> tuple[int, ...]:
+    """Returns `seeds`, of which every line of the column asks again."""
+    methods = [frozenset(line.values[i]) for line in self._scored(i)]
     most = max(map(len, methods), default=0)
-    sets = [a & b for a in methods for b in methods if len(a & b) >= min(2, most)]
+    different = dict.fromkeys(methods)
+    shared = dict.fromkeys(a & b for a in different for b in different)
+    sets = [common for common in shared if len(common) >= min(2, most)]
     pairs = [len(s) * (sum(s <= own for own in methods) - 1) for s in sets]
     if max(pairs, default=0) > 0:
       return tuple(sorted(sets[int(np.argmax(pairs))]))

@@ -1,11 +1,13 @@
 """A bar for each method of a comparison, a panel a score, and lines of what must be beaten."""
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synjax.report.plots.canvas import LINE_COLORS, LINE_STYLES, new_figure
+from synjax.report.names import shown_labels
+from synjax.report.plots.canvas import LINE_COLORS, LINE_STYLES, explained_legend, new_figure
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -13,21 +15,33 @@ if TYPE_CHECKING:
 
   from synjax.report.comparison import Comparison
 
+_MOST_IN_HALF = 6  # bars for which half the width is enough
+_WORDS = "bars: mean over seeds, whisker: 95 % interval"
+
 
 def draw_comparison(comparison: "Comparison", title: str) -> "Figure":
   """Plots a comparison: bars with 95 % intervals, baselines of all modalities as lines."""
-  count = len(comparison.columns)
-  width = 3.5 + 0.9 * len(comparison.entrants)
-  figure = new_figure(title, figsize=(max(7.5, width), 0.6 + 3.4 * count))
-  for i, axes in enumerate(figure.subplots(count, 1, squeeze=False)[:, 0]):
+  count, bars = len(comparison.columns), len(comparison.entrants)
+  across = 2 if count > 1 and bars <= _MOST_IN_HALF else 1
+  down = -(-count // across)
+  figure = new_figure(title, figsize=(max(7.5, 3.5 + 0.9 * bars), 1.2 + 2.6 * down))
+  panels = figure.subplots(down, across, squeeze=False).ravel()
+  styles: dict[str, dict] = {}
+  for i, axes in enumerate(panels[:count]):
     _draw_bars(comparison, axes, i)
-    _draw_baselines(comparison, axes, i)
+    _draw_baselines(comparison, axes, i, styles)
     axes.set_ylabel(comparison.columns[i].title, fontsize=8)
+    axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3, axis="y")
     axes.set_axisbelow(True)
-    style = {"fontsize": 7, "title_fontsize": 7, "frameon": False}
-    title = "bars: mean over seeds,\nwhisker: 95 % interval"
-    axes.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), **style)
+  for axes in panels[count:]:
+    axes.remove()
+  entries: dict = {}
+  for axes in panels[:count]:
+    entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+  explained_legend(
+    figure, _WORDS, "outside lower center", handles=entries.values(), labels=entries, ncols=3
+  )
   return figure
 
 
@@ -46,7 +60,8 @@ def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
     text = f"{value.mean:.{value.digits}f}"
     axes.text(x, 0, text, ha="center", va="bottom", fontsize=7, color="white")
   names = [line.label for line in lines]
-  axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20 if len(names) > 6 else 0)
+  shown = shown_labels(names)
+  axes.set_xticks(range(len(names)), shown, fontsize=8, rotation=20 if len(names) > 6 else 0)
   points = [
     (names.index(name), comparison.value(line, i).mean)
     for line in comparison.lines
@@ -57,8 +72,17 @@ def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
     axes.scatter(*zip(*points, strict=True), label="its model, untrained", **style)
 
 
-def _draw_baselines(comparison: "Comparison", axes: "Axes", i: int) -> None:
-  """Draws lines: guesses dotted, those at one height once, and models of all raw features."""
+def _draw_baselines(
+  comparison: "Comparison", axes: "Axes", i: int, styles: dict[str, dict]
+) -> None:
+  """Draws lines: guesses dotted, those at one height once, and models of all raw features.
+
+  Args:
+    comparison: of methods.
+    axes: of the panel.
+    i: of the column.
+    styles: label -> how its line looks, the same in all panels; new ones are added.
+  """
   guesses: dict[float, list[str]] = {}
   models = []
   for line in comparison.lines:
@@ -66,14 +90,13 @@ def _draw_baselines(comparison: "Comparison", axes: "Axes", i: int) -> None:
       guesses.setdefault(round(comparison.value(line, i).mean, 9), []).append(line.label)
     elif line.values[i] and line.kind == "raw" and not line.modalities:
       models.append((comparison.value(line, i).mean, line.label))
-  digits = comparison.columns[i].digits
-  for k, (level, names) in enumerate(guesses.items()):
-    label = _wrap(f"{', '.join(names)} {level:.{digits}f}")
-    axes.axhline(level, color="gray", linestyle=(0, (1, 1 + 3 * k)), linewidth=1, label=label)
-  for k, (level, name) in enumerate(models):
-    style = {"color": LINE_COLORS[1 + k % 5], "linestyle": LINE_STYLES[k % 3]}
-    axes.axhline(level, linewidth=1.2, label=_wrap(f"{name} {level:.{digits}f}"), **style)
-
-
-def _wrap(label: str) -> str:
-  return "\n".join(textwrap.wrap(label, 34))
+  dotted = ({"color": "gray", "linestyle": (0, (1, 1 + 3 * k))} for k in itertools.count())
+  drawn = (
+    {"color": LINE_COLORS[1 + k % 5], "linestyle": LINE_STYLES[k % 3]} for k in itertools.count()
+  )
+  for looks, level, name in (
+    *((dotted, level, ", ".join(names)) for level, names in guesses.items()),
+    *((drawn, level, name) for level, name in models),
+  ):
+    label, style = "\n".join(textwrap.wrap(name, 34)), next(looks)
+    axes.axhline(level, linewidth=1.2, label=label, **styles.setdefault(label, style))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from synjax.report import degenerate
 from synjax.report.baselines import Value
 from synjax.report.cells import NOT_AVAILABLE
 from synjax.report.comparable import columns_of, differences, read_field
@@ -42,7 +43,10 @@ def comparison_sections(comparison: Comparison, benchmark=None) -> list[Section]
     benchmark: of the dataset, a `configs.published.Benchmark`; None: nothing was published.
   """
   beside = published_cells(comparison, benchmark)
-  sections: list[Section] = [Text(ABOUT), _table(comparison, beside)]
+  table = _table(comparison, beside)
+  sections: list[Section] = [Text(ABOUT), table]
+  if any(degenerate.is_marked(cell) for row in table.rows for cell in row):
+    sections.append(Text(degenerate.ABOUT))
   paired = paired_sections(comparison)
   points = _notes(comparison, beside, benchmark)
   points += [] if paired else seed_notes(comparison)
@@ -146,7 +150,7 @@ def _table(comparison: Comparison, beside) -> Table:
     cells = [line.label, _seeds(comparison, row, max(counts))]
     cells += [tried[row] if row < len(tried) else "-"] * any(tried)
     for i, column in enumerate(comparison.columns):
-      text = _cell(comparison.value(line, i), strong=line is bold[i])
+      text = _cell(comparison.value(line, i), strong=line is bold[i]) + comparison.mark(line, i)
       fewer = line.kind in ("method", "untrained") and 0 < counts[i] < max(counts)
       cells.append(text + f" ({counts[i]} seeds)" * fewer)
       if i in published:

@@ -1,6 +1,7 @@
 """Sections as one HTML page that needs no other file: sorted tables, figures with values, no network."""
 
 import functools
+import json
 import os
 import pathlib
 import re
@@ -51,7 +52,8 @@ def render(sections: Iterable[Section], folder: str | pathlib.Path, *, refresh: 
       script=(_FOLDER / "page.js").read_text(),
       inline=functools.partial(_inline, folder=pathlib.Path(folder)),
       anchor=_anchor,
-      axes=_axes,
+      least=_least,
+      numbers=_numbers,
     )
   )
 
@@ -99,6 +101,11 @@ def _anchor(text: str) -> str:
   return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
-def _axes(explorer: Explorer) -> Sequence[int]:
-  """Returns the numbers of the columns that are axes."""
-  return [list(explorer.header).index(name) for name in explorer.axes]
+def _least(head: str) -> int:
+  """Returns how many characters wide a column is at least: no head has more than a few lines."""
+  return min(len(head) // 2 + 3, 16)
+
+
+def _numbers(explorer: Explorer, columns: Sequence[str]) -> str:
+  """Returns the numbers of some columns as a list of JSON."""
+  return json.dumps([list(explorer.header).index(name) for name in columns])

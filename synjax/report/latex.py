@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from synjax.report.comparison import Comparison, Line
+from synjax.report.names import shown_labels
 
 _SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
   "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -20,12 +21,20 @@ def table(comparison: Comparison) -> str:
   titles = ["method", *(column.title for column in comparison.columns)]
   kinds = [line.kind == "method" for line in comparison.lines]
   rows = [_row([escape(title) for title in titles]), r"\midrule"]
+  labels = shown_labels([line.label for line in comparison.lines])
   for k, line in enumerate(comparison.lines):
     rows += [r"\midrule"] if k and kinds[k - 1] and not kinds[k] else []
     cells = [_cell(comparison, line, i, strong=line is best[i]) for i in columns]
-    rows.append(_row([escape(line.label), *cells]))
+    rows.append(_row([escape(labels[k]), *cells]))
   lines = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", *rows]
   return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def figure(name: str, width: float, caption: str) -> str:
+  """Returns a figure of a file, `width` inches wide, above its caption."""
+  shown = rf"\includegraphics[width={width:g}in]{{{name}}}"
+  lines = [r"\begin{figure}", r"\centering", shown, rf"\caption{{{escape(caption)}}}"]
+  return "\n".join([*lines, r"\end{figure}"]) + "\n"
 
 
 def escape(text: str) -> str:

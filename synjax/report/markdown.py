@@ -29,7 +29,7 @@ def _render(section: Section) -> str:
       return "\n".join(f"* {point}" for point in points)
     case Code(text):
       return f"```\n{text}\n```"
-    case Explorer(_, rows, _, file):
+    case Explorer(rows=rows, file=file):
       return f"All {len(rows)} rows: [{file}]({file})."
     case Table(header, rows):
       lines = [header, ["---"] * len(header), *rows]

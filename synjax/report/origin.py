@@ -27,14 +27,15 @@ def origin_sections(group: Group, preset: Preset | None) -> list[Section]:
   found = preset(group.config) if preset else None
   if found:
     name, before = found
-    sections += [*map(Code, _commands(group.runs, name, before)), *_changes(group, name, before)]
+    names = [(preset(run.config) or found)[0] for run in group.runs]  # own data: with their folder
+    sections += [*map(Code, _commands(group.runs, names, before)), *_changes(group, name, before)]
   sections += [Points([_checkpoints(run) for run in group.runs])]
   sections += [Heading(f"Data of {group.label}", 3), *_data(group)]
   machine = _machine(group)
   return sections + ([Heading(f"Machine of {group.label}", 3), *machine] if machine else [])
 
 
-def _commands(runs: Sequence[Run], name: str, before: Mapping[str, Any]) -> list[str]:
+def _commands(runs: Sequence[Run], names: Sequence[str], before: Mapping[str, Any]) -> list[str]:
   """Returns a command for each run that trains it again."""
   return [
     " \\\n  ".join(
@@ -44,7 +45,7 @@ def _commands(runs: Sequence[Run], name: str, before: Mapping[str, Any]) -> list
         f"--workdir={shlex.quote(f'runs/{run.workdir.name}')}",
       ]
     )
-    for run in runs
+    for run, name in zip(runs, names, strict=True)
   ]
 
 
@@ -97,8 +98,8 @@ def _data(group: Group) -> list[Section]:
     points.append(f"fingerprint {found['fingerprint']}")
   if found.get("num_examples"):
     points.append(f"examples: {_words(found['num_examples'])}")
-  folder = read_field(group.config, "data.data_dir")
-  points += [f"read from `{folder}`"] if folder else []
+  folders = dict.fromkeys(read_field(run.config, "data.data_dir") for run in group.runs)
+  points += [f"read from {', '.join(f'`{one}`' for one in folders if one)}"] if any(folders) else []
   if group.runs[0].results:
     modalities = group.runs[0].results.get("modalities")
     points += [f"modalities: {_words(modalities)}"] if modalities else []

@@ -18,6 +18,7 @@ logger = logging.getLogger("synjax")
 
 CHECKPOINTS = ("best", "last")
 IMAGE_ENCODERS = ("alexnet", "clip_vision", "patch_convnet", "resnet18", "resnet50")
+_PLACES = ("data_dir", "cache_dir")  # of data: where they are kept on this machine
 RESULT_FIELDS = (
   *("config", "code", "hardware", "dataset", "data_fingerprint", "protocol", "selection", "chance"),
   *("total_steps", "steps_per_epoch", "seconds", "steps_timed", "rows"),
@@ -50,8 +51,14 @@ class Run:
 
   @property
   def experiment(self) -> dict[str, Any]:
-    """The config without its seeds: equal for runs that are repeats of each other."""
-    return {k: v for k, v in self.config.items() if k not in ("seed", "num_seeds")}
+    """The config without its seeds: equal for runs that are repeats of each other.
+
+    Where the data lie says nothing about a finished run, whose results have their fingerprint.
+    """
+    found = {k: v for k, v in self.config.items() if k not in ("seed", "num_seeds")}
+    if self.results:
+      found["data"] = {k: v for k, v in found["data"].items() if k not in _PLACES}
+    return found
 
   @property
   def steps_per_epoch(self) -> float | None:

@@ -18,6 +18,7 @@ def write_score_plots(
   *,
   chance: Mapping[str, float],
   title: str,
+  num_examples: int,
 ) -> list[pathlib.Path]:
   """Writes the plots of what was scored.
 
@@ -26,6 +27,7 @@ def write_score_plots(
     scores: names as of `workdir.scores` -> [trials].
     chance: task -> chance level of its macro accuracy.
     title: of the figures.
+    num_examples: of the test split.
 
   Returns:
     The files; none where nothing has a plot.
@@ -34,6 +36,8 @@ def write_score_plots(
   written = []
   for split, (file, draw) in PLOTS.items():
     if split in found:
-      canvas.save(draw(scores, chance=chance, title=title), folder / file)
+      canvas.save(
+        draw(scores, chance=chance, title=title, num_examples=num_examples), folder / file
+      )
       written.append(folder / file)
   return written

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from synjax.report import units
+from synjax.report import degenerate, units
 from synjax.report.cells import Value
 from synjax.workdir.scores import WITHOUT, Score, parse
 
@@ -74,6 +74,11 @@ class _Shown:
     text = str(value._replace(digits=_digits(value.mean)))
     return f"{text} bits{_beside(own, score)}" if score.part == "pid" else text
 
+  def mark(self, score: Score, chance: float | None) -> str:
+    """Returns `degenerate.mark` of a score; only macro accuracies have a chance."""
+    level = chance if score.metric.endswith("macro_accuracy") else None
+    return degenerate.mark(self.trials, str(score), level)
+
   def left_out(self, score: Score) -> str:
     """Says how many test examples have none of the modalities, if any lack them."""
     count = self.trials[0].get(str(score._replace(metric="left_out")), 0)
@@ -109,7 +114,7 @@ def _by_kind(scores: Sequence[Score]) -> list[list[Score]]:
 def _of_tasks(scores: Sequence[Score], chance: Mapping[str, float], shown: _Shown) -> str:
   """Makes the table of what all modalities give: a row a task, a column a metric."""
   metrics = dict.fromkeys(score.metric for score in scores)
-  cells = {(score.task, score.metric): shown.cell(score) for score in scores}
+  cells = {(s.task, s.metric): shown.cell(s) + shown.mark(s, chance.get(s.task)) for s in scores}
   rows = [["task", "chance", *map(shown.title, metrics)]]
   for task in dict.fromkeys(score.task for score in scores):
     level = f"{100 * chance[task]:.1f}" if task in chance else "-"

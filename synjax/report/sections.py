@@ -53,12 +53,14 @@ class Explorer:
     header: names of the columns.
     rows: texts or numbers, as they are shown.
     axes: names of the columns that are axes of parallel coordinates, the last of which colours the lines.
+    filters: names of the columns by whose values rows are chosen.
     file: with all of it, for who can only read.
   """
 
   header: Sequence[str]
   rows: Sequence[Sequence[Any]]
   axes: Sequence[str]
+  filters: Sequence[str]
   file: str
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synjax.report.restyle import restyle
+
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
   from matplotlib.figure import Figure
 
+_PANEL = 2.3  # inches
 _MOST_POINTS = 1000  # that a line or a cloud shows values of
 _PER_INCH = 72  # of the units of matplotlib's SVG
 _HEAD = re.compile(r"^.*?(?=<svg )|<metadata>.*?</metadata>\s*", re.DOTALL)
@@ -21,28 +24,40 @@ _SETTINGS = {"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt"
 
 
 def inline(figure: "Figure") -> str:
-  """Returns a figure as an SVG element, without its title; points of lines, bars and clouds have values.
+  """Returns a figure as an SVG element of a page; points of lines, bars and clouds have values.
+
+  It is restyled for good, so that its letters can be read on a phone: panels of `_PANEL` inches, at least
+  two of them wide. More than two side by side are of the class "broad": a page does not shrink them.
 
   The values are a JSON list of [x, y, text] in the attribute `data-points`, in the units of the element's
   viewBox; the page's script shows the text of the one nearest to the pointer.
 
   Args:
-    figure: is drawn, and keeps its title.
+    figure: of any size.
   """
   import matplotlib
 
-  title = figure.get_suptitle()
-  figure.suptitle("")
-  try:
-    with matplotlib.rc_context(_SETTINGS):
-      file = io.StringIO()
-      figure.savefig(file, format="svg", metadata={"Date": None})
-  finally:
-    figure.suptitle(title)
+  panels = max((len(row) for row in _rows(figure)), default=1)
+  restyle(figure, _PANEL * max(panels, 2))
+  with matplotlib.rc_context(_SETTINGS):
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
   text = _HEAD.sub("", file.getvalue())
   text = _HEIGHT.sub(r"\1", _SIZE.sub(r"<svg \1", _ID.sub("<g", text), count=1), count=1)
   points = json.dumps(_points(figure), separators=(",", ":"), ensure_ascii=False)
-  return text.replace("<svg ", f'<svg role="img" data-points="{_escape(points)}" ', 1).strip()
+  broad = 'class="broad" ' if panels > 2 else ""
+  head = f'<svg {broad}role="img" data-points="{_escape(points)}" '
+  return text.replace("<svg ", head, 1).strip()
+
+
+def _rows(figure: "Figure") -> list[list["Axes"]]:
+  """Returns the panels of every row of the grid; bars of colours are none."""
+  rows: dict[int, list[Axes]] = {}
+  for axes in figure.axes:
+    place = axes.get_subplotspec()
+    if place is not None:
+      rows.setdefault(place.rowspan.start, []).append(axes)
+  return list(rows.values())
 
 
 def _escape(text: str) -> str:

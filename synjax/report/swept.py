@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from synjax.report.comparison import Entrant
+from synjax.report.paper import Style
 from synjax.report.sections import Explorer, Heading, Image, Section
-from synjax.report.sweeps import sweep_sections
+from synjax.report.sweeps import description, sweep_sections
 from synjax.report.sweeps.entries import field_of, require_alike
 from synjax.report.sweeps.methods import run_of
 from synjax.report.sweeps.sweep import Sweep
@@ -20,19 +21,26 @@ class Swept:
   """A sweep, finished or not.
 
   Attributes:
-    sweep: as its folder has it now; one that has arms of one configuration each compares them.
+    sweep: as its folder has it now, by the description that its sweep file gave; of an older version
+      that kept none, one that has arms of one configuration each compares them.
   """
 
-  def __init__(self, folder: pathlib.Path):
+  def __init__(self, folder: pathlib.Path, published: Mapping[str, Any]):
     """Reads the folder.
+
+    Args:
+      folder: of the sweep.
+      published: dataset -> published numbers, as `configs.published.ROWS`.
 
     Raises:
       ValueError: a file of it is broken.
     """
-    plain = Sweep(folder, {})
-    arms = any("arm" in overrides for overrides in plain.declared.values())
-    compared = {"comparison": {}} if arms and set(table_fields(plain)) <= {"arm"} else {}
-    self.sweep = Sweep(folder, {"title": f"Sweep {folder.name}", **compared})
+    described = description.read(folder, published)
+    if described is None:
+      plain = Sweep(folder, {})
+      arms = any("arm" in overrides for overrides in plain.declared.values())
+      described = {"comparison": {}} if arms and set(table_fields(plain)) <= {"arm"} else {}
+    self.sweep = Sweep(folder, {"title": f"Sweep {folder.name}", **described})
 
   def entries(self) -> Iterable[Entry]:
     """Yields the configurations that are done, their seeds together."""
@@ -56,13 +64,17 @@ class Swept:
         data, Entrant(name, runs, planned.get(key, len(runs))), found[0].get("chance", {})
       )
 
-  def sections(self, folder: pathlib.Path) -> list[Section]:
-    """Returns its sections, one level down; writes its files into a folder of its name there."""
+  def sections(self, folder: pathlib.Path, style: Style | None = None) -> list[Section]:
+    """Returns its sections, one level down; writes its files into a folder of its name there.
+
+    Figures for a paper lie with those of others, with its name in front.
+    """
     name = self.sweep.folder.name
     inside = folder / name
     inside.mkdir(parents=True, exist_ok=True)
     sections = []
-    for section in sweep_sections(self.sweep, inside):
+    own = style and dataclasses.replace(style, folder=folder, prefix=f"{name}_")
+    for section in sweep_sections(self.sweep, inside, own):
       if isinstance(section, Heading):
         section = Heading(section.text, section.level + 1)
       elif isinstance(section, Image | Explorer):

@@ -6,18 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from synjax.report import units
+from synjax.report import degenerate, said_once, units
 from synjax.report.baselines import baseline_sections, contestants
 from synjax.report.cells import NOT_AVAILABLE, format_error, format_score
 from synjax.report.comparable import columns_of, differences
 from synjax.report.comparison_sections import paired_sections
 from synjax.report.runs import Group
-from synjax.report.sections import Heading, Points, Section, Table, Text
+from synjax.report.sections import Heading, Points, Section, Text
 from synjax.report.synergy_table import synergy_sections
 from synjax.report.together import comparisons, entries
 from synjax.workdir import scores
 from synjax.workdir.identity import config_differences
 
+_START = ("checkpoint", "protocol", "seeds", "data")
 PROVENANCE = (
   *("run", "protocol", "seeds", "data", "steps", "selection rule", "hardware", "seconds", "code"),
 )
@@ -50,6 +51,7 @@ PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
   " best, not with last."
 )
 MODALITIES = "data.modalities"
+_ABSENT = "(absent)"  # what `config_differences` says of a field that one config lacks
 _PREDICTED = str(scores.Score("test", "label", "predicted_classes"))
 
 
@@ -107,11 +109,19 @@ def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
   return [
     _start(group, which)
     + [
-      format_score(group.rows, which, [on_test(task, "macro_accuracy") for task in column.tasks])
+      _macro(group, which, [on_test(task, "macro_accuracy") for task in column.tasks])
       for column in columns
     ]
     for which in group.checkpoints
   ]
+
+
+def _macro(group: Group, which: str, names: Sequence[str]) -> str:
+  """Formats the mean of macro accuracies, that of a task alone with its mark."""
+  text = format_score(group.rows, which, names)
+  task = scores.parse(names[0]).task
+  alone = [row[which] for row in group.rows] if len(names) == 1 and text != NOT_AVAILABLE else []
+  return text + degenerate.mark(alone, names[0], group.chance.get(task))
 
 
 def _start(group: Group, which: str) -> list[str]:
@@ -163,7 +173,8 @@ def _error_rows(group: Group) -> list[list[str]]:
 
 
 def _error(group: Group, which: str, name: str) -> str:
-  return format_error(group.rows, which, name, scale=units.error_scale(group.dataset))
+  text = format_error(group.rows, which, name, scale=units.error_scale(group.dataset))
+  return text + degenerate.mark([row[which] for row in group.rows], name)
 
 
 def _error_headers(group: Group) -> list[str]:
@@ -251,7 +262,7 @@ def _comparability(group: Group, benchmark) -> list[str]:
 def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[Section]:
   """Returns the accuracies and the errors of finished groups, with `paper` the published too."""
   columns = _columns(groups, benchmark)
-  start = ["run", "checkpoint", "protocol", "seeds", "data"]
+  start = ["run", *_START]
   accuracies, errors = [], []
   for method in dict.fromkeys(group.method for group in groups):
     same = [group for group in groups if group.method == method]
@@ -266,10 +277,10 @@ def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[Section]
   parts = []
   if accuracies:
     header = [*start, *(column.header for column in columns)]
-    parts += [Text(ABOUT_ACCURACIES), Table(header, accuracies)]
+    parts += [Text(ABOUT_ACCURACIES), *said_once.sections(header, accuracies, _START)]
   if errors:
     header = [*start, "regression", *_error_headers(groups[0])]
-    parts += [Text(ABOUT_ERRORS), Table(header, errors)]
+    parts += [Text(ABOUT_ERRORS), *said_once.sections(header, errors, _START)]
   return parts
 
 
@@ -302,12 +313,22 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
         " at chance, whatever its other scores say."
       )
   for group in groups[1:]:
-    first, run = groups[0].runs[0], group.runs[0]
-    changes = config_differences(first.experiment, run.experiment)
-    data = (found.results["data_fingerprint"] for found in (first, run))
-    changes = changes or [f"data only, fingerprint {' -> '.join(map(str, data))}"]
-    notes.append(f"{group.label} differs from {groups[0].label}: {'; '.join(changes)}.")
+    notes.append(
+      f"{group.label} differs from {groups[0].label}: {'; '.join(_changes(groups[0], group))}."
+    )
   return notes
+
+
+def _changes(first: Group, group: Group) -> list[str]:
+  """Says what differs between two groups; fields that one of two methods lacks are only counted."""
+  runs = [first.runs[0], group.runs[0]]
+  changes = config_differences(*(run.experiment for run in runs))
+  if first.method != group.method:
+    own = [change for change in changes if change.startswith("method.") and _ABSENT in change]
+    changes = [change for change in changes if change not in own]
+    changes += [f"{len(own)} fields that one of the two methods has"] if own else []
+  data = (str(run.results["data_fingerprint"]) for run in runs)
+  return changes or [f"data only, fingerprint {' -> '.join(data)}"]
 
 
 def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
@@ -323,9 +344,9 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
       reasons,
       *_tables(others, benchmark, paper=False),
     ]
-  provenance = Table(PROVENANCE, [_provenance_row(group) for group in groups])
+  provenance = said_once.facts(PROVENANCE, [_provenance_row(group) for group in groups])
   parts += [*baseline_sections(contestants(groups)), *_paired(groups), *synergy_sections(groups)]
-  return [*parts, provenance, Points(_notes(groups, benchmark))]
+  return [*parts, *provenance, Points(_notes(groups, benchmark))]
 
 
 def _paired(groups: Sequence[Group]) -> list[Section]:
@@ -374,34 +395,41 @@ def other_scores(group: Group) -> list[Section]:
   without = [name.replace("_", " ", 1) for name in missing]
   parts: list[Section] = []
   if group.chance:
-    header = ["checkpoint", "task", "chance", "macro accuracy", *OTHER_METRICS.values()]
+    header = ["task", "checkpoint", "chance", "macro accuracy", *OTHER_METRICS.values()]
     header += [f"macro accuracy {name}" for name in without]
     lead = Text("Test split, %, mean ± std over seeds:")
-    parts += [lead, Table(header, _other_rows(group, missing))]
+    rows = _other_rows(group, missing)
+    parts += [lead, *said_once.sections(header, rows, ("checkpoint",))]
   if group.regressions:
-    header = ["checkpoint", "regression", *_error_headers(group)]
+    header = ["regression", "checkpoint", *_error_headers(group)]
     header += [f"{units.error_name(group.dataset)} {name}" for name in without]
     lead = Text("Test split, regressions, mean ± std over seeds:")
-    parts += [lead, Table(header, _other_error_rows(group, missing))]
+    rows = _other_error_rows(group, missing)
+    parts += [lead, *said_once.sections(header, rows, ("checkpoint",))]
   return parts
 
 
 def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
-  for which, task in itertools.product(group.checkpoints, group.regressions):
+  for task, which in itertools.product(group.regressions, group.checkpoints):
     names = [on_test(task, metric) for metric in ERROR_METRICS]
     names += [on_test(task, "mse", subset) for subset in missing]
     cells = [_error(group, which, name) for name in names]
-    rows.append([group.checkpoints[which], task, *cells])
+    rows.append([task, group.checkpoints[which], *cells])
   return rows
 
 
 def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
-  for which, called in group.checkpoints.items():
-    for task, level in group.chance.items():
+  for task, level in group.chance.items():
+    for which, called in group.checkpoints.items():
       names = [on_test(task, metric) for metric in ("macro_accuracy", *OTHER_METRICS)]
       names += [on_test(task, "macro_accuracy", subset) for subset in missing]
-      cells = [format_score(group.rows, which, [name]) for name in names]
-      rows.append([called, task, f"{100 * level:.1f}", *cells])
+      cells = [
+        _macro(group, which, [name])
+        if name.endswith("macro_accuracy")
+        else format_score(group.rows, which, [name])
+        for name in names
+      ]
+      rows.append([task, called, f"{100 * level:.1f}", *cells])
   return rows

@@ -1,18 +1,20 @@
 """What several runs and sweeps show together: those on equal data are compared, paired by seed."""
 
+import functools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from synjax.report import svg
+from synjax.report import drawn
 from synjax.report.comparison import Comparison, Entrant, Run, chance_levels, every_task
 from synjax.report.comparison_plot import draw_comparison
 from synjax.report.comparison_sections import comparison_sections
 from synjax.report.paper import Style
-from synjax.report.plots import canvas
 from synjax.report.runs import Group
-from synjax.report.sections import Heading, Image, Section, Text
+from synjax.report.sections import Heading, Section, Text
 from synjax.report.summary import sentences
+
+_MOST_COMPARED = 30  # entrants that a figure has room for
 
 
 class Entry(NamedTuple):
@@ -61,8 +63,9 @@ def comparisons(found: Iterable[Entry]) -> list[Comparison]:
 
 
 def summary_sections(found: Iterable[Comparison]) -> list[Section]:
-  """Says in two sentences what each comparison shows; nothing of no scores."""
-  return [Text(" ".join(own)) for one in found if (own := sentences(one))]
+  """Says in two sentences what each comparison shows; nothing of no scores, or of too many."""
+  compared = (one for one in found if len(one.entrants) <= _MOST_COMPARED)
+  return [Text(" ".join(own)) for one in compared if (own := sentences(one))]
 
 
 def compared_sections(
@@ -80,12 +83,12 @@ def compared_sections(
   several = [one for one in found if len(one.entrants) > 1 and one.columns]
   for number, one in enumerate(several, 1):
     title = "Compared" if len(several) == 1 else f"Compared, data {number} of {len(several)}"
+    if len(one.entrants) > _MOST_COMPARED:
+      words = f"{len(one.entrants)} configurations on equal data are more than a figure can show"
+      sections.append(Text(f"{words}: each sweep's own section has them."))
+      continue
     what = "Scores on the test split, 95 % intervals over seeds or test examples"
-    figure = draw_comparison(one, title)
-    file = f"compared_{number}.png"
-    canvas.save(figure, folder / file)
-    sections += [Heading(title), *(comparison_sections(one) if tables else [])]
-    sections.append(Image(file, what, f"{what}.", svg.inline(figure)))
-    if style:
-      style.write_figure(figure, folder, f"compared_{number}")
+    draw = functools.partial(draw_comparison, one, title)
+    image = drawn.write(draw, folder, f"compared_{number}", what=what, style=style)
+    sections += [Heading(title), *(comparison_sections(one) if tables else []), image]
   return sections

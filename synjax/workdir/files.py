@@ -16,6 +16,7 @@ METRICS = "metrics.jsonl"  # what was logged on the way, see `metrics`
 TENSORBOARD = "tensorboard"  # the same, a folder a trial
 CHECKPOINTS = "checkpoints"
 SWEEP = "sweep.json"  # of a sweep's folder: its rows
+DESCRIPTION = "description.json"  # of a sweep's folder: its report, as its sweep file describes it
 EMBEDDINGS = "embeddings.npz"
 PREDICTIONS = "predictions.npz"
 GAUSSIANITY = "gaussianity.npz"

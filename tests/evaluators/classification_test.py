@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 
 from synjax.evaluators import When, classification
 from synjax.evaluators.classification import Classification
+from synjax.evaluators.estimators import linear, metrics
 from tests import tiny
 
 
@@ -87,6 +88,32 @@ def test_a_classifier_is_scored_as_other_methods_are(at_the_end):
   assert found["test/without_table/label/macro_accuracy"][0] == 1
   assert found["test/without_series/label/macro_accuracy"][0] == 0.5  # ties: always the first
   assert found["test/without_series/label/auroc"][0] == 0.5
+
+
+def test_it_has_every_score_that_a_probe_of_the_same_data_has():
+  """Of seven classes: the names that `linear.evaluate` gives, with all modalities and without each."""
+  rng, label = np.random.default_rng(0), np.arange(70) % 7
+  features = rng.normal(size=(70, 7)) + 2 * np.eye(7)[label]
+  split = linear.Split(features, label)
+  probed = set(linear.evaluate(split, split, num_classes=7)) - {"cost", "converged"}
+  dataset = dataclasses.replace(tiny.load_dataset(None), num_classes=7)
+  frozen = types.SimpleNamespace(
+    logits=lambda split, modalities=(): features[None],
+    embed=lambda split: np.ones((1, split.num_examples, 2)),
+    field=lambda name, split: (label if split is dataset.test else split.arrays["label"])[None],
+    seeds=[42],
+  )
+  test = dataclasses.replace(dataset.test, arrays={"label": label}, num_examples=70)
+  dataset = dataclasses.replace(dataset, test=test)
+  found = Classification(tiny.get_config("supervised"), dataset, None).run(frozen, When.END)
+  for seen in ("", "without_series/", "without_table/"):
+    assert not {f"test/{seen}label/{metric}" for metric in probed} - set(found)
+  best = np.argsort(features, axis=1)[:, -5:]
+  expected = np.mean([own in row for own, row in zip(label, best, strict=True)])
+  assert found["test/without_table/label/top5_accuracy"][0] == pytest.approx(expected)
+  low, high = metrics.macro_accuracy_interval(features.argmax(1), label)
+  assert found["test/without_series/label/macro_accuracy_low"][0] == low
+  assert found["test/label/macro_accuracy_high"][0] == high
 
 
 def test_examples_of_which_nothing_is_left_are_counted_and_left_out():

@@ -9,8 +9,8 @@ from tests.report.regressions import error_scores
   ("scores", "name", "expected"),
   [
     # 15,123 x 1e-4: digits behind the point would be noise.
-    (error_scores("score", 1.51234, 1.4, 1.6), "mse", "15123 (95 % 14000 to 16000)"),
-    (error_scores("score", 0.0, 0.0, 1e-9), "mse", "0.00 (95 % 0.00 to 0.00)"),
+    (error_scores("score", 1.51234, 1.4, 1.6), "mse", "15123 [14000, 16000]"),
+    (error_scores("score", 0.0, 0.0, 1e-9), "mse", "0.00 [0.00, 0.00]"),
     # One test example has no interval, constant predictions no correlation.
     (error_scores("score", 0.001, np.nan, np.nan), "mse", "10.00"),
     (error_scores("score", 0.001, pearson=np.nan), "pearson", "n/a"),

@@ -36,8 +36,23 @@ const [x, y] = JSON.parse(svg.dataset.points)[0], scale = box.width / svg.viewBo
 const at = { clientX: box.left + x * scale, clientY: box.top + y * scale };
 svg.dispatchEvent(new PointerEvent("pointermove", at));
 const tip = document.getElementById("value");
-const found = { wrong, orders, filtered, value: tip.hidden ? "" : tip.textContent, inner: innerWidth,
-  wide: document.documentElement.scrollWidth,
+const box_of = (element) => element.getBoundingClientRect();
+const high = (element) => parseFloat(getComputedStyle(element).lineHeight);
+const lines_of = (head) => Math.round((head.clientHeight - 12) / high(head));
+const scroller = plain.parentElement;
+scroller.scrollLeft = 1e4;
+const seen = {
+  heads: Math.max(...[...document.querySelectorAll("th button")].map(lines_of)),
+  kept: Math.abs(box_of(plain.tBodies[0].rows[0].cells[0]).left - box_of(scroller).left) < 1,
+  broken: [...plain.tBodies[0].rows].some((row) => row.cells[0].clientHeight > 40),
+  figures: [...document.querySelectorAll("figure .wide")].map((one) => one.scrollWidth - one.clientWidth),
+  rows: new Set([...document.querySelectorAll("figure")].map((figure) => box_of(figure).top)).size,
+  letters: Math.min(...[...svg.querySelectorAll("text")].map((text) => box_of(text).height)),
+  filters: [...explorer.querySelectorAll("label")].map((label) => label.firstChild.textContent),
+  spread: box_of(explorer.querySelector(".lines svg")).width / box_of(explorer).width,
+};
+const found = { wrong, orders, seen, filtered, value: tip.hidden ? "" : tip.textContent,
+  inner: innerWidth, wide: document.documentElement.scrollWidth,
   size: parseFloat(getComputedStyle(document.querySelector("td")).fontSize),
   loaded: performance.getEntriesByType("resource").map((entry) => entry.name) };
 const result = document.createElement("pre");
@@ -132,10 +147,14 @@ def test_in_a_browser_tables_sort_rows_are_filtered_and_values_shown(tmp_path, w
     Heading("Report", level=1),
     Text("A sentence that is longer than a narrow screen is wide, " * 3),
     Heading("Results"),
-    Table(["run", "score", *"abcdefghij"], [["r", n, *["123456789"] * 10] for n in numbers]),
-    Image("x.png", "a plot", "A caption.", svg),
+    Table(
+      ["run", "score", "uniqueness: mean of unique1 and unique2 (chance 10.0)", *"abcdefghi"],
+      [["1: infmasking", n, *["123456789"] * 10] for n in numbers],
+    ),
+    *[Image("x.png", "a plot", "A caption.", svg)] * 2,
     Heading("Every row"),
-    Explorer(["arm", "lr", "score"], rows, ["arm", "lr", "score"], "rows.csv"),
+    Explorer(["arm", "lr", "score"], rows, ["arm", "lr", "score"], ["arm"], "rows.csv"),
+    Code("python -m launch.train --config=configs/trifeature.py:infmasking,small --workdir=runs/a"),
   ]
   page = html.render(sections, tmp_path)
   page = page.replace("<head>", f"<head>{LISTEN}").replace("</body>", ASK)
@@ -150,6 +169,11 @@ def test_in_a_browser_tables_sort_rows_are_filtered_and_values_shown(tmp_path, w
   assert found["value"] == "CoMM\nstep: 0\nloss: 3"
   assert found["wide"] <= found["inner"] == width  # only tables and figures scroll, each by itself
   assert found["size"] >= 13
+  seen = found["seen"]
+  assert seen["heads"] <= 4 and seen["kept"] and not seen["broken"]
+  assert seen["figures"] == [0, 0] and seen["letters"] >= 8  # whole, legend and all, and legible
+  assert seen["rows"] == (1 if width > 1000 else 2)  # two beside each other where there is room
+  assert seen["filters"] == ["arm", "contains"] and seen["spread"] >= 0.99
 
 
 def _figure():

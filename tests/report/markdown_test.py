@@ -18,7 +18,7 @@ from synjax.report.sections import Code, Explorer, Heading, Image, Points, Table
     (Image("a.png", "losses"), "![losses](a.png)"),
     (Image("a.png", "losses", svg="<svg></svg>"), "![losses](a.png)"),
     (Code("python -m x"), "```\npython -m x\n```"),
-    (Explorer(["x"], [[1], [2]], ["x"], "r.csv"), "All 2 rows: [r.csv](r.csv)."),
+    (Explorer(["x"], [[1], [2]], ["x"], ["x"], "r.csv"), "All 2 rows: [r.csv](r.csv)."),
   ],
 )
 def test_every_section_has_its_form(section, text):

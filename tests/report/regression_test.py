@@ -71,7 +71,7 @@ def test_errors_are_in_the_published_unit_beside_the_trivial_baseline_and_the_pa
 def test_the_interval_of_one_seed_is_in_the_same_unit(tmp_path):
   best = [error_scores("ee_yaw_next", 0.000423, low=0.00039, high=0.000456789)]
   row = rows_of(table(make_workdir(tmp_path / "a", best)), "regression")[0]
-  assert row["MSE x 1e4"] == "4.23 (95 % 3.90 to 4.57)"
+  assert row["MSE x 1e4"] == "4.23 [3.90, 4.57]"
   assert row["R2"] == "0.500"
 
 
@@ -86,7 +86,7 @@ def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
   )
   text = table(workdir)
   classes = rows_of(text, "sentiment (chance 50.0)")
-  assert classes[0]["sentiment (chance 50.0)"] == "70.0 (95 % 68.0 to 72.0)"
+  assert classes[0]["sentiment (chance 50.0)"] == "70.0 [68.0, 72.0]"
   assert classes[2]["run"] == "paper: infmasking"
   assert classes[2]["sentiment (chance 50.0)"] == "69.0 ± 1.2"
   assert not any("score" in header for header in classes[0])
@@ -94,7 +94,7 @@ def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
   assert [row["regression"] for row in numbers] == ["score", "score"]  # no paper printed it
   assert numbers[0]["MSE of the mean label"] == "2.00"
   other = markdown.render(tables.other_scores(group_of(workdir)))
-  assert rows_of(other, "task")[0]["macro accuracy"] == "70.0 (95 % 68.0 to 72.0)"
+  assert rows_of(other, "task")[0]["macro accuracy"] == "70.0 [68.0, 72.0]"
   assert [row["task"] for row in rows_of(other, "task")] == ["sentiment"] * 2
   assert rows_of(other, "regression")[0]["MSE without force"] == "3.00"
   assert "1e4" not in text + other and "1e-4" not in text

@@ -28,6 +28,26 @@ def test_seed_that_is_there_twice_is_refused(tmp_path):
     table(a, b)
 
 
+def test_the_same_data_in_two_folders_are_the_same_and_their_seeds_one_row(tmp_path):
+  data = {"name": "trifeature", "biased": True, "resolution": 64}
+  there, moved, other = (
+    make_workdir(tmp_path / str(seed), (seed,), data=data | {"data_dir": place}, **fields)
+    for seed, place, fields in (
+      (42, "/there", {}),
+      (43, "/moved", {}),
+      (44, "/moved", {"data_fingerprint": "beef"}),
+    )
+  )
+  text = table(there, moved, other)
+  assert "1: infmasking" in text and "2: infmasking" in text and "3: infmasking" not in text
+  assert "2: infmasking differs from 1: infmasking: data only, fingerprint f00d -> beef." in text
+  assert group_of(there, moved).seeds == [42, 43]
+  text = report.write_report([there, moved], tmp_path / "out", {}).read_text()
+  assert "* read from `/there`, `/moved`" in text
+  with pytest.raises(ValueError, match="found seed 42"):
+    table(there, make_workdir(tmp_path / "again", data=data | {"data_dir": "/again"}))
+
+
 @pytest.mark.parametrize(
   ("fields", "said"),
   [

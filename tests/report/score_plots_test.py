@@ -21,7 +21,11 @@ def test_subsets_are_drawn_where_they_were_scored_beside_other_scores(tmp_path, 
   save_png = canvas.save
   monkeypatch.setattr(canvas, "save", save)
   found = score_plots.write_score_plots(
-    tmp_path, OF_TEST | OF_SUBSETS, chance={"shape": 0.2}, title="run of 2 modalities"
+    tmp_path,
+    OF_TEST | OF_SUBSETS,
+    chance={"shape": 0.2},
+    title="run of 2 modalities",
+    num_examples=40,
   )
   assert found == [tmp_path / "subsets.png"] == list(tmp_path.iterdir())
   with Image.open(found[0]) as image:
@@ -35,5 +39,5 @@ def test_subsets_are_drawn_where_they_were_scored_beside_other_scores(tmp_path, 
 
 @pytest.mark.parametrize("scores", [OF_TEST, {}])
 def test_scores_that_have_no_plot_write_nothing(tmp_path, scores):
-  found = score_plots.write_score_plots(tmp_path, scores, chance={}, title="run")
+  found = score_plots.write_score_plots(tmp_path, scores, chance={}, title="run", num_examples=40)
   assert found == [] == list(tmp_path.iterdir())

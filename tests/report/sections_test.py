@@ -15,7 +15,7 @@ EXAMPLES = (
   Points(("p",)),
   Code("c"),
   Table(("x",), ((1,),)),
-  Explorer(("x",), ((1,),), ("x",), "rows.csv"),
+  Explorer(("x",), ((1,),), ("x",), ("x",), "rows.csv"),
   Image("i.png", "what"),
 )
 

@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from synjax.report import svg
 from synjax.report.plots.canvas import new_figure
@@ -28,14 +29,23 @@ def test_points_of_a_line_lie_where_they_are_drawn_and_say_their_values():
     "CoMM <b>\nstep: 30\nloss: 0.5",
   ]
   box = list(map(float, root.attrib["viewBox"].split()))
-  assert box == [0, 0, 4 * 72, 3 * 72] and "width" not in root.attrib
+  assert box == pytest.approx([0, 0, 4.6 * 72, 0.75 * 4.6 * 72]) and "width" not in root.attrib
   # Against the path that matplotlib drew.
   paths = [p.attrib["d"] for p in root.iter("{http://www.w3.org/2000/svg}path")]
   drawn = [[float(n) for n in re.findall(r"-?[\d.]+", d)] for d in paths]
   expected = [place for x, y, _ in points for place in (x, y)]
   assert any(len(line) == 6 and np.allclose(line, expected, atol=0.1) for line in drawn)
   texts = "".join(root.itertext())
-  assert "a title" not in texts and "step" in texts and figure.get_suptitle() == "a title"
+  assert "a title" not in texts and "step" in texts
+
+
+@pytest.mark.parametrize(("panels", "inches"), [(2, 4.6), (3, 6.9)])
+def test_more_than_two_panels_side_by_side_are_broad(panels, inches):
+  figure = new_figure("", figsize=(12, 4))
+  figure.subplots(2, panels)
+  root, _ = parse(figure)
+  assert float(root.attrib["viewBox"].split()[2]) == pytest.approx(inches * 72)
+  assert root.attrib.get("class") == ("broad" if panels > 2 else None)
 
 
 def test_bars_say_their_ends_and_names_of_ticks():

@@ -7,7 +7,10 @@ from scipy import stats
 
 from configs import published
 from synjax import report
+from synjax.report import together
+from synjax.report.comparison import Comparison, every_task
 from synjax.report.html import render
+from tests.report.summary_test import entrant
 from tests.report.sweeps.folders import write
 from tests.report.workdirs import CHANCE, make_workdir, mark, scores
 
@@ -66,3 +69,12 @@ def test_two_methods_have_a_figure_and_their_table_once(tmp_path):
   text = report.write_report([a, b], tmp_path / "out", published.ROWS).read_text()
   assert text.count("Each method minus the best method") == 1 and "compared_1.png" in text
   assert render([], tmp_path)
+
+
+def test_more_entrants_than_a_figure_has_room_for_are_left_to_their_sweeps(tmp_path):
+  entrants = [entrant(f"lr={i}", [0.6, 0.7]) for i in range(31)]
+  runs = [run for one in entrants for run in one.runs]
+  one = Comparison(entrants, every_task(runs, {"synergy": 0.5}), {"synergy": 0.5})
+  (said,) = together.compared_sections([one], tmp_path, tables=True)
+  assert said.text.startswith("31 configurations") and not list(tmp_path.iterdir())
+  assert together.summary_sections([one]) == []

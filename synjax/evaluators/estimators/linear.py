@@ -381,15 +381,20 @@ def _check(train, test, validation, num_classes) -> tuple[Split, Split, Split | 
   return tuple(splits)
 
 
+def top_accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+  """Returns "top5_accuracy" of logits [examples, classes]; {} of five classes or fewer: it is 1."""
+  if logits.shape[1] <= _TOP:
+    return {}
+  return {f"top{_TOP}_accuracy": metrics.top_k_accuracy(logits, labels, k=_TOP)}
+
+
 def _scores(logits, labels) -> dict[str, float]:
   """All metrics of one task."""
   predictions = logits.argmax(1)
   one_class = np.all(labels == labels[0])
-  of_more = logits.shape[1] > _TOP  # else it is 1 whatever is predicted
-  top = {f"top{_TOP}_accuracy": metrics.top_k_accuracy(logits, labels, k=_TOP)} if of_more else {}
   return {
     **metrics.accuracies(predictions, labels),
-    **top,
+    **top_accuracy(logits, labels),
     "auroc": np.nan if one_class else metrics.auroc(metrics.probabilities(logits), labels),
   }
 

@@ -74,9 +74,9 @@ function scaleOf(values) {
 const color = (share) => `hsl(${230 - 190 * share} 75% ${38 + 12 * share}%)`;
 
 function lines(place, heads, columns, rows) {
-  const width = Math.max(640, columns.length * 120), height = 300, top = 34, bottom = 270;
+  const width = Math.max(640, columns.length * 120, place.clientWidth), height = 320, top = 34, bottom = 290;
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "parallel coordinates" });
-  const at = (i) => 60 + i * (width - 130) / Math.max(columns.length - 1, 1);
+  const at = (i) => 140 + i * (width - 210) / Math.max(columns.length - 1, 1);
   const up = (share) => bottom - share * (bottom - top);
   const scales = columns.map((c) => scaleOf(rows.map((row) => row.cells[c].textContent.trim())));
   const last = scales.length - 1;
@@ -98,7 +98,8 @@ function lines(place, heads, columns, rows) {
     svg.append(make("text", { x: at(i), y: i % 2 ? 12 : 24, "text-anchor": "middle", "font-weight": 600 }, heads[c].slice(0, 26)));
     for (const [share, text] of scales[i].ends) {
       const shown = typeof text === "number" ? +text.toPrecision(4) : text.slice(0, 22);
-      svg.append(make("text", { x: at(i) + (i === last ? -5 : 5), y: up(share) + 4, "text-anchor": i === last ? "end" : "start" }, shown));
+      const left = i === 0;
+      svg.append(make("text", { x: at(i) + (left ? -5 : 5), y: up(share) + 4, "text-anchor": left ? "end" : "start" }, shown));
     }
   });
   place.replaceChildren(svg);
@@ -107,7 +108,8 @@ function lines(place, heads, columns, rows) {
 function explore(section) {
   const table = section.querySelector("table"), rows = [...table.tBodies[0].rows];
   const heads = all("th", table).map((head) => head.textContent.trim());
-  const axes = JSON.parse(section.dataset.axes), form = section.querySelector("form");
+  const axes = JSON.parse(section.dataset.axes), filters = JSON.parse(section.dataset.filters);
+  const form = section.querySelector("form");
   const tests = [];
   const add = (name, element) => {
     const label = document.createElement("label");
@@ -115,7 +117,8 @@ function explore(section) {
     form.append(label);
     element.addEventListener("input", update);
   };
-  heads.forEach((head, c) => {
+  filters.forEach((c) => {
+    const head = heads[c];
     const values = [...new Set(rows.map((row) => row.cells[c].textContent.trim()))];
     if (values.length < 2 || values.length > 24) return;
     const select = document.createElement("select");

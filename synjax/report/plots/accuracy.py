@@ -12,6 +12,7 @@ from synjax.report.plots.canvas import (
   group_figure,
   legend,
   logged_tasks,
+  measured_once,
 )
 from synjax.report.runs import Group
 
@@ -56,4 +57,10 @@ def draw(group: Group) -> "Figure | None":
   return figure
 
 
-PLOT = Plot("accuracy", "Accuracy on the validation split over epochs", when, draw)
+def words(group: Group) -> str:
+  """Says the accuracies of a single evaluation."""
+  tasks = logged_tasks(group, "macro_accuracy")
+  return measured_once(group, "Macro accuracy on the validation split in %", tasks, scale=100)
+
+
+PLOT = Plot("accuracy", "Accuracy on the validation split over epochs", when, draw, words=words)

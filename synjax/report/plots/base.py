@@ -19,7 +19,8 @@ class Plot:
     caption: what it shows, without a full stop.
     when: group -> whether its report has the plot, or says that there are no values for it yet.
     draw: group -> figure; None while there are no values.
-    each_run: True draws every run by itself: `when` and `draw` are given groups of one run.
+    each_run: True draws every run by itself: `when`, `words` and `draw` are given groups of one run.
+    words: group -> a sentence in place of a figure that would have one point a curve; "": it is drawn.
   """
 
   name: str
@@ -27,6 +28,7 @@ class Plot:
   when: Callable[[Group], bool]
   draw: "Callable[[Group], Figure | None]"
   each_run: bool = False
+  words: Callable[[Group], str] = lambda group: ""
 
 
 def is_probed(group: Group) -> bool:

@@ -12,6 +12,7 @@ from synjax.report.plots.canvas import (
   group_figure,
   legend,
   logged_tasks,
+  measured_once,
 )
 from synjax.report.runs import Group
 from synjax.report.units import error_scale
@@ -59,4 +60,12 @@ def draw(group: Group) -> "Figure | None":
   return figure
 
 
-PLOT = Plot("errors", "Mean squared error on the validation split over epochs", when, draw)
+def words(group: Group) -> str:
+  """Says the errors of a single evaluation."""
+  what, scale = "Mean squared error on the validation split", error_scale(group.dataset)
+  return measured_once(group, what, logged_tasks(group, "mse"), scale=scale, digits=4)
+
+
+PLOT = Plot(
+  "errors", "Mean squared error on the validation split over epochs", when, draw, words=words
+)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synjax.report.plots.base import Plot
-from synjax.report.plots.canvas import LINE_COLORS, new_figure
+from synjax.report.plots.canvas import LINE_COLORS, explained_legend, new_figure
 from synjax.report.runs import Group
 from synjax.workdir import arrays as array_files
 from synjax.workdir import files
@@ -100,15 +100,9 @@ def plot_gaussianity(
     _draw_curves(axes, panel, epochs, {name: values[panel] for name, values in shown.items()})
   _draw_histogram(last, scores, epochs[-1])
   handles = panels[0].get_legend_handles_labels()
-  figure.legend(
-    *handles,
-    title="median over examples, band: quartiles",
-    loc="outside lower center",
-    ncols=2,
-    fontsize=8,
-    title_fontsize=8,
-    frameon=False,
-  )
+  words = "median over examples, band: quartiles"
+  entries = dict(zip(("handles", "labels"), handles, strict=True))
+  explained_legend(figure, words, "outside lower center", ncols=2, **entries)
   return figure
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synjax.report.plots.base import Plot
-from synjax.report.plots.canvas import LINE_COLORS, curve, group_figure, legend, logged
+from synjax.report.plots.canvas import (
+  LINE_COLORS,
+  curve,
+  group_figure,
+  legend,
+  logged,
+  tell_apart,
+)
 from synjax.report.runs import Group
 from synjax.workdir.scores import kind_of
 
@@ -17,6 +24,11 @@ _STRENGTH, _ALIGNMENT = "train/ntk/strength/", "train/ntk/alignment/"
 
 def _strengths(group: Group) -> list[str]:
   return logged(group, lambda name: name.startswith(_STRENGTH))
+
+
+def _dot(steps: np.ndarray) -> str | None:
+  """Returns the marker of a curve: one of a single point has no line."""
+  return "o" if len(steps) == 1 else None
 
 
 def draw(group: Group) -> "Figure | None":
@@ -32,12 +44,14 @@ def draw(group: Group) -> "Figure | None":
   for i, name in enumerate(strengths):
     steps, mean, _ = curve(group, name)
     positive = np.where(mean > 0, mean, np.nan)  # the axis is logarithmic
-    left.plot(steps, positive, color=LINE_COLORS[i % 6], label=kind_of(name))
+    left.plot(steps, positive, marker=_dot(steps), color=LINE_COLORS[i % 6], label=kind_of(name))
   left.set(xlabel="step", ylabel="strength  |J'r|² / |r|²", yscale="log")
   for i, name in enumerate(logged(group, lambda name: name.startswith(_ALIGNMENT))):
     steps, mean, _ = curve(group, name)
     label = " · ".join(name.removeprefix(_ALIGNMENT).split("/"))
-    right.plot(steps, mean, "--", color=LINE_COLORS[i % 6], label=label)
+    right.plot(steps, mean, "--", marker=_dot(steps), color=LINE_COLORS[i % 6], label=label)
+  for axes in (left, right):
+    tell_apart(axes.lines)
   right.axhline(0, color="gray", linewidth=0.8)
   right.set(xlabel="step", ylabel="alignment (cosine)", ylim=(-1, 1))
   for axes in (left, right):

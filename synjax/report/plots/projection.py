@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synjax.report.names import classes
 from synjax.report.plots.base import Plot, is_probed
 from synjax.report.plots.canvas import group_figure
 from synjax.report.runs import Group
@@ -23,6 +24,7 @@ CLASS_COLORS = (
 )
 CLASS_MARKERS = "oos^^vvDDs"
 MAX_POINTS = 1500
+MAX_NEIGHBOURS = 800  # of t-SNE, which takes seconds
 MAX_ANCHORS = 5
 NO_TASKS = ("embeddings", "masked", "masked_index", "index", "file", "ids")
 
@@ -88,11 +90,50 @@ def _file(group: Group) -> tuple[pathlib.Path, int] | None:
 def draw(group: Group) -> "Figure | None":
   """Plots test embeddings in the plane of their first two principal components; None of fewer than two.
 
-  PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it.
-  InfMasking's paper shows t-SNE instead, which has no map for new points and whose distances between
-  groups mean nothing. Left: by label of the first task with classes, else by the first output of the
-  first regression, with a colour bar; all alike without labels. Right: the K masked views of a few
-  examples, small and hollow, joined to their unmasked embedding.
+  PCA, fitted on the unmasked embeddings of the first seed; the masked ones are projected with it. Left:
+  by label of the first task with classes, else by the first output of the first regression, with a
+  colour bar; all alike without labels. Right: the K masked views of a few examples, small and hollow,
+  joined to their unmasked embedding.
+  """
+  return _draw(group, "PCA", _principal_places)
+
+
+def draw_tsne(group: Group) -> "Figure | None":
+  """Plots the same by t-SNE, as InfMasking's paper does; masked views are placed with all others.
+
+  It has no map for new points, and distances between groups mean nothing.
+  """
+  return _draw(group, "t-SNE", _tsne_places, most=MAX_NEIGHBOURS)
+
+
+def _principal_places(embeddings, rows, views):
+  mean, directions, shares = principal_components(embeddings)
+  names = [
+    f"component {i} ({100 * share:.1f} % of variance)" for i, share in enumerate(shares, start=1)
+  ]
+  return (embeddings[rows] - mean) @ directions, (views - mean) @ directions, names
+
+
+def _tsne_places(embeddings, rows, views):
+  from sklearn.manifold import TSNE  # takes a second
+
+  every = np.concatenate([embeddings[rows], views.reshape(-1, embeddings.shape[1])])
+  perplexity = min(30.0, max((len(every) - 1) / 3, 1.0))
+  tsne = TSNE(perplexity=perplexity, random_state=0)
+  places = tsne.fit_transform(every.astype(np.float32))
+  split = places[: len(rows)], places[len(rows) :].reshape(*views.shape[:2], 2)
+  return *split, ["t-SNE, first axis", "t-SNE, second axis"]
+
+
+def _draw(group: Group, how: str, place, most: int = MAX_POINTS) -> "Figure | None":
+  """Draws both panels.
+
+  Args:
+    group: of runs.
+    how: the plane is found.
+    place: embeddings [n, dim], rows to show, masked views [num_views, m, dim] -> [rows, 2],
+      [num_views, m, 2] and what the axes are called.
+    most: examples that are shown, beside those with masked views.
   """
   file = _file(group)
   if file is None:
@@ -103,33 +144,31 @@ def draw(group: Group) -> "Figure | None":
   embeddings = arrays["embeddings"][0]
   if len(embeddings) == 1:  # lies in no plane of its own
     return None
-  mean, directions, shares = principal_components(embeddings)
-  points = (embeddings - mean) @ directions
-  masked = "masked" in arrays
-  figure = group_figure(group, "Test embeddings, PCA", figsize=(11 if masked else 6.5, 5))
-  panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
-  shown = np.random.default_rng(0).permutation(len(points))[:MAX_POINTS]
   values = task is not None and _is_regression(arrays[task])
+  labels = arrays[task][:, 0] if values else _class_numbers(arrays, task, group)
+  rows = np.random.default_rng(0).permutation(len(embeddings))[:most]
+  masked = "masked" in arrays
+  index = arrays["masked_index"] if masked else np.zeros(0, int)
+  anchors = _anchors(labels[index], values)
+  views = arrays["masked"][0][:, anchors] if masked else np.zeros((0, 0, embeddings.shape[1]))
+  rows = np.concatenate([rows, np.setdiff1d(index[anchors], rows)]).astype(int)
+  points, views, names = place(embeddings, rows, views)
+
+  figure = group_figure(group, f"Test embeddings, {how}", figsize=(11 if masked else 6.5, 5))
+  panels = np.atleast_1d(figure.subplots(1, 1 + masked, sharex=True, sharey=True))
   if values:
-    labels, style = _draw_values(figure, panels, points, arrays[task], task, shown)
+    style = _draw_values(figure, panels, points, arrays[task], task, rows)
   else:
-    names = group.class_names(task) if task else []
-    found = arrays[task] if task else np.zeros(len(points), int)
-    labels, style = _draw_classes(figure, panels, points, found, task, shown, names)
+    style = _draw_classes(figure, panels[0], points, labels[rows], task, group)
   by = f", by {task}" if task else ""
   panels[0].set_title(f"unmasked{by}, seed {seed}", fontsize=9)
   if masked:
-    views = (arrays["masked"][0] - mean) @ directions
-    panels[1].scatter(*points[shown].T, s=8, color="lightgray", linewidth=0)
-    index = arrays["masked_index"]
-    anchors = _anchors(labels[index], values)
-    _draw_masked(
-      panels[1], points[index[anchors]], views[:, anchors], labels[index[anchors]], style
-    )
+    panels[1].scatter(*points.T, s=8, color="lightgray", linewidth=0)
+    of = [int(np.flatnonzero(rows == row)[0]) for row in index[anchors]]
+    _draw_masked(panels[1], points[of], views, labels[index[anchors]], style)
     panels[1].set_title(f"the {len(views)} masked views (hollow) of some examples", fontsize=9)
   for axes in panels:
-    axes.set_xlabel(f"component 1 ({100 * shares[0]:.1f} % of variance)")
-    axes.set_ylabel(f"component 2 ({100 * shares[1]:.1f} % of variance)")
+    axes.set(xlabel=names[0], ylabel=names[1])
   return figure
 
 
@@ -141,38 +180,45 @@ def _projected_task(arrays: Mapping[str, np.ndarray], group: Group) -> str | Non
   return next((name for name in group.chance if name in classes), first)
 
 
-def _draw_classes(figure, panels, points, labels, task, shown, names):
-  """Draws points by class; returns the classes' numbers and what gives a number its style.
+def _class_numbers(arrays: Mapping[str, np.ndarray], task: str | None, group: Group) -> np.ndarray:
+  """Returns the number of every example's class; without a task all are of one.
 
-  Labels are what classes are called where they have `names`, else their numbers; without a task all
-  points are of one, and there is no legend.
+  Labels in the file are what classes are called, where the results have names, else their numbers.
   """
-  if names:
-    order = {str(name): k for k, name in enumerate(names)}
-    labels = np.array([order[str(label)] for label in labels])
-  labels = labels.astype(int)
+  if not task:
+    return np.zeros(arrays["embeddings"].shape[1], int)
+  names = group.class_names(task)
+  if not names:
+    return arrays[task].astype(int)
+  order = {str(name): k for k, name in enumerate(names)}
+  return np.array([order[str(label)] for label in arrays[task]])
+
+
+def _draw_classes(figure, axes, points, labels, task, group):
+  """Draws points by class, with a legend where there is a task; returns what gives a class its style."""
+  names = (group.class_names(task) or classes(group.dataset, task)) if task else ()
   for k in np.unique(labels):
-    chosen = points[shown][labels[shown] == k]
-    name = str(names[k]) if names else str(k)
-    panels[0].scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=name, **_class_style(k))
+    chosen = points[labels == k]
+    name = str(names[k]) if k < len(names) else str(k)
+    axes.scatter(*chosen.T, s=14, alpha=0.8, linewidth=0, label=name, **_class_style(k))
   if task:
-    handles = panels[0].get_legend_handles_labels()
+    handles = axes.get_legend_handles_labels()
     figure.legend(*handles, title=task, loc="outside center right", fontsize=8, frameon=False)
-  return labels, _class_style
+  return _class_style
 
 
 def _draw_values(figure, panels, points, labels, task, shown):
-  """Draws points by the first output; returns its values and what gives a value its style."""
+  """Draws points by the first output; returns what gives a value its style."""
   import matplotlib
   from matplotlib.cm import ScalarMappable
   from matplotlib.colors import Normalize
 
   values = labels[:, 0]
   scale = ScalarMappable(Normalize(values.min(), values.max()), matplotlib.colormaps["viridis"])
-  panels[0].scatter(*points[shown].T, s=14, alpha=0.8, linewidth=0, c=scale.to_rgba(values[shown]))
+  panels[0].scatter(*points.T, s=14, alpha=0.8, linewidth=0, c=scale.to_rgba(values[shown]))
   name = task if labels.shape[1] == 1 else f"{task}, first of {labels.shape[1]} outputs"
   figure.colorbar(scale, ax=list(panels), label=name)
-  return values, lambda value: {"color": scale.to_rgba(value), "marker": "o"}
+  return lambda value: {"color": scale.to_rgba(value), "marker": "o"}
 
 
 def _class_style(k: int) -> dict[str, str]:
@@ -200,9 +246,9 @@ def _draw_masked(axes, anchors, views, labels, style_of) -> None:
     axes.scatter(*anchor, s=90, edgecolors="black", linewidth=1.2, zorder=4, **style)
 
 
-PLOT = Plot(
-  "projection",
-  "PCA fitted on the unmasked test embeddings",
-  lambda group: _file(group) is not None or is_probed(group),
-  draw,
-)
+def _when(group: Group) -> bool:
+  return _file(group) is not None or is_probed(group)
+
+
+PLOT = Plot("projection", "PCA fitted on the unmasked test embeddings", _when, draw)
+TSNE = Plot("tsne", "t-SNE of test embeddings and masked views together", _when, draw_tsne)

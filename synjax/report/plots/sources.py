@@ -3,7 +3,15 @@
 from typing import TYPE_CHECKING
 
 from synjax.report.plots.base import Plot, is_probed
-from synjax.report.plots.canvas import LINE_COLORS, curve, group_figure, legend, logged
+from synjax.report.plots.canvas import (
+  LINE_COLORS,
+  curve,
+  group_figure,
+  legend,
+  logged,
+  measured_once,
+  tell_apart,
+)
 from synjax.report.runs import Group
 from synjax.workdir.scores import Score, parse
 
@@ -40,10 +48,18 @@ def draw(group: Group) -> "Figure | None":
         axes.fill_between(
           steps / per_epoch, low, high, color=LINE_COLORS[i % 6], alpha=0.12, linewidth=0
         )
+  tell_apart(axes.lines)
   axes.set_ylim(0, 102)
   axes.grid(alpha=0.3)
   legend(figure, group)
   return figure
+
+
+def words(group: Group) -> str:
+  """Says the accuracies of a single evaluation."""
+  names = {str(score): score.part for score in _found(group)}
+  what = "Accuracy of each source of the label on the validation split in %"
+  return measured_once(group, what, names, scale=100)
 
 
 PLOT = Plot(
@@ -51,4 +67,5 @@ PLOT = Plot(
   "Accuracy of each source of the label over epochs, validation and, where scored, training",
   when,
   draw,
+  words=words,
 )

@@ -15,7 +15,7 @@ MAX_COLUMNS = 4
 
 
 def plot_subsets(
-  scores: Mapping[str, np.ndarray], *, chance: Mapping[str, float], title: str
+  scores: Mapping[str, np.ndarray], *, chance: Mapping[str, float], title: str, num_examples: int
 ) -> "Figure":
   """Plots the test score of every subset, one panel a task, one bar a subset.
 
@@ -29,6 +29,7 @@ def plot_subsets(
       `evaluators.subsets`; other names are left out.
     chance: task -> chance level of its macro accuracy.
     title: of the figure.
+    num_examples: of the test split; below a subset stands how many have any of it ("label/left_out").
 
   Returns:
     The figure.
@@ -47,8 +48,10 @@ def plot_subsets(
   size = (2.2 + 2.4 * columns, lines * (1.3 + 0.3 * len(subsets)))
   figure = new_figure(title, figsize=size)
   panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+  names = [f"{subset}\nn = {num_examples - _left_out(scores, subset)}" for subset in subsets]
   for axes, (task, metric) in zip(panels, tasks.items(), strict=False):
     _draw_task(axes, scores, subsets, task, metric)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     if metric == "mse":
       trivial = scores[str(Score("subset", task, "mean_mse", subsets[0]))]
       level, name = float(np.mean(trivial)), "mean label"
@@ -61,6 +64,12 @@ def plot_subsets(
   for axes in panels[len(tasks) :]:
     axes.set_axis_off()
   return figure
+
+
+def _left_out(scores: Mapping[str, np.ndarray], subset: str) -> int:
+  """Returns how many test examples have none of a subset's modalities."""
+  found = [s for s in map(parse, scores) if s and (s.split, s.modalities) == ("subset", subset)]
+  return max((int(np.max(scores[str(s)])) for s in found if s.metric == "left_out"), default=0)
 
 
 def _draw_task(axes, scores, subsets, task: str, metric: str) -> None:
@@ -81,7 +90,6 @@ def _draw_task(axes, scores, subsets, task: str, metric: str) -> None:
     for row, (seeds, _, _) in zip(y, values, strict=True):
       circle = {"facecolors": "white", "edgecolors": "black", "linewidth": 0.7, "zorder": 3}
       axes.scatter(seeds, np.full(len(seeds), row), s=9, **circle)
-  axes.set_yticks(y, subsets, fontsize=8)
   axes.set_title(task, fontsize=9)
   axes.set_xlabel("mean squared error" if metric == "mse" else "macro accuracy (%)", fontsize=8)
   axes.grid(alpha=0.3, axis="x")

@@ -34,16 +34,18 @@ is clearly best and lists differences paired by seed (`comparison`; also table.c
 it has one of every task, "where" is of runs that are probed (a classifier has what it learned).
 """
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synjax.report import html, markdown, svg
+from synjax.report import drawn, html, markdown
 from synjax.report.comparison_sections import comparison_sections, to_csv
-from synjax.report.plots import canvas
-from synjax.report.sections import Heading, Image, Section, Table, Text
+from synjax.report.paper import Style
+from synjax.report.sections import Heading, Section, Table, Text
 from synjax.report.summary import sentences
 from synjax.report.sweeps import chosen, explorer, methods, rows, subsets, table
+from synjax.report.sweeps.description import store
 from synjax.report.sweeps.plots import KINDS
 from synjax.report.sweeps.plots.base import title_of
 from synjax.report.sweeps.sweep import Sweep
@@ -58,6 +60,8 @@ def write_sweep_report(
 ) -> pathlib.Path:
   """Writes rows.csv, table.md, report.html, plots and maybe table.csv of a sweep, maybe still running.
 
+  The description is kept beside them, for `launch.report`.
+
   Args:
     folder: of the sweep.
     description: see this module; {}: the metric that selects and the test scores, no plots.
@@ -71,6 +75,7 @@ def write_sweep_report(
   """
   folder = pathlib.Path(folder).expanduser().absolute()
   sweep = Sweep(folder, description)
+  store(folder, description)
   sections = sweep_sections(sweep, folder)
   write_atomically(folder / "table.md", markdown.render(sections) + "\n")
   page = html.render(sections, folder, refresh=refresh)
@@ -78,8 +83,11 @@ def write_sweep_report(
   return folder / "table.md"
 
 
-def sweep_sections(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
-  """Returns all there is to say of a sweep; writes rows.csv, plots and maybe table.csv into a folder."""
+def sweep_sections(sweep: Sweep, folder: pathlib.Path, style: Style | None = None) -> list[Section]:
+  """Returns all there is to say of a sweep; writes rows.csv, plots and maybe table.csv into a folder.
+
+  With a `style` the plots are written for a paper, too.
+  """
   write_atomically(folder / "rows.csv", rows.to_csv(sweep))
   sections: list[Section] = [
     Heading(sweep.description.get("title", "Sweep"), level=1),
@@ -88,7 +96,7 @@ def sweep_sections(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
     *table.left_out(sweep),
   ]
   scores = table.score_sections(sweep) if sweep.done else []
-  compared, plots = table.compared(sweep), _plots(sweep, folder)
+  compared, plots = table.compared(sweep), _plots(sweep, folder, style)
   if sweep.comparison is None:
     scores = [*scores, *(explorer.best_sections(sweep) if sweep.done else [])]
     sections += [*scores, *compared, *plots]
@@ -119,17 +127,13 @@ def _comparison(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
   return sections + subsets.subset_sections(methods.by_label(asked, *rows))
 
 
-def _plots(sweep: Sweep, folder: pathlib.Path) -> list[Section]:
+def _plots(sweep: Sweep, folder: pathlib.Path, style: Style | None) -> list[Section]:
   """Writes the plots of the description into a folder; returns the sections that show them."""
   sections: list[Section] = []
   for plot in sweep.description["plots"]:
-    figure = KINDS[plot["kind"]].draw(sweep, plot)
-    if figure is None:
-      sections.append(Text(f"No values (yet) for the plot {plot['name']}."))
-      continue
-    file = f"{plot['name']}.png"
-    canvas.save(figure, folder / file)
-    sections.append(Image(file, title_of(sweep, plot), svg=svg.inline(figure)))
+    draw = functools.partial(KINDS[plot["kind"]].draw, sweep, plot)
+    image = drawn.write(draw, folder, plot["name"], what=title_of(sweep, plot), style=style)
+    sections.append(image or Text(f"No values (yet) for the plot {plot['name']}."))
   return sections
 
 

@@ -15,6 +15,16 @@ class Score(NamedTuple):
   error: float
   n: int
 
+  @property
+  def interval(self) -> tuple[float, float]:
+    """Ends of Student's 95 % interval; NaN of one run."""
+    if self.n < 2:
+      return math.nan, math.nan
+    from scipy.special import stdtrit  # takes a while, and few reports need it
+
+    half = stdtrit(self.n - 1, 0.975) * self.error
+    return float(self.mean - half), float(self.mean + half)
+
 
 def score(values: Sequence[float]) -> Score:
   """Summarises the values that are not NaN."""

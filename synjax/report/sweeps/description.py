@@ -1,10 +1,13 @@
 """The description of a sweep's report: what it may hold, see `synjax.report.sweeps`."""
 
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synjax.report.runs import CHECKPOINTS
 from synjax.report.sweeps.plots import KINDS
+from synjax.workdir import json_files
+from synjax.workdir.files import DESCRIPTION, to_json, write_atomically
 
 KEYS = (
   *("title", "metrics", "percent", "table", "baselines", "costs", "reference", "plots"),
@@ -43,6 +46,47 @@ def expand_tasks(description: Mapping[str, Any], tasks: Sequence[str]) -> dict[s
     for plot in description.get("plots", ())
   ]
   return expanded
+
+
+def store(folder: pathlib.Path, description: Mapping[str, Any]) -> None:
+  """Writes a description beside its sweep, for reports that do not know the sweep file.
+
+  Published numbers stay out: who reads it has those of the day.
+  """
+  kept = dict(description)
+  if "comparison" in kept:
+    kept["comparison"] = {k: v for k, v in kept["comparison"].items() if k != "published"}
+  write_atomically(folder / DESCRIPTION, to_json(kept, indent=1))
+
+
+def read(folder: pathlib.Path, published: Mapping[str, Any]) -> dict[str, Any] | None:
+  """Returns the description beside a sweep; None: there is none.
+
+  Args:
+    folder: of the sweep.
+    published: dataset -> published numbers, of a comparison.
+
+  Raises:
+    ValueError: the file is broken.
+  """
+  path = folder / DESCRIPTION
+  if not path.exists():
+    return None
+  advice = "delete it, or write it again by launch.sweep with --report_only"
+  found = json_files.read(path, "description of a sweep's report", {"plots?": [dict]}, advice)
+  if "comparison" in found:
+    found["comparison"] = {**found["comparison"], "published": published}
+  return _with_tuples(found)
+
+
+def _with_tuples(value: Any, chosen: bool = False) -> Any:
+  """Returns a description as Python has it: lists are tuples where fields of rows are chosen by them."""
+  if isinstance(value, dict):
+    return {k: _with_tuples(v, chosen or k == "where") for k, v in value.items()}
+  if isinstance(value, list):
+    parts = [_with_tuples(part, chosen) for part in value]
+    return tuple(parts) if chosen else parts
+  return value
 
 
 def check(description: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> None:

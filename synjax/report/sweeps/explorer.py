@@ -36,7 +36,7 @@ def row_sections(sweep: Sweep) -> list[Section]:
   ]
   axes = [name for name in fields if name not in SEED_FIELDS]
   axes += [*labels[1:], *labels[:1]]  # the last one colours: what selects
-  return [Heading("Every row"), Explorer(header, rows, axes, "rows.csv")]
+  return [Heading("Every row"), Explorer(header, rows, axes, [*fields, "status"], "rows.csv")]
 
 
 def _row(

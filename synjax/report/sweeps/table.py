@@ -77,9 +77,9 @@ def telling_fields(sweep: Sweep) -> list[str]:
 
 
 def _scores(sweep: Sweep) -> list[str]:
-  """Returns what a table shows by default: what selects, and the main test score of each task.
+  """Returns what a table shows by default: what selects, and the same on the test split.
 
-  All other metrics are in rows.csv.
+  Where that is not scored, the main test score of each task. All other metrics are in rows.csv.
   """
   known, selected = sweep.metrics(), sweep.selected
   kinds = [scores.kind_of(selected)] if selected else []
@@ -87,7 +87,7 @@ def _scores(sweep: Sweep) -> list[str]:
   found = [s for s in map(scores.parse, known) if s and s.split == "test"]
   tasks = dict.fromkeys(s.task for s in found if not (s.part or s.modalities))
   wanted = [str(scores.parse(selected)._replace(split="test"))] if selected else []
-  for task in tasks:
+  for task in () if set(wanted) & set(known) else tasks:
     found = [name for kind in kinds if (name := str(scores.Score("test", task, kind))) in known]
     wanted += found[:1]
   tests = [name for name in dict.fromkeys(wanted) if name in known]
@@ -104,15 +104,19 @@ class _Column:
     scores: checkpoint -> field values -> score.
     ends: (checkpoint, "low" or "high") -> field values -> end of the 95 % interval over test examples.
     reference: (field values, checkpoint) -> reference value; {}: the table has none.
+    plain: True has a 95 % interval over seeds in place of the standard error.
   """
 
   metric: str
   scores: Mapping[str, Mapping[tuple, Score]]
   ends: Mapping[tuple[str, str], Mapping[tuple, Score]]
   reference: Mapping[tuple[tuple, str], float | None]
+  plain: bool
 
   def header(self, sweep: Sweep) -> list[str]:
     """Returns what is above the cells."""
+    if self.plain:
+      return [f"{sweep.label(self.metric)}, mean ± std [95 %]"]
     reference = ["reference"] if self.reference else []
     return [f"{sweep.label(self.metric)}, mean ± std", "s.e.", *reference]
 
@@ -120,6 +124,10 @@ class _Column:
     """Returns mean and spread, of one run its interval, standard error, and a reference value."""
     found = self.scores[which].get(key, score([]))
     interval = [self.ends[which, end].get(key, score([])).mean for end in ("low", "high")]
+    if self.plain:
+      interval = interval if found.n == 1 else found.interval
+      return _score_cells(sweep, self.metric, found, interval)[:1]
+    interval = interval if found.n == 1 else (math.nan, math.nan)
     cells = _score_cells(sweep, self.metric, found, interval)
     if not self.reference:
       return cells
@@ -127,7 +135,9 @@ class _Column:
     return [*cells, "-" if value is None else sweep.text(value, self.metric)]
 
 
-def _column(sweep: Sweep, metric: str, fields: Sequence[str], keys, *, pool: bool) -> _Column:
+def _column(
+  sweep: Sweep, metric: str, fields: Sequence[str], keys, *, pool: bool, plain: bool
+) -> _Column:
   reference = {
     (key, which): sweep.reference(dict(zip(fields, key, strict=True)), metric, which)
     for key in keys
@@ -142,6 +152,7 @@ def _column(sweep: Sweep, metric: str, fields: Sequence[str], keys, *, pool: boo
       for end in ("low", "high")
     },
     reference if any(value is not None for value in reference.values()) else {},
+    plain,
   )
 
 
@@ -163,8 +174,9 @@ def score_sections(sweep: Sweep) -> list[Section]:
   pool = "table" in sweep.description
   done = collections.Counter(tuple(field_of(e, name) for name in fields) for e in sweep.done)
   keys = list(done)
-  columns = [_column(sweep, metric, fields, keys, pool=pool) for metric in metrics]
-  wanted = sweep.description.get("costs", () if "metrics" in sweep.description else ("seconds",))
+  plain = "metrics" not in sweep.description
+  columns = [_column(sweep, metric, fields, keys, pool=pool, plain=plain) for metric in metrics]
+  wanted = sweep.description.get("costs", ())
   costs = {cost: sweep.cells(fields, cost, "last", pool=pool) for cost in wanted}
   planned = collections.Counter(
     tuple(row.get(name) for name in fields) for row in sweep.declared.values()
@@ -216,8 +228,12 @@ def compared(sweep: Sweep) -> list[Section]:
 
 def _notes(sweep: Sweep, costs: Collection[str], *, pool: bool) -> list[str]:
   """Returns what has to be known to read the table."""
+  plain = "metrics" not in sweep.description
+  third = (
+    "95 % interval (Student's t; of one run, over test examples)" if plain else "standard error"
+  )
   notes = [
-    "Mean, standard deviation (ddof 1) and standard error over the n runs of a row"
+    f"Mean, standard deviation (ddof 1) and {third} over the n runs of a row"
     + (
       " (seeds, and all values of fields that are not columns)." if pool else ", which are seeds."
     ),
@@ -240,14 +256,14 @@ def _notes(sweep: Sweep, costs: Collection[str], *, pool: bool) -> list[str]:
 
 
 def _score_cells(sweep: Sweep, metric: str, found: Score, interval: Sequence[float]) -> list[str]:
-  """Returns mean and spread of a metric, of one run its 95 % interval over test examples, and the s.e."""
+  """Returns mean and spread of a metric with an interval where its ends are known, and the s.e."""
   if not found.n:
     return [NOT_AVAILABLE, NOT_AVAILABLE]
   spread = "" if math.isnan(found.std) else f" ± {sweep.text(found.std, metric)}"
   cell = f"{sweep.text(found.mean, metric)}{spread}"
-  if found.n == 1 and not any(map(math.isnan, interval)):
+  if not any(map(math.isnan, interval)):
     low, high = (sweep.text(value, metric) for value in interval)
-    cell += f" (95 % {low} to {high})"
+    cell += f" [{low}, {high}]"
   return [cell, sweep.text(found.error, metric, 2)]
 
 

@@ -27,3 +27,13 @@ def test_accuracy_curves_have_epochs_and_chance(tmp_path, finished):
   assert ("selected" in lines) == finished
   if finished:
     np.testing.assert_allclose(lines["selected"].get_xydata(), [[2, 75], [2, 75]])
+
+
+def test_a_single_evaluation_is_a_sentence_and_no_figure(tmp_path):
+  workdir = make_workdir(tmp_path / "a", steps=(10,))
+  path = report.write_report([workdir], tmp_path / "out", {})
+  assert (
+    "Macro accuracy on the validation split in %, measured once, at step 10: redundancy 5.0"
+    in (path.read_text())
+  )
+  assert not list(path.parent.glob("*accuracy*"))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from synjax.report.plots import canvas
@@ -117,12 +118,45 @@ def test_a_star_marks_where_each_seed_was_selected(tmp_path):
   assert (stars.get_label(), stars.get_linestyle(), stars.get_marker()) == ("selected", "None", "*")
 
 
+def test_curves_that_coincide_are_all_seen():
+  """By pixels: a curve under others shows at their edges, and one by itself is as thin as before."""
+  figure = canvas.new_figure("", figsize=(4, 3))
+  axes = figure.subplots()
+  x, colors = np.arange(20.0), canvas.LINE_COLORS[:4]
+  heights = (x, x, x + 0.01, 19 - x)
+  lines = [axes.plot(x, y, color=c)[0] for y, c in zip(heights, colors, strict=True)]
+  seen = lambda: [_pixels(figure, color) for color in colors]  # noqa: E731
+  hidden, alone = seen()[0], lines[3].get_linewidth()
+  canvas.tell_apart(lines)
+  assert hidden < 100 and min(seen()) > 500
+  widths = [line.get_linewidth() for line in lines]
+  assert widths[0] > widths[1] > widths[2] == widths[3] == alone
+
+
+def _pixels(figure, color):
+  figure.canvas.draw()
+  found = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+  return int((np.abs(found - 255 * np.array(to_rgb(color))).sum(-1) < 30).sum())
+
+
+def test_a_single_evaluation_is_words_with_its_spread(tmp_path):
+  group = group_of(make_workdir(tmp_path / "a", (42, 43), steps=(10,)))
+  names = {"val/redundancy/macro_accuracy": "shape", "val/synergy/macro_accuracy": "both"}
+  # Seeds 42 and 43 reach 5 % and 15 % at step 10: mean 10, std sqrt(50); both have 50 %.
+  assert canvas.measured_once(group, "Accuracy", names, scale=100) == (
+    "Accuracy, measured once, at step 10: shape 10.0 ± 7.1, both 50.0 ± 0.0."
+  )
+  several = group_of(make_workdir(tmp_path / "b", steps=(10, 20)))
+  assert canvas.measured_once(several, "Accuracy", names, scale=100) == ""
+  assert canvas.measured_once(group, "Accuracy", {"never": "x"}, scale=1) == ""
+
+
 @pytest.mark.parametrize(
   ("seeds", "steps", "said"),
   [
-    ((42, 43), (10,), "mean ± std of 2 seeds"),
+    ((42, 43), (10,), "band: mean ± std of 2 seeds"),
     ((42,), (10,), "one seed"),
-    ((42, 43, 44), (), "mean ± std of 3 seeds"),  # nothing is logged yet
+    ((42, 43, 44), (), "band: mean ± std of 3 seeds"),  # nothing is logged yet
   ],
 )
 def test_the_legend_says_of_how_many_seeds_the_bands_are(tmp_path, seeds, steps, said):
@@ -134,3 +168,6 @@ def test_the_legend_says_of_how_many_seeds_the_bands_are(tmp_path, seeds, steps,
   (legend,) = figure.legends
   assert legend.get_title().get_text() == said
   assert [text.get_text() for text in legend.get_texts()] == ["line"]
+  assert canvas.bands(figure) == said
+  figure.canvas.draw()
+  assert legend.get_window_extent().x0 >= axes.get_window_extent().x1

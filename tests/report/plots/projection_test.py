@@ -35,6 +35,21 @@ def test_projection_is_fitted_on_unmasked_embeddings_and_joins_the_masked(tmp_pa
   np.testing.assert_allclose(np.abs(anchors), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_t_sne_keeps_classes_together_and_masked_views_beside_their_own(tmp_path):
+  workdir = make_workdir(tmp_path / "a")
+  make_embeddings(workdir)
+  left, right = projection.draw_tsne(group_of(workdir)).axes
+  points = np.concatenate([c.get_offsets() for c in left.collections])
+  labels = np.repeat(np.arange(10), [len(c.get_offsets()) for c in left.collections])
+  apart = np.linalg.norm(points[:, None] - points, axis=-1) + np.diag(np.full(60, np.inf))
+  assert (labels[apart.argmin(1)] == labels).mean() > 0.9
+  joined = np.array([line.get_xydata() for line in right.get_lines()])
+  assert len(joined) == projection.MAX_ANCHORS * 3
+  assert np.linalg.norm(np.diff(joined, axis=1), axis=-1).max() < np.ptp(points, axis=0).max() / 3
+  names = [entry.get_text() for entry in left.figure.legends[0].get_texts()]
+  assert names[:2] == ["triangle", "square"] and left.get_xlabel() == "t-SNE, first axis"
+
+
 def test_projection_without_masked_views(tmp_path):
   workdir = make_workdir(tmp_path / "a", method={"name": "comm"})
   make_embeddings(workdir, masked=False)

@@ -32,7 +32,9 @@ def whiskers(axes):
 
 
 def test_bars_whiskers_and_lines_are_the_scores():
-  found = panels(plot_subsets(make_scores(), chance={"contact": 0.5}, title="runs"))
+  found = panels(
+    plot_subsets(make_scores(), chance={"contact": 0.5}, title="runs", num_examples=40)
+  )
   assert set(found) == {"contact", "yaw"}
   accuracy, error = found["contact"], found["yaw"]
   np.testing.assert_allclose([bar.get_width() for bar in accuracy.patches], [50, 60, 70])
@@ -50,8 +52,10 @@ def test_bars_whiskers_and_lines_are_the_scores():
 
 
 def test_subsets_are_read_from_the_top_and_coloured_by_size():
-  axes = panels(plot_subsets(make_scores(), chance={}, title="runs"))["contact"]
-  assert [label.get_text() for label in axes.get_yticklabels()] == list(SUBSETS)
+  axes = panels(plot_subsets(make_scores(), chance={}, title="runs", num_examples=40))["contact"]
+  assert [label.get_text() for label in axes.get_yticklabels()] == [
+    f"{name}\nn = 40" for name in SUBSETS
+  ]
   assert axes.yaxis_inverted()
   colors = [bar.get_facecolor() for bar in axes.patches]
   assert colors[0] == colors[1] != colors[2]
@@ -60,7 +64,9 @@ def test_subsets_are_read_from_the_top_and_coloured_by_size():
 
 @pytest.mark.parametrize(("seeds", "circles"), [(1, 0), (3, 3)])
 def test_seeds_are_shown_where_there_are_several(seeds, circles):
-  axes = panels(plot_subsets(make_scores(seeds), chance={}, title="runs"))["contact"]
+  axes = panels(plot_subsets(make_scores(seeds), chance={}, title="runs", num_examples=40))[
+    "contact"
+  ]
   shown = [
     len(c.get_offsets()) for c in axes.collections if hasattr(c, "get_sizes") and c.get_sizes().size
   ]
@@ -74,7 +80,9 @@ def test_more_tasks_than_columns_go_into_a_second_line(tmp_path):
     for name, value in make_scores().items()
     if "yaw" not in name
   }
-  figure = plot_subsets(scores, chance={f"task{i}": 0.5 for i in range(6)}, title="runs")
+  figure = plot_subsets(
+    scores, chance={f"task{i}": 0.5 for i in range(6)}, title="runs", num_examples=40
+  )
   assert list(panels(figure)) == [f"task{i}" for i in range(6)]
   assert [axes.axison for axes in figure.axes] == [True] * 6 + [False] * 2
   figure.savefig(tmp_path / "subsets.png")
@@ -82,4 +90,13 @@ def test_more_tasks_than_columns_go_into_a_second_line(tmp_path):
 
 def test_scores_without_subsets_are_refused():
   with pytest.raises(ValueError, match="expected scores subset/"):
-    plot_subsets({"test/contact/macro_accuracy": np.zeros(2)}, chance={}, title="runs")
+    plot_subsets(
+      {"test/contact/macro_accuracy": np.zeros(2)}, chance={}, title="runs", num_examples=40
+    )
+
+
+def test_under_a_subset_stands_how_many_examples_have_any_of_it():
+  scores = make_scores() | {"subset/force/contact/left_out": np.array([10.0, 10.0])}
+  axes = panels(plot_subsets(scores, chance={}, title="runs", num_examples=40))["contact"]
+  counts = [label.get_text().split("n = ")[1] for label in axes.get_yticklabels()]
+  assert counts == ["40", "30", "40"]

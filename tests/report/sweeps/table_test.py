@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from configs.sweeps import num_views, pid_point, pid_simplex, spurious_xor
 from synjax.report import sweeps
@@ -79,7 +80,7 @@ def test_what_selects_is_shown_of_the_last_step_too(tmp_path):
   assert (row["best_value"], row["last_value"]) == ("0.9", "0.7")
 
 
-def test_the_default_table_has_what_differs_what_selects_the_test_score_n_and_cost(tmp_path):
+def test_the_default_table_has_what_differs_what_selects_n_and_the_test_scores(tmp_path):
   folder = write(tmp_path, Hyper.product([[{"optim.lr": 0.1}], [{"seed": 0}]]), lambda o: {})
   entry = json.loads((folder / "rows.jsonl").read_text())
   scores = {"test/shared/mse": 0.04, "test/shared/probe_cost": 1e3, "test/shared/r2": 0.5}
@@ -93,20 +94,32 @@ def test_the_default_table_has_what_differs_what_selects_the_test_score_n_and_co
   path = sweeps.write_sweep_report(folder, {})
   header, _, best, last = cells(path)
   assert header == [
-    "optim.lr", "checkpoint", "n", "val/mean/macro_accuracy, mean ± std", "s.e.",
-    "test/shared/mse, mean ± std", "s.e.", "test/synergy/macro_accuracy, mean ± std", "s.e.",
-    "seconds, a run's share",
+    "optim.lr", "checkpoint", "n", "val/mean/macro_accuracy, mean ± std [95 %]",
+    "test/shared/mse, mean ± std [95 %]", "test/synergy/macro_accuracy, mean ± std [95 %]",
   ]  # fmt: skip
-  assert best == [
-    "0.1", "best", "1", "90.0", "n/a", "0.04", "n/a",
-    "80.0 (95 % 70.0 to 90.0)", "n/a", "2.5",
-  ]  # fmt: skip
+  assert best == ["0.1", "best", "1", "90.0", "0.04", "80.0 [70.0, 90.0]"]
   # What selects is not known of the last step in rows of older versions, and n/a where it was not scored.
-  assert last[3:6] == ["n/a", "n/a", "0.04"]
+  assert last[3:5] == ["n/a", "0.04"]
   with (folder / "rows.csv").open() as file:
     (row,) = csv.DictReader(file)
   assert (row["best/test/shared/probe_cost"], row["best/test/shared/r2"]) == ("1000.0", "0.5")
   assert (row["seconds"], row["stack_seconds"]) == ("2.5", "10.0")
+
+
+def test_of_seeds_the_default_table_has_students_interval_of_what_selects_alone(tmp_path):
+  folder = write(tmp_path, Hyper.sweep("seed", range(3)), lambda o: {})
+  lines = []
+  for line, score in zip((folder / "rows.jsonl").open(), (0.8, 0.82, 0.9), strict=True):
+    names = ("test/mean/macro_accuracy", "test/synergy/macro_accuracy", "val/mean/macro_accuracy")
+    found = dict.fromkeys(names, score)
+    entry = json.loads(line) | {"best": found, "last": found, "last_value": score}
+    entry |= {"best_value": score, "select_metric": "val/mean/macro_accuracy"}
+    lines.append(json.dumps(entry) + "\n")
+  (folder / "rows.jsonl").write_text("".join(lines))
+  header, _, row = cells(sweeps.write_sweep_report(folder, {}))
+  low, high = stats.t.interval(0.95, 2, 84, stats.sem([80, 82, 90]))
+  assert row[2] == row[3] == f"84.0 ± 5.3 [{low:.1f}, {high:.1f}]"
+  assert header[2:] == [f"{s}/mean/macro_accuracy, mean ± std [95 %]" for s in ("val", "test")]
 
 
 def test_a_failure_after_a_row_was_done_stands_beside_its_numbers(tmp_path):
@@ -179,7 +192,7 @@ def test_the_report_has_every_task_and_cost_in_its_table(tmp_path):
     "method.num_views", "checkpoint", "n", "shape (%), mean ± std", "s.e.",
     "synergy (%), mean ± std", "s.e.", "time a step (ms)", "temporary memory of a step (MiB)",
   ]  # fmt: skip
-  assert cells[4][:4] == ["2", "best", "1", "50.0 (95 % 40.0 to 55.0)"]
+  assert cells[4][:4] == ["2", "best", "1", "50.0 [40.0, 55.0]"]
   assert cells[4][-2:] == ["4", "2"]
   assert all((tmp_path / f"{name}.png").exists() for name in ("num_views", "num_views_last"))
   assert "(1 in one program)" in path.read_text()

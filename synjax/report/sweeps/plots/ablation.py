@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synjax.report.plots.canvas import LINE_COLORS, LINE_STYLES
+from synjax.report.plots.canvas import LINE_COLORS, LINE_STYLES, explained_legend, tell_apart
 from synjax.report.sweeps.plots.base import (
   MARKERS,
   Kind,
   draw_chance,
-  legend,
   sweep_figure,
   whisker_text,
 )
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
+  from matplotlib.lines import Line2D
 
   from synjax.report.sweeps.sweep import Sweep
 
@@ -46,16 +46,19 @@ def draw(sweep: "Sweep", plot: Mapping[str, Any]) -> "Figure | None":
   ratios = [1.4] + [1] * len(measured)
   accuracy, *others = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
   drawn: list[bool] = []
+  lines: list[Line2D] = []
   for i, (metric, own) in enumerate(found.items()):
     x = sorted(key[0] for key in own)
     mean = np.array([own[v,].mean for v in x])
     ends = sweep.intervals([field], metric, which, where=where)
     low, high = np.array([ends[v,] for v in x]).T
     drawn += list(low < high)
-    accuracy.errorbar(
+    line, *_ = accuracy.errorbar(
       x, mean, yerr=np.maximum([mean - low, high - mean], 0), label=sweep.label(metric), capsize=2,
       color=LINE_COLORS[i % 6], linestyle=LINE_STYLES[i % 4], marker=MARKERS[i % 6], markersize=4,
     )  # fmt: skip
+    lines.append(line)
+  tell_apart(lines)
   draw_chance(sweep, accuracy, plot)
   accuracy.set_ylabel(sweep.unit(plot["metrics"]))
   for axes, (cost, own) in zip(others, measured.items(), strict=True):
@@ -68,7 +71,7 @@ def draw(sweep: "Sweep", plot: Mapping[str, Any]) -> "Figure | None":
   if plot.get("log2"):
     values = sorted({key[0] for own in found.values() for key in own})
     _use_powers_of_2(accuracy, others, values)
-  legend(figure, whisker_text(cells.values(), drawn))
+  explained_legend(figure, whisker_text(cells.values(), drawn))
   return figure
 
 

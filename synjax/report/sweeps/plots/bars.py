@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synjax.report.plots.canvas import LINE_COLORS
+from synjax.report.names import shown_labels
+from synjax.report.plots.canvas import LINE_COLORS, explained_legend
 from synjax.report.sweeps.averages import score
-from synjax.report.sweeps.plots.base import Kind, draw_chance, legend, sweep_figure, whisker_text
+from synjax.report.sweeps.plots.base import Kind, draw_chance, sweep_figure, whisker_text
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -62,12 +63,12 @@ def draw(sweep: "Sweep", plot: Mapping[str, Any]) -> "Figure | None":
         style = {"marker": "D", "s": 28, "facecolors": "white", "edgecolors": "black", "zorder": 4}
         axes.scatter([x], [value], label=label, **style)
         label = None
-  axes.set_xticks(range(len(names)), [_wrap(str(n)) for n in names], fontsize=8)
+  axes.set_xticks(range(len(names)), [_wrap(name) for name in shown_labels(names)], fontsize=8)
   axes.tick_params(axis="x", rotation=30 if len(names) > 9 else 0)
   draw_chance(sweep, axes, plot)
   axes.set_axisbelow(True)
   axes.grid(alpha=0.3, axis="y")
-  legend(figure, whisker_text(cells.values(), drawn))
+  explained_legend(figure, whisker_text(cells.values(), drawn))
   return figure
 
 

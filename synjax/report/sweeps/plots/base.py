@@ -43,12 +43,6 @@ def sweep_figure(sweep: "Sweep", plot: Mapping[str, Any], **size: Any) -> "Figur
   return new_figure(title_of(sweep, plot), **size)
 
 
-def legend(figure: "Figure", title: str) -> None:
-  """Puts one legend beside the axes."""
-  style = {"fontsize": 8, "title_fontsize": 8, "frameon": False}
-  figure.legend(title=title, loc="outside center right", **style)
-
-
 def seeds_text(scores: Iterable[Score], mark: str) -> str:
   """Says of how many seeds means and standard errors are, for a legend."""
   counts = sorted({found.n for found in scores})

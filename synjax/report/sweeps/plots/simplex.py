@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from synjax.report.names import shown_labels
 from synjax.report.sweeps.plots.base import Kind, sweep_figure
 
 if TYPE_CHECKING:
@@ -45,14 +46,14 @@ def draw(sweep: "Sweep", plot: Mapping[str, Any]) -> "Figure | None":
   hexagon = step / math.sqrt(3) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
   for axes in panels:
     axes.axis("off")
-  for axes, name in zip(panels, names, strict=False):
+  for axes, name, title in zip(panels, names, shown_labels(names), strict=False):
     own = {key[1:]: found.mean for key, found in cells.items() if key[0] == name}
     tiles = [hexagon + [b + c / 2, c * math.sqrt(3) / 2] for _, b, c in own]
     drawn = PolyCollection(tiles, array=list(own.values()), cmap="viridis", clim=(low, high))
     axes.plot([0, 1, 0.5, 0], [0, 0, math.sqrt(3) / 2, 0], color="lightgray", linewidth=1, zorder=0)
     axes.add_collection(drawn)
     _label_corners(axes, plot.get("labels", fields), step)
-    axes.set_title(str(name), fontsize=9)
+    axes.set_title(title, fontsize=9)
   # A colour at an end of a given range can stand for values beyond it: the bar says so.
   ends = {(True, False): "min", (False, True): "max", (True, True): "both"}
   extend = ends.get((min(means) < low, max(means) > high), "neither")

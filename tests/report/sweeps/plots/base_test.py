@@ -94,15 +94,3 @@ def test_a_line_of_chance_is_named_by_its_level_and_where_they_differ_its_task(
   tmp_path, chance, plot, expected
 ):
   assert draw_chance(tmp_path, chance, plot) == expected
-
-
-def test_the_legend_stands_beside_the_axes(tmp_path):
-  sweep = Sweep(write(tmp_path, overrides(), value), {})
-  figure = base.sweep_figure(sweep, {}, figsize=(5, 3))
-  axes = figure.subplots()
-  axes.plot([0, 1], [0, 1], label="line")
-  base.legend(figure, "what it means")
-  (legend,) = figure.legends
-  figure.canvas.draw()
-  assert legend.get_title().get_text() == "what it means"
-  assert legend.get_window_extent().x0 >= axes.get_window_extent().x1

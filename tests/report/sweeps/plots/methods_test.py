@@ -19,7 +19,7 @@ def test_bars_have_students_intervals_and_baselines_of_all_modalities_are_lines(
     np.testing.assert_allclose(segment[:, 1], 100 * np.array(expected))
   labels = {line.get_label().replace("\n", " "): line.get_ydata()[0] for line in axes.get_lines()}
   lines = {label: level for label, level in labels.items() if not label.startswith("_")}
-  models = {"majority class, chance 50.0": 50, "logistic regression on raw features 70.0": 70}
+  models = {"majority class, chance": 50, "logistic regression on raw features": 70}
   assert lines == pytest.approx(models)
   (untrained,) = (c for c in axes.collections if c.get_label() == "its model, untrained")
   np.testing.assert_allclose(untrained.get_offsets(), [[0, 55], [1, 55]])
