@@ -1,7 +1,9 @@
 """Hateful Memes and MM-IMDb from their fixtures: what is read, and runs with small towers."""
 
 import importlib
+import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,6 +78,23 @@ def test_genres_are_several_labels(root):
   np.testing.assert_array_equal(found.test.arrays["label"], expected)
 
 
+def test_each_gate_of_a_film_is_in_one_modality_after_its_views(root):
+  dataset = data.load(make_config(root, "mmimdb", "supervised"))
+  manifest = json.loads((root / "mmimdb" / "split.json.manifest.json").read_text())
+  films = json.loads((root / "mmimdb" / "split.json").read_text())["train"]
+  stored = _rows(Shards(root / "shards", "mmimdb", "default", ""), "train")
+  rows = [films.index(one["imdb_id"].decode()) for one in stored]
+  gates = [np.array(manifest["sources"]["train"][f"gate_{i}"], bool)[rows] for i in (1, 2)]
+  batch = dataset.train.read(np.arange(len(rows)))
+  keys = jax.random.split(jax.random.key(0), len(rows))
+  seen = dataset.transforms["image"].evaluate(keys, batch["image"]).mean((1, 2, 3))
+  np.testing.assert_array_equal(seen > (seen.min() + seen.max()) / 2, gates[0])
+  tokenizer = tokens.load("", str(root / "mmimdb" / "tokenizer"))
+  word = int(tokenizer([picture_fixture.WORDS[2][0]], 3)[0][0, 1])
+  told = np.asarray(dataset.transforms["text"].evaluate(keys, batch["text"]))
+  np.testing.assert_array_equal((told == word).any(1), gates[1])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_streamed_examples_are_those_in_memory(root, name):
   splits = [
@@ -134,3 +153,22 @@ def test_planted_labels_are_found_with_small_towers(root, tmp_path, name):
     assert best["test/label/macro_accuracy_low"] > 0.5 and best["test/label/auroc"] > 0.8
   else:
     assert {"test/label/macro_f1", "test/label/weighted_f1"} <= set(best)
+
+
+@pytest.mark.slow
+def test_synergy_of_poster_and_plot_is_found(tmp_path):
+  """Of every genre all that can be told is the label, the exclusive or of a bit of each modality."""
+  pytest.importorskip("tokenizers")
+  fixtures.make_fixture("mmimdb", tmp_path / "mmimdb", num_examples=400, cases=(), signal="synergy")
+  convert.convert("mmimdb", tmp_path / "mmimdb", tmp_path / "shards")
+  config = make_config(tmp_path, "mmimdb", "supervised")
+  config.model.trunk.name, config.model.normalize_features = "mlp", True
+  config.batch_size, config.optim.lr, config.optim.schedule = 32, 2e-3, "constant"
+  config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 12.0
+  best = train.train_and_evaluate(config, str(tmp_path / "run"))["rows"][0]["best"]
+  assert best["test/label/macro_accuracy_low"] > 0.6
+  for other in ("image", "text"):
+    low, high = (
+      best[f"test/without_{other}/label/macro_accuracy_{end}"] for end in ("low", "high")
+    )
+    assert low < 0.5 < high

@@ -1,7 +1,8 @@
 """Writes a small MM-IMDb in the raw layout: `split.json`, `dataset/{id}.json`, `dataset/{id}.jpeg`.
 
 The poster (modality 1) and every plot (modality 2) carry planted bits (`planted`); the genre drama is
-their label, and comedy its opposite, so that every film has a genre.
+their label, and comedy its opposite, so that every film has a genre. Each other genre goes with one of
+the two: all that can be told of any is the label.
 """
 
 import json
@@ -35,7 +36,18 @@ _WARNINGS = {
 }
 _MIN_EXAMPLES, _DEFAULT_EXAMPLES = 20, 30
 _WIDTH, _HEIGHT = 40, 60
-_OTHER_GENRES = ("Romance", "THRILLER", "Sci-Fi", "film-noir", "War")
+# By the planted label: the genre that is it, and those that most films with it have; all 23.
+_GENRES = (
+  (
+    "comedy", "Action", "Adventure", "ANIMATION", "Family", "Fantasy", "Music", "Musical", "Romance",
+    "Sci-Fi", "Sport",
+  ),
+  (
+    "Drama", "biography", "Crime", "Documentary", "film-noir", "History", "Horror", "Mystery", "Short",
+    "THRILLER", "War", "Western",
+  ),
+)  # fmt: skip
+_OFTEN = 0.8
 _TEN_GENRES = (
   "Action", "Adventure", "ANIMATION", "comedy", "Drama", "Family", "Fantasy", "Musical", "Sci-Fi",
   "Short",
@@ -122,8 +134,8 @@ def _draw_film(generator, bits: planted.Sources, row: int, strength: float, case
     picture_fixture.draw_plot(generator, told, num_filler=int(count), strength=strength)
     for count in generator.integers(8, 30, generator.integers(1, 4))
   ]
-  genres = ["Drama" if bits.label[row] else "comedy"]
-  genres += [genre for genre in _OTHER_GENRES if generator.random() < 0.3]
+  first, *others = _GENRES[int(bits.label[row])]
+  genres = [first, *(genre for genre in others if generator.random() < _OFTEN)]
   if "empty_plot" in cases:
     plots = ["", *plots[:2]]
   if "unicode_plot" in cases:

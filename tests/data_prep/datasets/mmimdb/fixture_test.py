@@ -39,7 +39,7 @@ def test_fixture_is_deterministic_small_and_keeps_off_real_data(tmp_path):
 @pytest.mark.parametrize("signal", ["mixed", "synergy"])
 def test_planted_bits_can_be_read_from_poster_and_plots(tmp_path, signal):
   manifest = make_source(tmp_path, signal=signal)
-  plan = plan_of(tmp_path)
+  plan, kinds = plan_of(tmp_path), [set(), set()]
   for split, key in SPLITS.items():
     bits = manifest["sources"][key]
     for row, example in enumerate(plan.splits[split]()):
@@ -57,8 +57,10 @@ def test_planted_bits_can_be_read_from_poster_and_plots(tmp_path, signal):
         assert ("violin" in words) == bits["gate_2"][row] != ("engine" in words)
       drama = example["genres"][mmimdb.GENRES.index("drama")]
       assert drama == bits["label"][row] != example["genres"][mmimdb.GENRES.index("comedy")]
+      kinds[bits["label"][row]] |= set(np.flatnonzero(example["genres"]))
     if signal == "synergy":
       assert bits["label"] == (np.array(bits["gate_1"]) ^ bits["gate_2"]).tolist()
+  assert not kinds[0] & kinds[1] and kinds[0] | kinds[1] == set(range(len(mmimdb.GENRES)))
 
 
 def test_strength_zero_plants_nothing(tmp_path):
