@@ -15,9 +15,12 @@ from synjax.models.encoders.deberta import Deberta
 from synjax.models.encoders.distilbert import DistilBert
 from synjax.models.encoders.resnet import ResNet18, ResNet50
 from synjax.models.pretrained import layouts
+from synjax.models.pretrained.config_fields import ConfigFields
+from synjax.models.tower_layers import ACTIVATIONS
 
 # Buffers, which are no weights.
 _BUFFERS = re.compile(r"(.*\.)?(position_ids|num_batches_tracked)")
+_MOST_PIXELS = 2**14  # a side
 _TIMM_VISION = re.compile(r"vit_base_patch(16|32)_clip_(quickgelu_)?224(\..*)?")
 
 
@@ -47,13 +50,13 @@ def read(config: Mapping[str, Any], names: Collection[str], where: str) -> Publi
     The module, and what its arrays are called there.
 
   Raises:
-    ValueError: an architecture, or a variant of one, that is not here.
+    ValueError: an architecture, or a variant of one, that is not here, or a field of another kind.
   """
-  kind = config.get("model_type")
-  if kind in _READERS:
-    found = _READERS[kind](config, names, where)
+  kind, fields = config.get("model_type"), ConfigFields(config, where)
+  if isinstance(kind, str) and kind in _READERS:
+    found = _READERS[kind](fields, names)
   elif "architecture" in config:
-    found = _timm(config, names, where)
+    found = _timm(fields, names)
   else:
     raise ValueError(
       f"{where}: expected a model_type of {sorted(_READERS)} or an architecture of timm, found "
@@ -74,17 +77,17 @@ def _heads(names: Collection[str], prefix: str) -> frozenset[str]:
   return frozenset(name for name in names if not name.startswith(prefix))
 
 
-def _clip(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
+def _clip(config: ConfigFields, names: Collection[str]) -> Published:
   outer = _prefix(names, "vision_model.embeddings.class_embedding")
   parts = {}
   for part, reader, pattern in (
     ("vision", _clip_vision, "vision_model.|visual_projection."),
     ("text", _clip_text, "text_model.|text_projection."),
   ):
-    fields = dict(config.get(f"{part}_config") or {})
-    fields["projection_dim"] = config.get("projection_dim", 512)
+    projection = {"projection_dim": config.count("projection_dim", 512)}
+    fields = config.part(f"{part}_config").joined(ConfigFields(projection, config.where))
     starts = tuple(outer + start for start in pattern.split("|"))
-    parts[part] = reader(fields, [name for name in names if name.startswith(starts)], where)
+    parts[part] = reader(fields, [name for name in names if name.startswith(starts)])
   entries = layouts.array(("logit_scale",), f"{outer}logit_scale")
   if f"{outer}logit_scale" not in names:
     entries = {}
@@ -94,25 +97,46 @@ def _clip(config: Mapping[str, Any], names: Collection[str], where: str) -> Publ
   return Published(module, entries, _heads(names, outer))
 
 
-def _clip_fields(config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
-  """Fields that both of CLIP's towers have; `defaults` are in the names of ours."""
-  published = {
-    "width": "hidden_size",
-    "num_heads": "num_attention_heads",
-    "hidden": "intermediate_size",
-    "num_layers": "num_hidden_layers",
-    "activation": "hidden_act",
-    "epsilon": "layer_norm_eps",
-    "projection": "projection_dim",
+def _clip_fields(
+  config: ConfigFields, *, width: int, num_heads: int, hidden: int
+) -> dict[str, Any]:
+  """Fields that both of CLIP's towers have, with the defaults of one."""
+  return {
+    **_heads_of(config, "hidden_size", width, "num_attention_heads", num_heads),
+    "hidden": config.count("intermediate_size", hidden),
+    "num_layers": config.layers("num_hidden_layers", 12),
+    "activation": config.choice("hidden_act", "quick_gelu", ACTIVATIONS),
+    "epsilon": config.number("layer_norm_eps", 1e-5),
+    "projection": config.count("projection_dim", 512),
   }
-  defaults = {
-    "num_layers": 12,
-    "activation": "quick_gelu",
-    "epsilon": 1e-5,
-    "projection": 512,
-    **defaults,
-  }
-  return {ours: config.get(theirs, defaults[ours]) for ours, theirs in published.items()}
+
+
+def _heads_of(
+  config: ConfigFields, width: str, default_width: int, heads: str, default_heads: int
+) -> dict[str, int]:
+  """Width and number of heads, which must share it out, by the names of their fields."""
+  found = config.count(width, default_width)
+  num_heads = config.count(heads, default_heads)
+  if found % num_heads:
+    raise ValueError(
+      f"{config.where}: {width}: expected a multiple of {heads} = {num_heads}, found {found}; get the"
+      " file again"
+    )
+  return {"width": found, "num_heads": num_heads}
+
+
+def _image_fields(
+  config: ConfigFields, image: str, default_image: int, patch: str, default_patch: int
+) -> dict[str, int]:
+  """Sides of images and of their patches, which must cover them, by the names of their fields."""
+  image_size = config.count(image, default_image, most=_MOST_PIXELS)
+  patch_size = config.count(patch, default_patch, most=_MOST_PIXELS)
+  if image_size % patch_size:
+    raise ValueError(
+      f"{config.where}: {image}: expected a multiple of {patch} = {patch_size}, found {image_size}; give"
+      " another model"
+    )
+  return {"image_size": image_size, "patch_size": patch_size}
 
 
 def _clip_layers(prefix: str, count: int) -> layouts.Entries:
@@ -129,16 +153,14 @@ def _clip_layers(prefix: str, count: int) -> layouts.Entries:
   return entries
 
 
-def _clip_vision(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
-  del where
+def _clip_vision(config: ConfigFields, names: Collection[str]) -> Published:
   fields = _clip_fields(config, width=768, num_heads=12, hidden=3072)
-  patch_size = config.get("patch_size", 32)
-  fields |= {"image_size": config.get("image_size", 224), "patch_size": patch_size}
+  fields |= _image_fields(config, "image_size", 224, "patch_size", 32)
   prefix = _prefix(names, "embeddings.class_embedding")
   outer = prefix.removesuffix("vision_model.")
   embeddings = f"{prefix}embeddings"
   entries = layouts.array(("class_token",), f"{embeddings}.class_embedding")
-  patches = {"layout": layouts.patches(patch_size), "bias": False}
+  patches = {"layout": layouts.patches(fields["patch_size"]), "bias": False}
   entries |= layouts.weight(("patches",), f"{embeddings}.patch_embedding", **patches)
   entries |= layouts.table(("positions",), f"{embeddings}.position_embedding")
   # The name that the published module has: a letter is missing.
@@ -150,13 +172,12 @@ def _clip_vision(config: Mapping[str, Any], names: Collection[str], where: str) 
   return Published(ClipVision(**fields), entries, heads)
 
 
-def _clip_text(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
-  del where
+def _clip_text(config: ConfigFields, names: Collection[str]) -> Published:
   fields = _clip_fields(config, width=512, num_heads=8, hidden=2048)
-  end = config.get("eos_token_id", 49407)
+  end = config.count("eos_token_id", 49407, least=0)
   fields |= {
-    "vocabulary": config.get("vocab_size", 49408),
-    "max_length": config.get("max_position_embeddings", 77),
+    "vocabulary": config.count("vocab_size", 49408),
+    "max_length": config.count("max_position_embeddings", 77),
     # Configs of old say 2 of a vocabulary whose largest id is the end token.
     "end_token": None if end == 2 else end,
   }
@@ -171,27 +192,25 @@ def _clip_text(config: Mapping[str, Any], names: Collection[str], where: str) ->
   return Published(ClipText(**fields), entries, frozenset())
 
 
-def _projection(config: Mapping[str, Any], names: Collection[str], module: str) -> layouts.Entries:
+def _projection(config: ConfigFields, names: Collection[str], module: str) -> layouts.Entries:
   """Entries of a projection, where the weights have it or their class says that they do."""
-  said = any("WithProjection" in str(name) for name in config.get("architectures") or ())
+  said = any("WithProjection" in str(name) for name in config.names("architectures"))
   if not said and f"{module}.weight" not in names:
     return {}
   return layouts.weight(("projection",), module, bias=False)
 
 
-def _distilbert(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
-  del where
+def _distilbert(config: ConfigFields, names: Collection[str]) -> Published:
   module = DistilBert(
-    width=config.get("dim", 768),
-    num_layers=config.get("n_layers", 6),
-    num_heads=config.get("n_heads", 12),
-    hidden=config.get("hidden_dim", 3072),
-    vocabulary=config.get("vocab_size", 30522),
-    max_length=config.get("max_position_embeddings", 512),
-    activation=config.get("activation", "gelu"),
-    dropout=config.get("dropout", 0.1),
-    attention_dropout=config.get("attention_dropout", 0.1),
-    epsilon=config.get("layer_norm_eps", 1e-12),
+    **_heads_of(config, "dim", 768, "n_heads", 12),
+    num_layers=config.layers("n_layers", 6),
+    hidden=config.count("hidden_dim", 3072),
+    vocabulary=config.count("vocab_size", 30522),
+    max_length=config.count("max_position_embeddings", 512),
+    activation=config.choice("activation", "gelu", ACTIVATIONS),
+    dropout=config.number("dropout", 0.1),
+    attention_dropout=config.number("attention_dropout", 0.1),
+    epsilon=config.number("layer_norm_eps", 1e-12),
   )
   prefix = _prefix(names, "embeddings.word_embeddings.weight")
   entries = layouts.table(("tokens", "embedding"), f"{prefix}embeddings.word_embeddings")
@@ -209,8 +228,8 @@ def _distilbert(config: Mapping[str, Any], names: Collection[str], where: str) -
   return Published(module, entries, _heads(names, prefix))
 
 
-def _deberta(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
-  module = Deberta(**_deberta_fields(config, where))
+def _deberta(config: ConfigFields, names: Collection[str]) -> Published:
+  module = Deberta(**_deberta_fields(config))
   prefix = _prefix(names, "embeddings.word_embeddings.weight")
   embeddings = f"{prefix}embeddings"
   entries = layouts.table(("tokens", "embedding"), f"{embeddings}.word_embeddings")
@@ -244,42 +263,39 @@ def _deberta_layer(module: Deberta, layer: str, path: layouts.Path) -> layouts.E
   return entries | layouts.norm((*path, "norm2"), f"{layer}.output.LayerNorm")
 
 
-def _deberta_fields(config: Mapping[str, Any], where: str) -> dict[str, Any]:
-  width = config.get("hidden_size", 1536)
-  if not config.get("relative_attention", False):
-    raise ValueError(f"{where}: expected relative_attention, found a DeBERTa without")
-  if config.get("conv_kernel_size", 0) or config.get("embedding_size", width) != width:
+def _deberta_fields(config: ConfigFields) -> dict[str, Any]:
+  shared = _heads_of(config, "hidden_size", 1536, "num_attention_heads", 24)
+  if not config.flag("relative_attention", False):
+    raise ValueError(f"{config.where}: expected relative_attention, found a DeBERTa without")
+  width = shared["width"]
+  if config.count("conv_kernel_size", 0, least=0) or config.count("embedding_size", width) != width:
     raise ValueError(
-      f"{where}: expected a DeBERTa without convolution and with embeddings as wide as its tokens, "
-      "found one of the larger v2 models; give a v3 model"
+      f"{config.where}: expected a DeBERTa without convolution and with embeddings as wide as its tokens,"
+      " found one of the larger v2 models; give a v3 model"
     )
-  terms = config.get("pos_att_type") or ()
-  terms = terms.split("|") if isinstance(terms, str) else terms
-  longest = config.get("max_position_embeddings", 512)
-  farthest = config.get("max_relative_positions", -1)
-  return {
-    "width": width,
-    "num_layers": config.get("num_hidden_layers", 24),
-    "num_heads": config.get("num_attention_heads", 24),
-    "hidden": config.get("intermediate_size", 6144),
-    "vocabulary": config.get("vocab_size", 128100),
+  longest = config.count("max_position_embeddings", 512)
+  farthest = config.count("max_relative_positions", -1, least=-1)
+  return shared | {
+    "num_layers": config.layers("num_hidden_layers", 24),
+    "hidden": config.count("intermediate_size", 6144),
+    "vocabulary": config.count("vocab_size", 128100),
     "max_length": longest,
-    "buckets": max(config.get("position_buckets", -1), 0),
+    "buckets": max(config.count("position_buckets", -1, least=-1), 0),
     "max_distance": farthest if farthest > 0 else longest,
-    "terms": tuple(sorted(term.strip().lower() for term in terms)),
-    "share_keys": config.get("share_att_key", False),
-    "norm_relative": "layer_norm" in str(config.get("norm_rel_ebd", "none")).lower(),
-    "absolute": config.get("position_biased_input", True),
-    "token_types": config.get("type_vocab_size", 0),
-    "activation": config.get("hidden_act", "gelu"),
-    "dropout": config.get("hidden_dropout_prob", 0.1),
-    "attention_dropout": config.get("attention_probs_dropout_prob", 0.1),
-    "epsilon": config.get("layer_norm_eps", 1e-7),
+    "terms": tuple(sorted(term.strip().lower() for term in config.names("pos_att_type"))),
+    "share_keys": config.flag("share_att_key", False),
+    "norm_relative": "layer_norm" in str(config.value("norm_rel_ebd", "none")).lower(),
+    "absolute": config.flag("position_biased_input", True),
+    "token_types": config.count("type_vocab_size", 0, least=0),
+    "activation": config.choice("hidden_act", "gelu", ACTIVATIONS),
+    "dropout": config.number("hidden_dropout_prob", 0.1),
+    "attention_dropout": config.number("attention_probs_dropout_prob", 0.1),
+    "epsilon": config.number("layer_norm_eps", 1e-7),
   }
 
 
-def _timm(config: Mapping[str, Any], names: Collection[str], where: str) -> Published:
-  name = str(config["architecture"])
+def _timm(config: ConfigFields, names: Collection[str]) -> Published:
+  name = str(config.value("architecture"))
   vision = _TIMM_VISION.fullmatch(name)
   if vision:
     activation = "quick_gelu" if vision[2] else "gelu"
@@ -288,30 +304,31 @@ def _timm(config: Mapping[str, Any], names: Collection[str], where: str) -> Publ
   network = networks.get(name.partition(".")[0])
   if network is None:
     known = [*networks, "vit_base_patch{16,32}_clip_224"]
-    raise ValueError(f"{where}: expected an architecture of {known}, found {name!r}")
+    raise ValueError(f"{config.where}: expected an architecture of {known}, found {name!r}")
   module = network(output="tokens")
   heads = frozenset(name for name in names if name in ("fc.weight", "fc.bias"))
   return Published(module, resnet(module), heads)
 
 
 def _timm_vision(
-  config: Mapping[str, Any], names: Collection[str], patch_size: int, activation: str
+  config: ConfigFields, names: Collection[str], patch_size: int, activation: str
 ) -> Published:
-  said = {**(config.get("pretrained_cfg") or {}), **config, **(config.get("model_args") or {})}
-  first = lambda *fields: next(said[name] for name in fields if name in said)  # noqa: E731
-  defaults = {"_width": 768, "_layers": 12, "_heads": 12, "_patch": patch_size, "_image": 224}
-  said = defaults | said
-  width = first("embed_dim", "hidden_size", "num_features", "_width")
+  said = config.part("pretrained_cfg").joined(config, config.part("model_args"))
+
+  def first(*fields: str) -> str:
+    return next((name for name in fields if name in said), fields[0])
+
+  heads = first("num_heads", "num_attention_heads")
+  shared = _heads_of(said, first("embed_dim", "hidden_size", "num_features"), 768, heads, 12)
+  ratio = said.number("mlp_ratio", 4.0, most=64.0)
   module = ClipVision(
-    width=width,
-    num_layers=first("depth", "num_hidden_layers", "_layers"),
-    num_heads=first("num_heads", "num_attention_heads", "_heads"),
-    hidden=said.get("intermediate_size", int(said.get("mlp_ratio", 4) * width)),
-    image_size=first("img_size", "image_size", "_image"),
-    patch_size=first("patch_size", "_patch"),
+    **shared,
+    num_layers=said.layers(first("depth", "num_hidden_layers"), 12),
+    hidden=said.count("intermediate_size", int(ratio * shared["width"])),
+    **_image_fields(said, first("img_size", "image_size"), 224, "patch_size", patch_size),
     activation=activation,
     patch_bias="patch_embed.proj.bias" in names,
-    projection=first("num_classes", "projection_dim", "_width"),
+    projection=said.count(first("num_classes", "projection_dim"), 768, least=0),
     projection_bias="head.bias" in names,
   )
   patches = {"layout": layouts.patches(module.patch_size), "bias": module.patch_bias}
@@ -352,7 +369,7 @@ def resnet(module: ResNet18 | ResNet50) -> layouts.Entries:
   return entries
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], Collection[str], str], Published]] = {
+_READERS: dict[str, Callable[[ConfigFields, Collection[str]], Published]] = {
   "clip": _clip,
   "clip_text_model": _clip_text,
   "clip_vision_model": _clip_vision,

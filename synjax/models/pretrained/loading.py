@@ -58,7 +58,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   Raises:
     OSError: a file is not there.
     ValueError: an unknown dtype or architecture, a file that is not whole, pickled weights, or tensors
-      that are missing, not expected or of another shape, which are listed.
+      that are missing, not expected or of another shape, which are listed, or not finite.
   """
   if dtype not in _DTYPES:
     raise ValueError(f"dtype: expected one of {list(_DTYPES)}, found {dtype!r}")
@@ -69,7 +69,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   published, tensors, config = _describe(folder)
   kind = np.float64 if dtype == "float64" else np.float32
   variables = {
-    path: jnp.asarray(layouts.read(entry, tensors).astype(kind))
+    path: jnp.asarray(_array(entry, tensors, folder).astype(kind))
     for path, entry in published.entries.items()
   }
   module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)
@@ -91,8 +91,9 @@ def _describe(
 def _transformer(folder: pathlib.Path) -> pathlib.Path:
   """Finds the transformer of a sentence-transformers folder; another folder is its own."""
   if not folder.is_dir():
+    seen = "" if folder.is_absolute() else f" in {pathlib.Path.cwd()}, where the command runs"
     raise FileNotFoundError(
-      f"{folder}: expected a folder of weights, found none; download it first"
+      f"{folder}: expected a folder of weights, found none{seen}; download it, or give its whole path"
     )
   file = folder / "modules.json"
   if not file.exists():
@@ -143,6 +144,18 @@ def _check(
       f"{folder}: expected the tensors of {type(published.module).__name__} as config.json describes it, "
       f"found: {wrong}; get config.json and weights of one model"
     )
+
+
+def _array(entry: layouts.Entry, tensors: Tensors, folder: str | os.PathLike) -> np.ndarray:
+  """Reads one array of ours; ValueError where it is not finite: training would end at step 0."""
+  found = layouts.read(entry, tensors)
+  wrong = np.size(found) - np.isfinite(found).sum()
+  if wrong:
+    raise ValueError(
+      f"{folder}: {', '.join(entry.names)}: expected finite numbers, found {wrong} of {np.size(found)}"
+      " that are not; download the weights again"
+    )
+  return found
 
 
 def _with_dtype(module: nn.Module, dtype: Any) -> nn.Module:

@@ -76,7 +76,7 @@ def read_json(file: pathlib.Path, kind: type = dict) -> Any:
     )
   try:
     found = json.loads(file.read_text(encoding="utf-8"))
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f"{file}: expected JSON, found {error}; get the file again") from error
   if not isinstance(found, kind):
     raise ValueError(f"{file}: expected JSON of a {kind.__name__}, found {type(found).__name__}")

@@ -61,6 +61,58 @@ def test_others_are_refused_by_name(config, message):
   assert "\n" not in str(error.value)
 
 
+VISION, TEXT = {"model_type": "clip_vision_model"}, {"model_type": "clip_text_model"}
+DISTILBERT, VIT = {"model_type": "distilbert"}, {"architecture": "vit_base_patch32_clip_224"}
+
+
+@pytest.mark.parametrize(
+  ("config", "field", "value", "expected"),
+  [
+    (DISTILBERT, "n_heads", 0, "a whole number from 1"),
+    (DISTILBERT, "n_heads", 7, None),
+    (DISTILBERT, "n_layers", "6", "a whole number from 1"),
+    (DISTILBERT, "n_layers", 10**6, "a whole number from 1 to 256,"),
+    (DISTILBERT, "dim", None, "a whole number"),
+    (DISTILBERT, "dim", 1.5, "a whole number"),
+    (DISTILBERT, "dim", True, "a whole number"),
+    (DISTILBERT, "vocab_size", -1, "a whole number"),
+    (DISTILBERT, "max_position_embeddings", 10**12, "a whole number"),
+    (DISTILBERT, "activation", [1], "one of"),
+    (DISTILBERT, "dropout", float("nan"), "a number from 0 to 1"),
+    (VISION, "patch_size", 0, "a whole number"),
+    (VISION, "patch_size", [8, 8], "a whole number"),
+    (VISION, "image_size", 10**9, "a whole number from 1 to 16384"),
+    (VISION, "image_size", 225, "a multiple of patch_size = 32"),
+    (VISION, "hidden_size", 770, "a multiple of num_attention_heads = 12"),
+    (VISION, "layer_norm_eps", "x", "a number from 0 to 1"),
+    (VISION, "layer_norm_eps", -1, "a number from 0 to 1"),
+    (VISION, "architectures", 3, "a list of names"),
+    (TEXT, "hidden_act", "nope", "one of"),
+    (TEXT, "eos_token_id", "2", "a whole number"),
+    ({"model_type": "clip"}, "vision_config", [1], "an object"),
+    ({"model_type": "clip"}, "projection_dim", {}, "a whole number"),
+    (DEBERTA_V3, "num_attention_heads", 0, "a whole number"),
+    (DEBERTA_V3, "pos_att_type", 5, "a list of names"),
+    (DEBERTA_V3, "max_relative_positions", "x", "a whole number"),
+    (DEBERTA_V3, "relative_attention", "yes", "true or false"),
+    (VIT, "pretrained_cfg", "x" * 500, "an object"),
+    (VIT, "model_args", {"depth": -2}, "a whole number"),
+    (VIT, "mlp_ratio", "4", "a number"),
+  ],
+)
+def test_fields_of_another_kind_are_refused_in_a_line(config, field, value, expected):
+  message = expected or r"a multiple of n_heads = 7, found 768"
+  with pytest.raises(ValueError, match=rf"config.json: .*expected {message}") as error:
+    architectures.read(config | {field: value}, (), "config.json")
+  assert "\n" not in str(error.value) and len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("value", [["clip"], {}, 3, None])
+def test_a_model_type_that_is_no_name_is_refused(value):
+  with pytest.raises(ValueError, match="config.json: expected a model_type"):
+    architectures.read({"model_type": value}, (), "config.json")
+
+
 def test_heads_and_buffers_are_left_out():
   names = ["net.deberta.embeddings.word_embeddings.weight", "net.head.weight", "position_ids"]
   found = architectures.read(DEBERTA_V3, names, "config.json")

@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from synjax.models import pretrained
-from synjax.models.pretrained.weight_files import Tensors
+from synjax.models.pretrained.weight_files import Tensors, read_json
 
 
 def saved(folder, **tensors):
@@ -72,3 +72,11 @@ def test_an_index_is_followed_to_files_beside_it_alone(tmp_path):
   index.unlink()
   with pytest.raises(OSError, match="found neither"):
     Tensors(tmp_path)
+
+
+def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
+  file = tmp_path / "config.json"
+  file.write_text("[" * 200_000 + "]" * 200_000)
+  with pytest.raises(ValueError, match="config.json: expected JSON, found") as error:
+    read_json(file)
+  assert "\n" not in str(error.value)
