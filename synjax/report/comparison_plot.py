@@ -1,6 +1,5 @@
 """A bar for each method of a comparison, a panel a score, and lines of what must be beaten."""
 
-import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ def draw_comparison(comparison: "Comparison", title: str) -> "Figure":
   down = -(-count // across)
   figure = new_figure(title, figsize=(max(7.5, 3.5 + 0.9 * bars), 1.2 + 2.6 * down))
   panels = figure.subplots(down, across, squeeze=False).ravel()
-  styles: dict[str, dict] = {}
+  styles: dict[str, tuple[str, dict]] = {}
   for i, axes in enumerate(panels[:count]):
     _draw_bars(comparison, axes, i)
     _draw_baselines(comparison, axes, i, styles)
@@ -62,6 +61,7 @@ def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
   names = [line.label for line in lines]
   shown = shown_labels(names)
   axes.set_xticks(range(len(names)), shown, fontsize=8, rotation=20 if len(names) > 6 else 0)
+  axes.set_xlim(-0.6, len(names) - 0.4)  # where the first has no score too
   points = [
     (names.index(name), comparison.value(line, i).mean)
     for line in comparison.lines
@@ -73,7 +73,7 @@ def _draw_bars(comparison: "Comparison", axes: "Axes", i: int) -> None:
 
 
 def _draw_baselines(
-  comparison: "Comparison", axes: "Axes", i: int, styles: dict[str, dict]
+  comparison: "Comparison", axes: "Axes", i: int, styles: dict[str, tuple[str, dict]]
 ) -> None:
   """Draws lines: guesses dotted, those at one height once, and models of all raw features.
 
@@ -81,7 +81,7 @@ def _draw_baselines(
     comparison: of methods.
     axes: of the panel.
     i: of the column.
-    styles: label -> how its line looks, the same in all panels; new ones are added.
+    styles: label -> kind and how its line looks, the same in all panels; new ones are added.
   """
   guesses: dict[float, list[str]] = {}
   models = []
@@ -90,13 +90,16 @@ def _draw_baselines(
       guesses.setdefault(round(comparison.value(line, i).mean, 9), []).append(line.label)
     elif line.values[i] and line.kind == "raw" and not line.modalities:
       models.append((comparison.value(line, i).mean, line.label))
-  dotted = ({"color": "gray", "linestyle": (0, (1, 1 + 3 * k))} for k in itertools.count())
-  drawn = (
-    {"color": LINE_COLORS[1 + k % 5], "linestyle": LINE_STYLES[k % 3]} for k in itertools.count()
-  )
-  for looks, level, name in (
-    *((dotted, level, ", ".join(names)) for level, names in guesses.items()),
-    *((drawn, level, name) for level, name in models),
-  ):
-    label, style = "\n".join(textwrap.wrap(name, 34)), next(looks)
-    axes.axhline(level, linewidth=1.2, label=label, **styles.setdefault(label, style))
+  levels = [("guess", level, ", ".join(names)) for level, names in guesses.items()]
+  for kind, level, name in [*levels, *(("model", *model) for model in models)]:
+    label = "\n".join(textwrap.wrap(name, 34))
+    if label not in styles:  # one that no other line has, whatever panel that is in
+      styles[label] = (kind, _style(kind, sum(kind == other for other, _ in styles.values())))
+    axes.axhline(level, linewidth=1.2, label=label, **styles[label][1])
+
+
+def _style(kind: str, k: int) -> dict:
+  """Returns how the k-th line of a kind looks: guesses dotted, models coloured."""
+  if kind == "guess":
+    return {"color": "gray", "linestyle": (0, (1, 1 + 3 * k))}
+  return {"color": LINE_COLORS[1 + k % 5], "linestyle": LINE_STYLES[k % 3]}
