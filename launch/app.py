@@ -5,8 +5,9 @@ import ctypes
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -33,7 +34,8 @@ def run(
     complete: adds to the command line what follows from it, before it is parsed; raises ValueError.
     arguments: True: what is no flag is handed to `main`, a list of texts; False: it is refused.
 
-  Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT.
+  Exits with status 1 on a user error, 2 on a bad flag, 143 and 130 on SIGTERM and SIGINT, 141 in silence
+  where what it prints goes to has ended, as `head` does.
   """
 
   def start(argv: Sequence[str]) -> None:
@@ -46,6 +48,10 @@ def run(
     try:
       with stopping.catching():
         main(*([argv[1:]] if arguments else []))
+      sys.stdout.flush()
+    except BrokenPipeError:
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is for nobody
+      sys.exit(128 + signal.SIGPIPE)
     except USER_ERRORS as error:
       _stop(str(error), 1)
     except stopping.Stopped as stopped:
@@ -62,12 +68,23 @@ def _parse(argv: Sequence[str], example: str, complete=None) -> list[str]:
     argv = _at_home(config_flag.joined(argv))
     if "config" in flags.FLAGS:
       config_flag.check(argv)
-    return flags.FLAGS(config_flag.without_unset(argv))
+    with _command_line(config_flag.readable(argv)) as readable:
+      return flags.FLAGS(readable)
   except SystemExit:  # of --help, which absl ends with 1
     sys.exit(0)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     where = f"; {config_flag.WHERE_FIELDS_ARE}" if "config" in flags.FLAGS else ""
     return _stop(f"{_explain(error, example)}\n  (--help lists the flags{where})", 2)
+
+
+@contextlib.contextmanager
+def _command_line(argv: list[str]) -> Iterator[list[str]]:
+  """Lets ml_collections, which looks for fields in `sys.argv`, find those of `argv` alone."""
+  typed, sys.argv = sys.argv, argv
+  try:
+    yield argv
+  finally:
+    sys.argv = typed
 
 
 def _explain(error: Exception, example: str) -> str:
@@ -81,6 +98,18 @@ def _explain(error: Exception, example: str) -> str:
     _, dot, field = error.flagname.partition(".")
     return text + (f". Did you mean --config.{field}?" if dot else "")
   return text
+
+
+@contextlib.contextmanager
+def in_words_of_flags(replaced: Mapping[str, str]) -> Iterator[None]:
+  """Says in messages of the library what to type of this command: word of the library -> flag."""
+  try:
+    yield
+  except ValueError as error:
+    text = str(error)
+    for word, flag in replaced.items():
+      text = text.replace(word, flag)
+    raise ValueError(text) from error
 
 
 def _at_home(argv: Sequence[str]) -> list[str]:
@@ -97,6 +126,16 @@ def _at_home(argv: Sequence[str]) -> list[str]:
 def define_quiet() -> flags.FlagHolder:
   """Defines --quiet: warnings and errors alone are said, and no bar is drawn."""
   return flags.DEFINE_bool("quiet", False, "Say warnings and errors alone.")
+
+
+def define_log() -> flags.FlagHolder:
+  """Defines --log: who follows a run beside the terminal and its workdir."""
+  return flags.DEFINE_list(
+    "log",
+    [],
+    "Who follows it, too, separated by commas: jsonl (one JSON object a line on the standard output, for"
+    " programs), tensorboard, wandb (extras of pyproject.toml; WANDB_MODE=offline).",
+  )
 
 
 class _PathParser(flags.ArgumentParser):

@@ -1,5 +1,6 @@
 """The flag --config, and the fields of a config that are set or unset on the command line."""
 
+import ast
 import itertools
 import re
 import sys
@@ -10,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import methods
-from synjax.config import durations
+from synjax.config import durations, networks
 from synjax.sweeps import file as sweep_file
 
 flags.disclaim_key_flags()  # they belong to the command that asks for them
@@ -51,9 +52,35 @@ def _unset_fields(arguments: Sequence[str]) -> list[str]:
   return [field for field, argument in last.items() if _unset_field(argument)]
 
 
-def without_unset(arguments: Sequence[str]) -> list[str]:
-  """Returns the arguments that ml_collections can read: it knows no way to write None."""
-  return [argument for argument in arguments if not _unset_field(argument)]
+def _of_networks(arguments: Sequence[str]) -> dict[str, Any]:
+  """Returns the fields of encoders and adapters that are set, and their values; names come first."""
+  matches = [m for m in map(_FIELD.fullmatch, arguments) if m and networks.is_field(m["field"])]
+  found = {m["field"]: _literal(m["value"]) for m in matches if m["value"] is not None}
+  return dict(sorted(found.items(), key=lambda pair: not pair[0].endswith(".name")))
+
+
+def _literal(text: str) -> Any:
+  """Returns what a text on a command line means, without a field that says its type."""
+  if text in ("true", "false"):
+    return text == "true"
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+def readable(arguments: Sequence[str]) -> list[str]:
+  """Returns the arguments that ml_collections can read.
+
+  It knows no way to write None, and no fields that a file does not have: those of another encoder.
+  """
+  networks_of = _of_networks(arguments)
+
+  def is_read(argument: str) -> bool:
+    match = _FIELD.fullmatch(argument)
+    return not (_unset_field(argument) or match and match["field"] in networks_of)
+
+  return list(filter(is_read, arguments))
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -78,16 +105,20 @@ def check(arguments: Sequence[str]) -> None:
     raise ValueError(
       f"--config={name}: expected an argument after the file, found none; type --config={path}:METHOD"
     ) from error
+  of_networks = _of_networks(arguments)
+  for field, value in of_networks.items():
+    sweep_file.set_field(config, field, value, f"--config.{field}")
   for argument in arguments:
     match = _FIELD.fullmatch(argument)
-    if match is not None:
+    if match is not None and match["field"] not in of_networks:
       _check_field(config, match["field"], match["value"], name)
 
 
 def _check_field(config: ConfigDict, field: str, text: str | None, name: str) -> None:
   """Refuses a field that the config lacks, a section, and a number that is none."""
-  value = config
+  value, section = config, None
   for part in field.split("."):
+    section = value
     value = value.get(part, _UNKNOWN) if isinstance(value, ConfigDict) else _UNKNOWN
   if value is _UNKNOWN:
     sweep_file.set_field(config, field, None, f"--config.{field}")  # says so, with what is near
@@ -98,15 +129,16 @@ def _check_field(config: ConfigDict, field: str, text: str | None, name: str) ->
       f"--config.{field}: expected a field, found a section; type one of its fields, {inside}"
       + choose * (field == "method")
     )
-  if type(value) in (int, float) and text not in (None, "None", "none", ""):
+  kind = section.get_type(field.rpartition(".")[2])  # of a field that is unset, too
+  if kind in (int, float) and text not in (None, "None", "none", ""):
     try:
-      type(value)(text)
+      kind(text)
     except ValueError:
-      kind = {int: "a whole number", float: "a number"}[type(value)]
+      expected = {int: "a whole number", float: "a number"}[kind]
       meaning = methods.describe_field(config.method.name, field)
       raise ValueError(
-        f"--config.{field}{f' ({meaning})' if meaning else ''}: expected {kind}, found {text!r}; type"
-        f" --config.{field}={value}"
+        f"--config.{field}{f' ({meaning})' if meaning else ''}: expected {expected}, found {text!r}; type"
+        f" --config.{field}={kind(1) if value is None else value}"
       ) from None
 
 
@@ -131,7 +163,6 @@ class ConfigFlag:
 
   def __init__(self):
     """Defines the flag."""
-    """Defines the flag."""
     names = ", ".join(methods.METHODS)
     self._holder = config_flags.DEFINE_config_file(
       "config",
@@ -152,7 +183,8 @@ class ConfigFlag:
       ValueError: a duration is given in both units.
     """
     given = dict(config_flags.get_override_values(flags.FLAGS["config"]))
-    given |= dict.fromkeys(_unset_fields(joined(sys.argv)))
+    arguments = joined(sys.argv)
+    given |= dict.fromkeys(_unset_fields(arguments)) | _of_networks(arguments)
     durations.refuse_both(given, "--config")
     return given
 
@@ -170,6 +202,6 @@ class ConfigFlag:
     """
     config = self._holder.value
     for field, value in self.overrides.items():
-      if value is None or durations.twin(field):
+      if value is None or durations.twin(field) or networks.is_field(field):
         sweep_file.set_field(config, field, value, f"--config.{field}")
     return config

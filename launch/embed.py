@@ -44,7 +44,8 @@ def main() -> None:
   if out.suffix != ".npz" or out.is_dir():
     raise ValueError(f"--out: expected a file that ends in .npz, found {out}; type --out={out}.npz")
   require_own(out)
-  models = synjax.load_all(_WORKDIR.value)
+  with app.in_words_of_flags({"synjax.load:": "--workdir:"}):
+    models = synjax.load_all(_WORKDIR.value)
   found = {"seeds": np.array([model.seed for model in models], np.uint32)}
   for archive in _archives(data):
     found |= _embed(models, archive)
@@ -60,6 +61,12 @@ def _archives(path: pathlib.Path) -> list[pathlib.Path]:
   if path.is_file():
     return [path]
   found = sorted(path.glob("*.npz"))
+  if not found and next(path.glob("**/*.array_record*"), None):
+    raise ValueError(
+      f"--data_dir: expected archives written by numpy.savez, found shards of a converted dataset in"
+      f" {path}; python -m launch.evaluate --workdir={_WORKDIR.value} --data_dir={path} writes the"
+      " representations of their splits as embeddings.npz"
+    )
   if not found:
     raise ValueError(
       f"--data_dir: expected an archive written by numpy.savez or a folder of such, found none in {path};"

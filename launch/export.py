@@ -35,7 +35,8 @@ flags.mark_flags_as_required(["workdir", "out"])
 def main() -> None:
   """Runs the command."""
   path, out = pathlib.Path(_WORKDIR.value), pathlib.Path(_OUT.value)
-  model = synjax.load(path, trial=_TRIAL.value)
+  with app.in_words_of_flags({"synjax.load:": "--workdir:", "trial=": "--trial="}):
+    model = synjax.load(path, trial=_TRIAL.value)
   run = runs.read_run(path)
   licence = _LICENCE.value or _recorded_licence(run.config["data"]) or model_card.UNKNOWN
   exporting.export(model, out, jax_export=_JAX_EXPORT.value)

@@ -1,13 +1,13 @@
 """Features and labels of the examples of a folder or of a run, for commands that measure data."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from configs import arrays as arrays_config
-from launch import stored_run
+from launch import app, stored_run
 from synjax.data import arrays as own_arrays
 from synjax.data.pipeline import Dataset, Split
 from synjax.evaluators import raw_features
@@ -30,10 +30,25 @@ class Examples:
   fingerprint: str
 
 
-def raw(folder: str) -> Examples:
-  """Reads the raw features of all splits of a folder, one after the other."""
-  config = arrays_config.get_config(f"supervised,{folder}")
-  dataset = own_arrays.load(config)
+# What messages of the data call config fields, and what launch.pid calls them.
+_FLAGS = {"--config:": "--data:", "--config.data.": "--", "config.data.": "--"}
+
+
+def raw(folder: str, label_kind: str | None = None, modalities: Sequence[str] = ()) -> Examples:
+  """Reads the raw features of all splits of a folder, one after the other.
+
+  Args:
+    folder: of archives, see `synjax.data.arrays`.
+    label_kind: what its labels are; None: as their dtype says.
+    modalities: arrays to use; (): all that are none of another kind.
+
+  Raises:
+    ValueError: the data are not such, in words of the command's flags.
+  """
+  with app.in_words_of_flags(_FLAGS):
+    config = arrays_config.get_config(f"supervised,{folder}")
+    config.data.label_kind, config.data.modalities = label_kind, tuple(modalities)
+    dataset = own_arrays.load(config)
   _require_classes(dataset)
   splits = [dataset.train, dataset.val, dataset.test]
   read = [raw_features.read(split, dataset.modalities) for split in splits]

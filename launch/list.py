@@ -85,7 +85,8 @@ def _datasets() -> list[tuple[str, ...]]:
 
 def _fields(name: str) -> list[tuple[str, ...]]:
   try:
-    config = sweep_file.config_maker(name, {})(None)
+    with app.in_words_of_flags({"--config=": ""}):
+      config = sweep_file.config_maker(name, {})(None)
   except TypeError as error:  # a file that needs an argument
     raise ValueError(
       f"launch.list fields {name}: expected FILE:METHOD, found no method; type {name}:infmasking"
@@ -95,6 +96,11 @@ def _fields(name: str) -> list[tuple[str, ...]]:
 
 def _runs(folder: str) -> list[tuple[str, ...]]:
   path = files.resolve(folder)
+  if not path.is_dir():
+    beside = [one.name for one in path.parent.glob("*") if one.is_dir()]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f"did you mean {path.with_name(near[0])}" if near else "give the folder above workdirs"
+    raise ValueError(f"launch.list runs {path}: expected a folder, found none; {hint}")
   found = sorted(file.parent for file in path.glob(f"**/{files.CONFIG}"))
   if not found:
     raise ValueError(

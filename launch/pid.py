@@ -31,6 +31,10 @@ from synjax.report.plots import canvas
 from synjax.workdir import files
 
 _DATA = app.define_path("data", "Folder of your own data, as configs/arrays.py reads it.")
+_KIND = flags.DEFINE_enum(
+  "label_kind", None, ["classes", "multilabel", "regression"], "Of --data: what its labels are."
+)
+_MODALITIES = flags.DEFINE_list("modalities", None, "Of --data: arrays to use, by name.")
 _WORKDIR = app.define_path("workdir", "Folder of a run of launch.train.")
 _DATA_DIR = app.define_path("data_dir", "Of a run: where its data are now.")
 _OUT = app.define_path("out", "Where to write; default: the folder of the run; of --data: nowhere.")
@@ -48,7 +52,9 @@ def main() -> None:
   if (_DATA.value is None) == (_WORKDIR.value is None):
     raise ValueError("expected one of --data and --workdir; see --help")
   examples = (
-    features.raw(_DATA.value)
+    features.raw(
+      _DATA.value, _KIND.value, [name.strip(" ()'\"") for name in _MODALITIES.value or ()]
+    )
     if _DATA.value
     else features.encoded(_WORKDIR.value, _DATA_DIR.value, _WHICH.value)
   )

@@ -8,6 +8,7 @@ rows*.jsonl, rows.csv, table.md, report.html and PNG plots in the workdir; --rep
 at any time. `--config.<field>=<value>` holds for every row that does not set the field itself.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from synjax.sweeps import inputs as sweep_inputs
 from synjax.sweeps import journal as sweep_journal
 from synjax.sweeps import judges, plan
 from synjax.sweeps import run as sweep_run
+from synjax.training import trackers
 
 _CONFIG = config_flag.ConfigFlag()
 _SWEEP = flags.DEFINE_string("sweep", None, "Sweep file, in configs/sweeps; FILE or FILE:ARGUMENT.")
@@ -37,17 +39,19 @@ _MAX_STACK = flags.DEFINE_integer(
 )
 _KEEP_WORKDIRS = flags.DEFINE_bool("keep_workdirs", False, "Keep the workdirs of finished groups.")
 _QUIET = app.define_quiet()
+_LOG = app.define_log()
 flags.mark_flags_as_required(["config", "sweep", "workdir"])
 
 
 def main() -> None:
   """Runs the command; fails when rows of this process failed."""
+  trackers.require(_LOG.value)
   overrides, description = sweep_file.load(_SWEEP.value)
   failed = 0 if _REPORT_ONLY.value else _run(overrides, description)
   if _DRY_RUN.value:
     return
   path = sweeps.write_sweep_report(_WORKDIR.value, description)
-  if not _QUIET.value:
+  if not (_QUIET.value or "jsonl" in _LOG.value):  # else the output is for a program
     print(path.read_text())
     print(f"report: {path} and {path.with_name('report.html')}")
   if failed:
@@ -76,7 +80,7 @@ def _run(overrides: list[sweep_file.Overrides], description: Mapping[str, Any]) 
     end = sweep_run.run(
       groups,
       journal,
-      train.train_and_evaluate,
+      functools.partial(train.train_and_evaluate, log_to=_LOG.value),
       only=_ONLY.value,
       rerun_ids=_RERUN.value,
       keep_workdirs=_KEEP_WORKDIRS.value,

@@ -21,6 +21,7 @@ _PRINT_CONFIG = flags.DEFINE_boolean(
   "print_config", False, "Print every field, who set it and what it means; train nothing."
 )
 _QUIET = app.define_quiet()
+_LOG = app.define_log()
 flags.mark_flag_as_required("config")
 flags.register_multi_flags_validator(
   ["workdir", "print_config"],
@@ -31,21 +32,26 @@ flags.register_multi_flags_validator(
 
 def main() -> None:
   """Runs the command."""
-  from synjax import parallel, train  # a second, which --help and --print_config do not wait for
-  from synjax.config import ignored_fields
+  from synjax import parallel, train  # a second, which --help does not wait for
+  from synjax.config import checks, ignored_fields, values
+  from synjax.training import trackers
 
+  config = _CONFIG.value
   if _PRINT_CONFIG.value:
-    fields = config_fields.describe(_CONFIG.value, _CONFIG.filename, _CONFIG.overrides)
+    values.check(config)  # as training does before it loads the data
+    checks.check_start(config)
+    ignored_fields.refuse(config, _CONFIG.untouched)
+    fields = config_fields.describe(config, _CONFIG.filename, _CONFIG.overrides)
     print(config_fields.align(fields))
     return
   if _PROCESSES.value != 1:
     parallel.initialize_hosts(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-  config = _CONFIG.value
   ignored_fields.refuse(config, _CONFIG.untouched)
-  train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config))
+  trackers.require(_LOG.value)
+  train.train_and_evaluate(config, _WORKDIR.value, defaults=defaults.of(config), log_to=_LOG.value)
   if parallel.is_first_host():
     path = report.write_report([_WORKDIR.value], None, published.ROWS, preset=presets.nearest)
-    if not _QUIET.value:
+    if not (_QUIET.value or "jsonl" in _LOG.value):  # else the output is for a program
       print(path.read_text())
       print(f"report: {path} and {path.with_name('report.html')}")
 

@@ -7,7 +7,7 @@ What is moved forward is a `Run` (`training.run`), what is written and said of i
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -40,6 +40,7 @@ def train_and_evaluate(
   trials: Points = None,
   *,
   defaults: Mapping[str, Any] | None = None,
+  log_to: Sequence[str] = (),
 ) -> dict[str, Any]:
   """Trains, selects and scores all trials of a config; continues where an earlier call stopped.
 
@@ -53,6 +54,7 @@ def train_and_evaluate(
     trials: runs to train together, each `seed` and values of `traced_fields(config)`; None:
       `config.num_seeds` seeds from `config.seed` on.
     defaults: nested dict of what a field was in runs of versions that had no such field.
+    log_to: what follows the run beside its workdir, see `training.trackers`.
 
   Returns:
     The content of `results.json`.
@@ -62,7 +64,7 @@ def train_and_evaluate(
     OSError: `workdir` cannot be written.
     FloatingPointError: a loss term is not finite.
   """
-  with opened(config, workdir, trials, defaults) as (run, scored), RunLog(run) as log:
+  with opened(config, workdir, trials, defaults) as (run, scored), RunLog(run, log_to) as log:
     found = _earlier_results(run)
     if scored and found:
       return found
@@ -86,11 +88,13 @@ def train_and_evaluate(
         if not log.queued:  # all of it is done: what follows is steps again
           run.clock.restart(run.step)
     seconds, steps = log.spent  # of training, not of the final scores
-    content = outcome.build(run.workdir, run, run.final_scores(), seconds=seconds, steps=steps)
+    final = run.final_scores()
+    content = outcome.build(run.workdir, run, final, seconds=seconds, steps=steps)
     if found:  # only scored again: what a step costs was measured before
       content |= {name: found[name] for name in results.COSTS if name in found}
     if parallel.is_first_host():
       results.write(run.workdir, content)
+    log.write_end(final["best"])
     return content
 
 

@@ -59,6 +59,22 @@ def test_methods_are_left_out_where_the_modalities_do_not_allow_them(tmp_path):
   assert methods_of(f"{three}:factorcl,finetune") == ["factorcl", "finetune"]  # asked for
 
 
+def test_without_classes_there_are_no_methods_that_learn_them(tmp_path):
+  folder = write_arrays(tmp_path / "mine", "sensor", "text")
+  for label, methods in {
+    "classes as floats": [*SELF_SUPERVISED, "supervised", "synib"],
+    "numbers": SELF_SUPERVISED,
+    "none": SELF_SUPERVISED,
+  }.items():
+    arrays = dict(np.load(folder / "train.npz"))
+    arrays["label"] = np.arange(8) / (2 if label == "numbers" else 1.0)
+    if label == "none":
+      del arrays["label"]
+    np.savez(folder / "train.npz", **arrays)
+    assert methods_of(str(folder)) == methods
+  assert methods_of(f"{folder}:supervised") == ["supervised"]  # asked for: refused when it trains
+
+
 def test_every_method_has_a_name_of_its_own():
   names = table.METHODS | table.OTHERS
   assert set(names) == set(METHODS) and len(set(names.values())) == len(METHODS)

@@ -52,7 +52,8 @@ ALLOWED = {
     "workdir.scores",
   },
   "config": {
-    "config.durations", "config.protocols", "data", "evaluators", "methods", "training", "trial",
+    "config.durations", "config.protocols", "data", "evaluators", "methods", "models", "training",
+    "trial",
   },
   "library": {
     "config", "config.durations", "data", "data.fields", "methods", "models", "parallel", "sweeps",

@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from configs import open as open_data
 
 OWN = ("arrays", "open")  # config files of folders of arrays
@@ -36,6 +38,12 @@ class Dataset(NamedTuple):
     """Returns the modalities' names, in fusion order."""
     config = self.config("comm" if self.file in ("trifeature", "vision_touch") else "unimodal")
     return tuple(config.data.get("modalities") or config.model.modalities)
+
+  def has_classes(self) -> bool:
+    """Says whether own arrays have labels that may be classes: there are some, and no fractions."""
+    with np.load(pathlib.Path(self.preset).expanduser() / "train.npz") as archive:
+      label = archive.get("label")
+    return label is not None and (label.dtype.kind != "f" or not (label % 1).any())
 
 
 def find(typed: str, files: Mapping[str, Sequence[str]]) -> Dataset:

@@ -85,7 +85,9 @@ def _defaults(dataset: Dataset) -> tuple[str, ...]:
     return _XOR
   count = len(dataset.modalities())
   unlabelled = (
-    dataset.file == "trifeature" or dataset.file == "vision_touch" and dataset.preset in ("", "ee")
+    dataset.file == "trifeature"
+    or dataset.file == "vision_touch" and dataset.preset in ("", "ee")
+    or dataset.file == "arrays" and not dataset.has_classes()
   )
   return tuple(
     method

@@ -125,6 +125,26 @@ RULES = (
     "only method.reference=unimodal or ema_unimodal asks a modality",
   ),
   Rule(
+    ("method.detach_unimodal",),
+    lambda config: config.method.get("unimodal_weight") != 0,
+    "method.unimodal_weight=0 leaves no unimodal loss whose gradient could stop",
+  ),
+  Rule(
+    ("method.strength",),
+    lambda config: config.method.get("relearn_times") != 0,
+    "method.relearn_times=0: nothing is re-learned",
+  ),
+  Rule(
+    ("method.relearn_times",),
+    lambda config: config.method.strength != 0,
+    "method.strength=0: nothing is re-learned",
+  ),
+  Rule(
+    ("method.relearn_every", "method.clusters"),
+    lambda config: 0 not in (config.method.strength, config.method.relearn_times),
+    "nothing is re-learned: method.strength or method.relearn_times is 0",
+  ),
+  Rule(
     ("method.corrupt_probability",),
     lambda config: "random" in _masks(config),
     "only method.mask=random draws by it",

@@ -216,6 +216,11 @@ FIELDS: Mapping[str, Values] = {
   "model.modalities.*.adapter.positions": OneOf(("sincos", "learned")),
   "probe.neighbors": SIZE,
   "method.temperature": POSITIVE,
+  **{
+    f"method.{name}": SIZE
+    for name in ("patch", "encoder_layers", "decoder_layers", "decoder_width")
+  },
+  **{f"method.{name}": NOT_NEGATIVE for name in ("w1", "w2")},
   "method.weights": Several(
     NOT_NEGATIVE, lambda weights: not weights or sum(weights) > 0, "weights that are not all 0"
   ),

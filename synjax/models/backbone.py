@@ -300,4 +300,15 @@ def _build(
   unknown = sorted(set(fields) - set(known[name].__dataclass_fields__))
   if unknown:
     raise ValueError(f"{where}: {name} has no field {unknown}")
+  required = [f.name for f in dataclasses.fields(known[name]) if _is_required(f)]
+  if missing := [field for field in required if field not in fields]:
+    raise ValueError(
+      f"{where}: {name} needs {', '.join(missing)}, found none; set --{where}.{missing[0]}=VALUE"
+    )
   return known[name](**fields, dtype=dtype)
+
+
+def _is_required(field: dataclasses.Field) -> bool:
+  """Says whether a network cannot be built without a field."""
+  default, factory = field.default, field.default_factory
+  return field.init and default is dataclasses.MISSING and factory is dataclasses.MISSING

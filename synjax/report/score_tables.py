@@ -29,8 +29,8 @@ def render(
   Returns:
     A table of the tasks, one of the subsets of the modalities, and a list of all else that was scored.
     Fractions are in %; mean ± std (ddof 1) over seeds where there are several, and the 95 % interval over
-    test examples in brackets. How probes were fitted is left out; what is left without a modality is left
-    out where subsets were scored, which have it.
+    test examples in brackets, and of modalities where it is not above chance. How probes were fitted is
+    left out; what is left without a modality is left out where subsets were scored, which have it.
   """
   names = list(dict.fromkeys(trial for values in scores.values() for trial in values))
   shown = _Shown(
@@ -47,7 +47,7 @@ def render(
   over = f"mean ± std over {len(names)} seeds, " if len(names) > 1 else ""
   parts = [f"test split, accuracies in %: {over}[95 % interval over test examples]"]
   parts += [_of_tasks(own, chance, shown) for own in _by_kind(whole)]
-  parts += [_of_modalities(own, shown) for own in _by_kind(seen)]
+  parts += [_of_modalities(own, chance, shown) for own in _by_kind(seen)]
   parts += [_align([[_name(score), shown.cell(score)] for score in rest])] if rest else []
   return "\n\n".join(parts)
 
@@ -78,6 +78,11 @@ class _Shown:
     """Returns `degenerate.mark` of a score; only macro accuracies have a chance."""
     level = chance if score.metric.endswith("macro_accuracy") else None
     return degenerate.mark(self.trials, str(score), level)
+
+  def holds(self, score: Score, level: float | None) -> bool:
+    """Says whether a level is in the 95 % interval over test examples, or above it."""
+    lows = [trial[f"{score}_low"] for trial in self.trials if f"{score}_low" in trial]
+    return level is not None and bool(lows) and sum(lows) / len(lows) <= level
 
   def left_out(self, score: Score) -> str:
     """Says how many test examples have none of the modalities, if any lack them."""
@@ -124,10 +129,15 @@ def _of_tasks(scores: Sequence[Score], chance: Mapping[str, float], shown: _Show
   return _align(rows)
 
 
-def _of_modalities(scores: Sequence[Score], shown: _Shown) -> str:
+def _of_modalities(scores: Sequence[Score], chance: Mapping[str, float], shown: _Shown) -> str:
   """Makes the table of the modalities that are seen: a row for each choice, a column a task."""
   tasks = dict.fromkeys(score.task for score in scores)
-  cells = {(s.modalities, s.task): shown.cell(s) + shown.left_out(s) for s in scores}
+  cells = {
+    (s.modalities, s.task): shown.cell(s)
+    + ", not above chance" * shown.holds(s, chance.get(s.task))
+    + shown.left_out(s)
+    for s in scores
+  }
   rows = [[f"{shown.title(scores[0].metric)} with", *tasks]]
   for seen in dict.fromkeys(score.modalities for score in scores):
     without = seen.startswith(WITHOUT)

@@ -26,6 +26,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
+from synjax.config import networks
 from synjax.config.durations import twin
 
 Overrides = dict[str, Any]
@@ -102,19 +103,26 @@ def load_module(path: str, needed: str, flag: str, folder: str):
   path = str(pathlib.Path(path).expanduser())
   if not pathlib.Path(path).is_file() or not path.endswith(".py"):
     raise ValueError(
-      f"{flag}={path}: expected a Python file, found none; {_nearest(path, flag, folder)}"
+      f"{flag}={path}: expected a Python file, found none; {_nearest(path, needed, flag, folder)}"
     )
   spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   if not hasattr(module, needed):
-    raise ValueError(f"{flag}={path}: expected a function {needed} in it, found none; add it")
+    raise ValueError(
+      f"{flag}={path}: expected a function {needed} in it, found none; add it, or choose another file:"
+      f" {_nearest(path, needed, flag, folder)}"
+    )
   return module
 
 
-def _nearest(path: str, flag: str, folder: str) -> str:
-  """Says what to type instead of a path that is no Python file: the nearest, or what there is."""
-  known = {file.stem: file for file in sorted(pathlib.Path(folder).glob("[!_]*.py"))}
+def _nearest(path: str, needed: str, flag: str, folder: str) -> str:
+  """Says what to type instead of a path: the nearest file that has what is needed, or those there are."""
+  known = {
+    file.stem: file
+    for file in sorted(pathlib.Path(folder).glob("[!_]*.py"))
+    if f"\ndef {needed}(" in file.read_text()
+  }
   close = difflib.get_close_matches(pathlib.Path(path).stem, known, n=1)
   if close:
     return f"did you mean {flag}={known[close[0]]}"
@@ -222,11 +230,13 @@ def _may_be_none(value: Any) -> bool:
 def set_field(config: ConfigDict, field: str, value: Any, where: str) -> None:
   """Sets a dotted field to a value of its type; an int is taken for a float, a list for a tuple.
 
-  A duration that is set in one unit is unset in the other.
+  A duration that is set in one unit is unset in the other; the name of an encoder or adapter decides
+  which fields there are beside it.
 
   Raises:
     ValueError: unknown field, or a value of another type, beginning with `where`.
   """
+  networks.prepare(config, field, value, where)
   *path, name = field.split(".")
   section = config
   for part in path:

@@ -1,9 +1,10 @@
 """What a run writes and says while it trains: rows of metrics, warnings, how far it is."""
 
 import contextlib
+import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -11,14 +12,15 @@ from tqdm import tqdm
 
 from synjax import evaluators, parallel, trial
 from synjax.config.durations import in_words
-from synjax.training import optim, step_metrics
+from synjax.training import optim, step_metrics, trackers
 from synjax.training.compile_clock import CompileClock
 from synjax.training.run import Run
 from synjax.workdir import identity
-from synjax.workdir.metrics import MetricWriter
+from synjax.workdir.metrics import MetricWriter, name_trials
 from synjax.workdir.scores import parse_rule
 
 logger = logging.getLogger("synjax")
+_PAUSE = 1.0  # seconds at least between lines of steps
 
 
 class RunLog:
@@ -30,8 +32,13 @@ class RunLog:
     queued: calls in no row yet: their steps, and name -> [trials, steps or more] on the devices.
   """
 
-  def __init__(self, run: Run):
-    """Opens the files, and queues the steps that were done before a stop and are in no row yet."""
+  def __init__(self, run: Run, log_to: Sequence[str] = ()):
+    """Opens the files, and queues the steps that were done before a stop and are in no row yet.
+
+    Args:
+      run: restored.
+      log_to: of `trackers.NAMES`: what follows the run, too.
+    """
     self._run, self._started, self._first, self._seen = run, time.monotonic(), run.step, run.step
     self._before = identity.read_spent(run.workdir)
     self._warned: set[str] = set()
@@ -39,6 +46,11 @@ class RunLog:
     self._writer = MetricWriter(
       run.workdir, run.seeds, resumed_at=run.step, enabled=parallel.is_first_host()
     )
+    self._trackers: tuple[trackers.Tracker, ...] = ()
+    if log_to and parallel.is_first_host():
+      config = json.loads(run.config.to_json_best_effort())
+      self._trackers = trackers.create(log_to, run.workdir, config, len(run.seeds))
+    self._said = -np.inf  # when a line of steps was said last
     self._evaluations: list[float] = []  # seconds of each, without compilation
     said = logger.isEnabledFor(logging.INFO)  # None: a bar where there is a terminal
     self._bar = tqdm(
@@ -57,6 +69,8 @@ class RunLog:
     self._bar.close()
     self._compiling.close()
     self._writer.__exit__(*error)
+    for tracker in self._trackers:
+      tracker.close()
 
   @property
   def steps(self) -> int:
@@ -112,7 +126,7 @@ class RunLog:
     self.queued = []
     run.clock.stop(run.step)
     means = step_metrics.average(metrics, evaluators.step_prefixes(run.evaluators))
-    self._writer.write(run.step, {f"train/{name}": value for name, value in means.items()})
+    self._write({f"train/{name}": value for name, value in means.items()})
     active = {name: value[run.selection.active] for name, value in means.items()}
     for remark in run.method.remarks(active, run.step / run.durations.steps_per_epoch):
       if remark not in self._warned:
@@ -120,9 +134,37 @@ class RunLog:
         self._warned.add(remark)
     self._say_progress(sum(np.nanmean(v) for name, v in active.items() if name.endswith("loss")))
 
+  def write_end(self, scores: Mapping[str, np.ndarray]) -> None:
+    """Tells who follows the run that it is finished, and the scores [trials] of the test split."""
+    self._track(scores, finished=True)
+
+  def _write(self, metrics: Mapping[str, np.ndarray]) -> None:
+    """Writes a row of the newest step, metric -> [trials]."""
+    self._writer.write(self._run.step, metrics)
+    self._track(metrics)
+
+  def _track(self, metrics: Mapping[str, np.ndarray], **more: bool) -> None:
+    if not self._trackers:
+      return
+    run, a_step = self._run, self._run.clock.seconds_per_step
+    progress = {
+      "step": run.step,
+      "total_steps": run.durations.total,
+      "epoch": run.step / run.durations.steps_per_epoch,
+      "steps_per_second": 1 / a_step if a_step else None,
+      "seconds_left": self._seconds_left() if self.steps else None,
+      **more,
+    }
+    rows = [
+      named | {name: float(value[i]) for name, value in metrics.items()}
+      for i, named in enumerate(name_trials(run.seeds))
+    ]
+    for tracker in self._trackers:
+      tracker.write(progress, rows)
+
   def write_scores(self, scores: Mapping[str, np.ndarray]) -> None:
     """Writes scores [trials], and says the means of the metric that selects and of macro accuracies."""
-    self._writer.write(self._run.step, scores)
+    self._write(scores)
     selected, _ = parse_rule(self._run.select_metric)
     shown = [n for n in scores if n == selected or n.endswith("macro_accuracy")]
     shown.sort(key=lambda name: name != selected)
@@ -155,7 +197,10 @@ class RunLog:
     return a_step * (total - run.step) + float(measured) * evaluations
 
   def _say_progress(self, loss: float) -> None:
-    run, left = self._run, self._seconds_left()
+    run, now = self._run, time.monotonic()
+    if now - self._said < _PAUSE and run.step < run.durations.total:
+      return
+    self._said, left = now, self._seconds_left()
     a_step = run.clock.seconds_per_step
     unmeasured = "" if self._evaluations else " without validation"
     logger.info(

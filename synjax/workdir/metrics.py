@@ -18,6 +18,13 @@ from synjax.workdir.files import (
 _ROW = {"step": int, "seed": int, ...: (float, None)}
 
 
+def name_trials(seeds: Sequence[int]) -> list[dict[str, int]]:
+  """Returns the fields that tell trials apart: seeds, and positions where trials of a sweep share one."""
+  seeds = [int(seed) for seed in seeds]
+  unique = len(set(seeds)) == len(seeds)
+  return [{"seed": s} if unique else {"seed": s, "trial": i} for i, s in enumerate(seeds)]
+
+
 class MetricWriter:
   """Appends a row a trial and step to `workdir/metrics.jsonl`, and the same to `workdir/tensorboard`."""
 
@@ -37,10 +44,7 @@ class MetricWriter:
     if not enabled:
       return
     self._path = pathlib.Path(workdir) / METRICS
-    seeds = [int(seed) for seed in seeds]
-    # Trials of a sweep may share a seed: then their position tells them apart.
-    unique = len(set(seeds)) == len(seeds)
-    self._trials = [{"seed": s} if unique else {"seed": s, "trial": i} for i, s in enumerate(seeds)]
+    self._trials = name_trials(seeds)
     if self._path.exists():
       rows = [row for row in read_metrics(self._path) if row["step"] <= resumed_at]
       kept = "".join(to_json(row) + "\n" for row in rows)

@@ -4,6 +4,7 @@ import importlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import trifeature, xor
@@ -29,7 +30,8 @@ OTHER = {  # field -> a value that is not its default, nor what a case below set
   "decoder_weight": 0.3, "num_permutations": 3, "alpha": 0.3, "noise": False, "first_epoch": 1,
   "last_epoch": 2, "gates": "soft", "corrupts": "flagged", "learned_fill": "zeros",
   "donors_learn": True, "first_penalty": 0.3, "penalty_ramp_epochs": 3.0,
-  "mask_sparsity_ramp_epochs": 3.0, "learned_updates_encoders": False,
+  "mask_sparsity_ramp_epochs": 3.0, "learned_updates_encoders": False, "strength": 0.3,
+  "relearn_every": 2, "relearn_times": 2, "clusters": 3,
 }  # fmt: skip
 OF_METHOD = {("comm", "weights"): (1.0, 2.0, 3.0), ("synib", "variant"): "released_anchor"}
 FIXED = ("name", "mask", "site")  # what the cases below go through, or what the method fixes
@@ -115,6 +117,51 @@ def test_a_term_without_gradient_or_that_is_switched_off_is_refused():
     changed.method.alpha = 0.3
     with pytest.raises(ValueError, match=r"config\.method\.alpha: .*variant="):
       ignored_fields.refuse(changed, config)
+
+
+@pytest.mark.parametrize(
+  ("name", "off", "fields"),
+  [
+    ("supervised", "unimodal_weight", ["detach_unimodal"]),
+    ("synib", "unimodal_weight", ["detach_unimodal"]),
+    ("diagnose_relearn", "relearn_times", ["strength", "relearn_every", "clusters"]),
+    ("diagnose_relearn", "strength", ["relearn_times", "relearn_every", "clusters"]),
+  ],
+)
+def test_what_a_zero_switches_off_has_no_fields_and_the_zero_itself_is_one(name, off, fields):
+  config, changed = make_config(name, {}), make_config(name, {off: 0})
+  ignored_fields.refuse(changed, config)
+  for field in fields:
+    changed = make_config(name, {off: 0, field: OTHER[field]})
+    with pytest.raises(ValueError, match=rf"config\.method\.{field}: .*{off}"):
+      ignored_fields.refuse(changed, config)
+    ignored_fields.refuse(make_config(name, {field: OTHER[field]}), config)
+
+
+def test_stopping_the_gradient_of_no_loss_changes_no_gradient():
+  with tiny.registered():
+    found = []
+    for weight, detach in ((0.0, False), (0.0, True), (1.0, False), (1.0, True)):
+      config = make_config("supervised", {"unimodal_weight": weight, "detach_unimodal": detach})
+      method = methods.create(config, dataset := tiny.load_dataset(config))
+      raw = dataset.train.gather(dataset.train.arrays, jnp.arange(4))
+      raw |= {"index": jnp.arange(4), "valid": jnp.ones(4, bool)}
+      params, state = method.init(jax.random.key(0), raw)
+      info = methods.Info(
+        step=0, progress=0.0, key=jax.random.key(1), index=jnp.arange(4), epochs_done=0,
+        hyper={"method.unimodal_weight": weight},
+      )  # fmt: skip
+
+      def loss(params, method=method, state=state, raw=raw, info=info):
+        losses = method.loss(params, state, dict.fromkeys(method.views, raw), info).losses
+        return sum(jax.tree.leaves(losses))
+
+      found.append(jax.tree.map(np.asarray, jax.grad(loss)(params)))
+  same = [
+    all(map(np.array_equal, *map(jax.tree.leaves, found[i : i + 2])))
+    for i in (0, 2)
+  ]  # fmt: skip
+  assert same == [True, False]
 
 
 @pytest.mark.parametrize(

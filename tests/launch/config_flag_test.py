@@ -27,7 +27,7 @@ def test_the_later_of_setting_and_unsetting_a_field_holds():
   ]
   unset = ["total_epochs", "eval_epochs", "data.padding"]
   assert config_flag._unset_fields(arguments) == unset
-  assert config_flag.without_unset(arguments) == [
+  assert config_flag.readable(arguments) == [
     *("--config=f.py", "--config.total_epochs=2", "--config.log_steps=3"),
     *("--config.data.label_kind=none", "--config.initialize_from=", "--workdir=None"),
   ]

@@ -46,7 +46,9 @@ def test_tasks_have_a_row_each_and_how_a_probe_was_fitted_none():
     ["task", "chance", "macro accuracy", "k-NN macro accuracy"],
     ["a", "50.0", "75.0 [70.0, 80.0]", "50.0"],
   ]
-  assert found[5:] == [["macro accuracy with", "a"], ["all without x1", "60.0 [50.0, 70.0]"]]
+  worth = "60.0 [50.0, 70.0], not above chance"
+  assert found[5:] == [["macro accuracy with", "a"], ["all without x1", worth]]
+  assert "not above" not in render(*SUBSETS, chance={"a": 0.49})
 
 
 def test_what_a_subset_is_worth_is_said_once():
