@@ -86,8 +86,10 @@ def _defaults(dataset: Dataset) -> tuple[str, ...]:
   count = len(dataset.modalities())
   unlabelled = (
     dataset.file == "trifeature"
-    or dataset.file == "vision_touch" and dataset.preset in ("", "ee")
-    or dataset.file == "arrays" and not dataset.has_classes()
+    or dataset.file == "vision_touch"
+    and dataset.preset in ("", "ee")
+    or dataset.file == "arrays"
+    and not dataset.has_classes()
   )
   return tuple(
     method

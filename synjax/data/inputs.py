@@ -94,6 +94,20 @@ def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
   )
 
 
+def array(where: str, value: Any) -> np.ndarray:
+  """Returns a user's values as an array.
+
+  Raises:
+    ValueError: some are masked: `np.asarray` would take what lies under the mask.
+  """
+  if np.ma.is_masked(value):
+    raise ValueError(
+      f"{where}: expected values, found a masked array, {np.ma.count_masked(value)} of whose values are"
+      " masked; fill them (numpy.ma.filled), or leave those examples out"
+    )
+  return np.asarray(value)
+
+
 def read(
   where: str,
   given: Mapping[str, np.ndarray | None],
@@ -120,7 +134,7 @@ def read(
       what was found and what to do.
   """
   known = {m["name"]: m for m in schema["modalities"]}
-  arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
+  arrays = {n: array(f"{where}: {n}", value) for n, value in given.items() if value is not None}
   _check_names(where, arrays, known)
   members = {
     name: npz.Given.of(where, name, _prepared(config, known, name, value, arrays))

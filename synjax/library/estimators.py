@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from synjax.data import inputs
 from synjax.library import fitting
 from synjax.library.model import Model
 
@@ -53,6 +54,17 @@ class _Estimator(BaseEstimator):
     """Returns the arrays of examples for a fitted model."""
     check_is_fitted(self, "model_")
     expected = getattr(self, "n_features_in_", None)
+    names, known = getattr(X, "columns", None), getattr(self, "feature_names_in_", None)
+    if names is not None and known is not None and list(names) != list(known):
+      raise ValueError(
+        f"{type(self).__name__}: expected the columns that it was fitted with, in their order,"
+        f" {list(known)}, found {list(names)}; X[feature_names_in_] takes them"
+      )
+    if not isinstance(X, Mapping) and expected is not None and np.ndim(X) == 1:
+      raise ValueError(
+        f"Expected 2D array, got 1D array instead: {type(self).__name__} expects X [examples, columns],"
+        " found one axis. Reshape your data using X.reshape(1, -1) if it is one example"
+      )
     if not isinstance(X, Mapping) and expected not in (None, *np.shape(X)[1:2]):
       raise ValueError(
         f"X has {np.shape(X)[1]} features, but {type(self).__name__} is expecting {expected} features"
@@ -75,9 +87,36 @@ class _Estimator(BaseEstimator):
         f"{name}: expected X [examples, columns], found {np.ndim(X)} axes; reshape it, and say with"
         " shapes= what an example of a modality is"
       )
-    found = {m: np.asarray(_columns(X, columns)) for m, columns in self.modalities.items()}
     shapes = self.shapes or {}
+    if unknown := sorted({*shapes} - {*self.modalities}):
+      raise ValueError(
+        f"{name}: shapes: expected modalities of {', '.join(self.modalities)}, found {unknown[0]};"
+        " correct the name"
+      )
+    found = {m: inputs.array(f"{name}: {m}", self._cut(X, m)) for m in self.modalities}
     return {m: v.reshape(len(v), *shapes[m]) if m in shapes else v for m, v in found.items()}
+
+  def _cut(self, X: Any, modality: str) -> Any:
+    """Returns the columns of a modality."""
+    columns, count = self.modalities[modality], np.shape(X)[1]
+    where = f"{type(self).__name__}: modalities: {modality}"
+    if isinstance(columns, slice):
+      ends = [end for end in (columns.start, columns.stop) if isinstance(end, int)]
+      if any(not -count <= end <= count for end in ends) or not range(count)[columns]:
+        raise ValueError(
+          f"{where}: expected some of the {count} columns, found {columns}; correct it"
+        )
+    elif not hasattr(X, "iloc") and any(isinstance(c, str) for c in np.ravel(columns).tolist()):
+      raise ValueError(
+        f"{where}: expected positions of columns, for a matrix has no names, found {columns!r}; give a"
+        " data frame, or positions"
+      )
+    try:
+      return _columns(X, columns)
+    except (IndexError, KeyError) as error:
+      raise ValueError(
+        f"{where}: expected some of the {count} columns, found {columns!r} ({error}); correct it"
+      ) from error
 
 
 class SynjaxTransformer(TransformerMixin, _Estimator):
@@ -149,6 +188,7 @@ class SynjaxClassifier(ClassifierMixin, _Estimator):
     """Learns to tell the classes y [examples] apart."""
     if y is None:
       raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+    inputs.array("y", y)
     check_classification_targets(y)
     classes, numbers = np.unique(np.asarray(y), return_inverse=True)
     if len(classes) < 2:
@@ -174,6 +214,6 @@ class SynjaxClassifier(ClassifierMixin, _Estimator):
 def _columns(X: Any, columns: Any) -> Any:
   """Returns some columns of a matrix, or of a data frame by position or by name."""
   if not hasattr(X, "iloc"):
-    return np.asarray(X)[:, columns]
+    return np.asanyarray(X)[:, columns]
   named = not isinstance(columns, slice) and any(isinstance(c, str) for c in columns)
   return X[list(columns)] if named else X.iloc[:, columns]

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from synjax import data, train
 from synjax.config import durations, ignored_fields
-from synjax.data import fields
+from synjax.data import fields, inputs
 from synjax.data.arrays import SPLITS
 from synjax.library.model import Arrays, Model, load
 from synjax.sweeps.file import set_field
@@ -114,9 +114,9 @@ def _joined(where: str, arrays: Arrays, labels: Any) -> dict[str, np.ndarray]:
   """Returns the arrays of a split and its labels, all of one number of examples."""
   if "label" in arrays:
     raise ValueError(f"{where}: label: expected modalities, found labels; give them as labels=")
-  found = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
+  found = {n: inputs.array(f"{where}: {n}", v) for n, v in arrays.items() if v is not None}
   if labels is not None:
-    found["label"] = np.asarray(labels)
+    found["label"] = inputs.array(f"{where}: labels", labels)
   counts = {name: np.shape(values)[:1] for name, values in found.items()}
   if len(set(counts.values())) != 1 or () in counts.values():
     sizes = {name: count[0] if count else "no examples" for name, count in counts.items()}

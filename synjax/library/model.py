@@ -1,5 +1,6 @@
 """A trained model on new examples: what a workdir holds is enough, without data or config file."""
 
+import numbers
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -104,14 +105,15 @@ def _choose(path: pathlib.Path, config: Mapping[str, Any], trial: int | None) ->
   points = _points(config)
   if trial is None and len(points) == 1:
     return 0
-  if trial is None or not 0 <= trial < len(points):
+  whole = isinstance(trial, numbers.Integral) and not isinstance(trial, bool)
+  if not whole or not 0 <= trial < len(points):
     listed = "; ".join(
       f"{i}: {', '.join(f'{name} {value}' for name, value in point.items())}"
       for i, point in enumerate(points[:8])
     )
     raise ValueError(
-      f"synjax.load: {path}: expected trial=0 to {len(points) - 1}, found {trial}; choose one of {listed}"
-      + "; ..." * (len(points) > 8)
+      f"synjax.load: {path}: expected trial=0 to {len(points) - 1}, found {trial!r}; choose one"
+      f" of {listed}" + "; ..." * (len(points) > 8)
     )
   return trial
 
@@ -310,6 +312,11 @@ class Model:
 
   def _read(self, arrays: Arrays, lengths: Arrays | None) -> pipeline.Split:
     more = {f"{name}_length": values for name, values in (lengths or {}).items()}
+    if not isinstance(arrays, Mapping):
+      raise ValueError(
+        f"arrays: expected {{modality: array}} of {', '.join(self.modalities)}, found"
+        f" {type(arrays).__name__}; name the modality of each array"
+      )
     return self.read({**arrays, **more})
 
   def _task(self, task: str | None) -> str:
@@ -347,8 +354,12 @@ class Model:
     """Computes "embed" or "logits" of what `read` returned, [examples, ...]."""
     # Padding that is not marked is data (`paper`): an example is then alone in its batch.
     size = self._config.eval_batch_size if batch_size is None else batch_size
-    if size < 1:
-      raise ValueError(f"batch_size: expected at least 1, found {size}; leave it out")
+    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
+      raise ValueError(
+        f"batch_size: expected a whole number of at least 1, found {size!r}; leave it out"
+      )
+    if batch_size is not None:  # what is above the examples is padding alone
+      size = min(int(size), max(split.num_examples, 1))
     size = size if self._dataset.padding.marked else 1
     if size not in self._predictors:
       self._predictors[size] = Predictor(

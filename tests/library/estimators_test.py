@@ -155,3 +155,51 @@ def test_what_is_no_example_is_refused(calls):
     SynjaxClassifier(modalities=COLUMNS).fit(X, X[:, 0])
   with pytest.raises(ValueError, match="X has 5 features, but .* expecting 4"):
     SynjaxClassifier(modalities=COLUMNS).fit(X, y).predict(np.ones((2, 5)))
+
+
+def test_a_data_frame_has_the_columns_of_fit_in_their_order(calls):
+  (x, _), names = examples(), list("abcd")
+  model = SynjaxClassifier(modalities=COLUMNS).fit(Frame(x, names), np.arange(40) % 2)
+  assert model.predict(Frame(x, names)).shape == (40,)
+  for other in (list("dcba"), list("abcz")):
+    with pytest.raises(ValueError, match="expected the columns that it was fitted with"):
+      model.predict(Frame(x, other))
+  with pytest.raises(ValueError, match="Reshape your data"):
+    model.predict(x[0])
+
+
+@pytest.mark.parametrize(
+  ("fields", "said"),
+  [
+    ({"shapes": {"secnd": (2,)}}, "shapes: expected modalities of first, second, found secnd"),
+    (
+      {"modalities": {"first": slice(0, 2), "second": slice(2, 99)}},
+      "second: expected some of the 4",
+    ),
+    (
+      {"modalities": {"first": slice(0, 2), "second": slice(4, 4)}},
+      "second: expected some of the 4",
+    ),
+    ({"modalities": {"first": slice(0, 2), "second": [3, 9]}}, "second: expected some of the 4"),
+    ({"modalities": {"first": ["a"], "second": [3]}}, "a matrix has no names"),
+  ],
+)
+def test_columns_that_are_not_there_are_refused(calls, fields, said):
+  with pytest.raises(ValueError, match=said):
+    SynjaxClassifier(**{"modalities": COLUMNS, **fields}).fit(examples()[0], np.arange(40) % 2)
+
+
+def test_masked_values_are_refused_and_a_mask_of_nothing_is_not(calls):
+  (x, _), y = examples(), np.arange(40) % 2
+  hidden = np.ma.masked_array(x, mask=np.arange(x.size).reshape(x.shape) == 0)
+  model = SynjaxClassifier(modalities=COLUMNS).fit(np.ma.masked_array(x, mask=False), y)
+  for call in (
+    lambda: SynjaxClassifier(modalities=COLUMNS).fit(hidden, y),
+    lambda: model.predict(hidden),
+  ):
+    with pytest.raises(ValueError, match="first: expected values, found a masked array, 1 of"):
+      call()
+  with pytest.raises(ValueError, match="y: expected values, found a masked array"):
+    SynjaxClassifier(modalities=COLUMNS).fit(x, np.ma.masked_array(y, mask=y == 0))
+  with pytest.raises(ValueError, match="arrays: a: expected values, found a masked array"):
+    fitting._joined("arrays", {"a": hidden}, y)

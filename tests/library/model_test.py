@@ -142,8 +142,22 @@ def test_what_was_not_trained_on_is_refused(pretrained):
     pretrained.embed({"table": table})
   with pytest.raises(ValueError, match="task, one of label, found mood"):
     pretrained.predict({"table": table}, task="mood")
-  with pytest.raises(ValueError, match="batch_size: expected at least 1"):
-    pretrained.embed({"table": table[:, :4]}, batch_size=0)
+  for size in (0, -3, 2.5, True):
+    with pytest.raises(ValueError, match="batch_size: expected a whole number of at least 1"):
+      pretrained.embed({"table": table[:, :4]}, batch_size=size)
+  for arrays in (table, (table,), None):
+    with pytest.raises(ValueError, match="of sensor, table, found .*; name the modality"):
+      pretrained.embed(arrays)
+  hidden = np.ma.masked_array(table[:, :4], mask=table[:, :4] == 1)
+  with pytest.raises(ValueError, match="table: expected values, found a masked array, 8 of"):
+    pretrained.embed({"table": hidden})
+
+
+def test_batches_are_no_larger_than_there_are_examples(pretrained):
+  arrays = {"table": make(3)[0]["table"]}
+  known = {*pretrained._predictors}
+  close(pretrained.embed(arrays, batch_size=10**7), pretrained.embed(arrays))
+  assert {*pretrained._predictors} - known <= {3, 8}
 
 
 @pytest.mark.whole_run
@@ -163,7 +177,10 @@ def test_a_run_of_an_older_version_says_what_to_do(pretrained, folder):
 def test_trials_are_chosen_by_their_position(pretrained, folder):
   with pytest.raises(ValueError, match="expected trial=0 to 0, found 2; choose one of 0: seed 42"):
     synjax.load(folder / "pretrained", trial=2)
-  assert synjax.load(folder / "pretrained", trial=0).seed == 42
+  for trial in (True, 0.0, "0", -1):
+    with pytest.raises(ValueError, match=f"expected trial=0 to 0, found {trial!r}"):
+      synjax.load(folder / "pretrained", trial=trial)
+  assert synjax.load(folder / "pretrained", trial=np.int64(0)).seed == 42
 
 
 @pytest.mark.whole_run
