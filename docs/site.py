@@ -1,6 +1,6 @@
 """What `mkdocs build` adds to the pages of this folder, see mkdocs.yml.
 
-README, CONTRIBUTING and CHANGELOG as they are, RESULTS.md as a page a section with an index by dataset,
+README, CONTRIBUTING, CHANGELOG and the newcomer's tasks as they are, RESULTS.md as a page a section with an index by dataset,
 and one page a package of what its docstrings say. Links stay those of the repository, which work on its
 host too; here they become links of the site.
 """
@@ -17,6 +17,7 @@ PAGES = {
   "README.md": "index.md",
   "CONTRIBUTING.md": "contributing.md",
   "CHANGELOG.md": "changelog.md",
+  "tests/newcomer.md": "newcomer.md",
 }
 DATASETS = (
   "Trifeature", "Spurious XOR", "PID-XOR or PID-controlled XOR", "MOSI", "MOSEI", "UR-FUNNY", "MUStARD",
@@ -52,7 +53,8 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, **_):
   """Turns links of the repository into links of the site."""
   uri = page.file.src_uri
-  folder = "" if page.file.generated_by else posixpath.join("docs", posixpath.dirname(uri))
+  made_of = next((name for name, made in PAGES.items() if made == uri), "")
+  folder = posixpath.dirname(made_of if page.file.generated_by else posixpath.join("docs", uri))
 
   def link(match):
     image, text, target, anchor = match.groups(default="")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-SILENCE = 10.0  # seconds after which it is said what is still going on
+SILENCE = 9.0  # seconds after which it is said what goes on; looked at every second: within 10
 
 
 class Handler(logging.StreamHandler):

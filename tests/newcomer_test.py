@@ -19,7 +19,8 @@ PAGE = pathlib.Path(__file__).with_name("newcomer.md").read_text()
 TITLES = dict(re.findall(r"^## (\d+)\. (.*)$", PAGE, re.M))
 # Of a checkout: what its commands and pip read.
 CHECKOUT = ("configs", "launch", "synjax", "pyproject.toml", "README.md", "LICENSE")
-_BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+STOPPED = "# press Ctrl-C"  # begins a block that is stopped at the first line of a step
 
 
 def sections():
@@ -28,13 +29,13 @@ def sections():
 
 
 def blocks(number):
-  """Returns [(language, word beside it, code, lines that it prints)] of a task."""
+  """Returns [(language, code, lines that it prints)] of a task."""
   found = []
-  for language, word, text in _BLOCK.findall(sections()[number]):
+  for language, text in _BLOCK.findall(sections()[number]):
     if language == "text":
       found[-1][-1].extend(text.splitlines())
     else:
-      found.append((language, word, text, []))
+      found.append((language, text, []))
   return found
 
 
@@ -53,26 +54,26 @@ class Desk:
       (folder / name).symlink_to(ROOT / name)
     self.variables["PATH"] = f"{programs}:{os.environ['PATH']}"
 
-  def type(self, language, word, code):
+  def type(self, language, code):
     """Types a block; returns what it printed and its exit status."""
     command = {"bash": ["bash", "-euo", "pipefail", "-c", code], "python": ["python", "-c", code]}
     process = subprocess.Popen(
       command[language], cwd=self.folder, env=self.variables, text=True, start_new_session=True,
       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    said = []
+    said, stop = [], code.startswith(STOPPED)
     for line in process.stdout:
       said.append(line.rstrip("\n"))
-      if word == "ctrl-c" and re.search(r"\bstep \d+ of", line):
+      if stop and re.search(r"\bstep \d+ of", line):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all of the command's processes
-        word = ""
+        stop = False
     return said, process.wait()
 
   def do(self, number, replaced=lambda code: code):
     """Does a task: types its blocks and compares."""
-    for language, word, code, expected in blocks(number):
-      said, status = self.type(language, word, replaced(code))
-      assert status == (130 if word == "ctrl-c" else 0), "\n".join(said[-30:])
+    for language, code, expected in blocks(number):
+      said, status = self.type(language, replaced(code))
+      assert status == (130 if code.startswith(STOPPED) else 0), "\n".join(said[-30:])
       assert not any("Traceback" in line for line in said), "\n".join(said)
       assert_prints(said, expected)
     for left in re.findall(r"Leaves (.*?)(?=\. |\.$|:|;)", sections()[number], re.M | re.S):
@@ -159,14 +160,14 @@ def test_what_is_mistyped_is_answered_in_words_of_the_command(desk, command, sai
   (desk.folder / "shards/1.0.0/x-train.array_record-00000-of-00001").touch()
   label = np.arange(8) % 2
   np.savez(desk.folder / "data/floats/train.npz", x=np.ones((8, 2)), label=label.astype(float))
-  lines, status = desk.type("bash", None, f"python -m launch.{command}")
+  lines, status = desk.type("bash", f"python -m launch.{command}")
   assert status in (1, 2) and said in lines[0], "\n".join(lines)
   assert not any("Traceback" in line or "synjax.load" in line for line in lines)
 
 
 def test_an_encoder_is_another_one_by_its_name(desk):
   lines, status = desk.type(
-    "bash", None,
+    "bash",
     f"python -m launch.{CONFIG}model.modalities.table.encoder.name=dense_relu"
     " --config.model.modalities.table.encoder.widths='(8, 4)' | grep table.encoder",
   )  # fmt: skip
@@ -175,8 +176,30 @@ def test_an_encoder_is_another_one_by_its_name(desk):
   assert "[8, 4]" in lines[1] and all("command line" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+  ("typed", "found"),
+  [
+    ("train --config=configs/trif", ["configs/trifeature.py"]),
+    ("train --config=configs/trifeature.py:infm", ["infmasking"]),
+    ("train --config=configs/xor.py:comm,pid --config.optim.l", ["--config.optim.lr"]),
+    ("sweep --sweep=configs/sweeps/num", ["configs/sweeps/num_views.py"]),
+    ("list me", ["methods"]),
+  ],
+)
+def test_what_is_begun_is_completed_by_names_that_there_are(desk, typed, found):
+  lines, status = desk.type(
+    "bash",
+    f"source launch/completion.bash; COMP_LINE='python -m launch.{typed}'; COMP_POINT=${{#COMP_LINE}}\n"
+    'set +e; _synjax; printf "%s\\n" "${COMPREPLY[@]}"',
+  )  # fmt: skip
+  assert status == 0 and {*found} <= {line.rstrip("=") for line in lines}
+  assert all(
+    line.startswith(typed.split()[-1].rpartition("=")[2].rpartition(":")[2]) for line in lines
+  )
+
+
 def test_who_looks_at_the_first_lines_of_a_list_sees_no_error(desk):
-  lines, status = desk.type("bash", None, "python -m launch.list methods | true")
+  lines, status = desk.type("bash", "python -m launch.list methods | true")
   assert not lines and status == 128 + signal.SIGPIPE
 
 

@@ -86,7 +86,10 @@ def test_runs_are_found_with_what_they_are_and_how_far(capsys, tmp_path):
     (["metods"], "found 'metods'; type python -m launch.list methods"),
     (["fields"], "expected CONFIG, found nothing; type python -m launch.list fields CONFIG"),
     (["methods", "x"], "expected nothing more, found x"),
-    (["fields", "configs/mos.py:comm"], "did you mean --config=configs/mosi.py"),
+    (
+      ["fields", "configs/mos.py:comm"],
+      "configs/mos.py: expected a Python file, found none; did you mean configs/mosi.py",
+    ),
     (["fields", "configs/trifeature.py:infmaskin"], "did you mean infmasking"),
   ],
 )
@@ -95,6 +98,8 @@ def test_what_is_not_there_is_said_with_what_is_near(arguments, message):
     list.main(arguments)
 
 
-def test_a_folder_without_runs_is_said(tmp_path):
+def test_a_folder_without_runs_is_said_otherwise_than_one_that_is_not_there(tmp_path):
   with pytest.raises(ValueError, match="expected workdirs of launch.train in it or below"):
     list.main(["runs", str(tmp_path)])
+  with pytest.raises(ValueError, match=f"found none; did you mean {tmp_path}"):
+    list.main(["runs", f"{tmp_path}x"])

@@ -29,7 +29,7 @@ def test_a_line_stands_above_the_bar_and_the_bar_is_drawn_again():
   assert "5/10" in after
 
 
-def test_after_ten_silent_seconds_it_is_said_what_goes_on_and_again():
+def test_before_ten_silent_seconds_are_over_it_is_said_what_goes_on_and_again():
   stream, logger, now, moved = io.StringIO(), make_logger("terminal_test.beat"), [0.0], [None]
   logger.addHandler(logging.StreamHandler(stream))
   beat = terminal.Heartbeat(logger, clock=lambda: now[0], moved=lambda: moved[0])
@@ -42,10 +42,10 @@ def test_after_ten_silent_seconds_it_is_said_what_goes_on_and_again():
     said.append(stream.getvalue().splitlines()[-1:])
 
   logger.info("compiling the training step ...")
-  for seconds in (9, 10, 15, 20):
+  for seconds in (8, 9, 15, 18):
     at(seconds)
   line = ["compiling the training step ..."]
-  beats = [[f"still at it after {n} s: compiling the training step"] for n in (10, 20)]
+  beats = [[f"still at it after {n} s: compiling the training step"] for n in (9, 18)]
   assert said == [line, beats[0], beats[0], beats[1]]
   moved[0] = 3  # a bar that moves says enough
   at(32)
