@@ -139,8 +139,8 @@ MISTYPED = [
   ("embed --workdir=runs/mine --data_dir=shards", "python -m launch.evaluate --workdir=/"),
   ("list runs run", "expected a folder, found none; did you mean "),
   ("list fields xor", "did you mean configs/xor.py"),
-  ("list fields configs/metods.py", "configs has arrays, cremad, "),
-  ("pid --data=data/none", "error: --data: data/none/train.npz: expected an archive"),
+  ("list fields configs/presets.py", "none; add it, or choose another file: configs has arrays"),
+  ("pid --data=data/none", "/data/none/train.npz: expected an archive written by numpy.savez"),
   ("pid --data=data/floats", "say which with --label_kind=classes or --label_kind=regression"),
   ("pid --data=data/mine --modalities=sensr", "expected arrays ['sensr']"),
 ]  # fmt: skip
@@ -158,8 +158,9 @@ def test_what_is_mistyped_is_answered_in_words_of_the_command(desk, command, sai
   for name in ("shards/1.0.0", "data/floats"):
     (desk.folder / name).mkdir(parents=True, exist_ok=True)
   (desk.folder / "shards/1.0.0/x-train.array_record-00000-of-00001").touch()
-  label = np.arange(8) % 2
-  np.savez(desk.folder / "data/floats/train.npz", x=np.ones((8, 2)), label=label.astype(float))
+  for split in ("train", "validation", "test"):
+    label = np.arange(8) % 2
+    np.savez(desk.folder / f"data/floats/{split}.npz", x=np.ones((8, 2)), label=label.astype(float))
   lines, status = desk.type("bash", f"python -m launch.{command}")
   assert status in (1, 2) and said in lines[0], "\n".join(lines)
   assert not any("Traceback" in line or "synjax.load" in line for line in lines)
