@@ -1,8 +1,8 @@
 """What `mkdocs build` adds to the pages of this folder, see mkdocs.yml.
 
 README, CONTRIBUTING, CHANGELOG and the newcomer's tasks as they are, RESULTS.md as a page a section with
-an index by dataset, and one page a package of what its docstrings say. Links stay those of the repository,
-which work on its host too; here they become links of the site.
+an index by dataset, and one page a package of what its docstrings say. Links stay those of the
+repository, which work on its host too; here they become links of the site.
 """
 
 import pathlib
