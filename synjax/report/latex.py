@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from synjax.report.comparison import Comparison, Line
 from synjax.report.names import shown_labels
 
+_DAGGER = r"$^\dagger$"
 _SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
   "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
@@ -14,7 +15,8 @@ _SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"} | {
 def table(comparison: Comparison) -> str:
   """Returns a tabular: methods, then baselines; mean, deviation over seeds, 95 % interval small below.
 
-  Bold: the best of a column where its interval overlaps none of the others', as in the report's table.
+  Bold: the best of a column where its interval overlaps none of the others', as in the report's table. A
+  dagger: `Comparison.mark`.
   """
   columns = range(len(comparison.columns))
   best = [comparison.clearly_best(i) for i in columns]
@@ -26,8 +28,13 @@ def table(comparison: Comparison) -> str:
     rows += [r"\midrule"] if k and kinds[k - 1] and not kinds[k] else []
     cells = [_cell(comparison, line, i, strong=line is best[i]) for i in columns]
     rows.append(_row([escape(labels[k]), *cells]))
-  lines = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", *rows]
-  return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+  lines = [rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", *rows, r"\bottomrule"]
+  if any(_DAGGER in row for row in rows):
+    note = (
+      rf"\footnotesize {_DAGGER} no prediction: one class, or one error, for every test example"
+    )
+    lines.append(_row([rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{{note}}}"]))
+  return "\n".join([*lines, r"\end{tabular}"]) + "\n"
 
 
 def figure(name: str, width: float, caption: str) -> str:
@@ -55,4 +62,5 @@ def _cell(comparison: Comparison, line: Line, i: int, *, strong: bool) -> str:
   mean = rf"\mathbf{{{mean}}}" if strong else mean
   spread = "" if math.isnan(value.std) else rf" \pm {value.std:.{digits}f}"
   ends = rf"\;{{\scriptstyle[{value.low:.{digits}f}, {value.high:.{digits}f}]}}"
-  return f"${mean}{spread}{ends if value.high > value.low else ''}$"
+  mark = _DAGGER if comparison.mark(line, i) else ""
+  return f"${mean}{spread}{ends if value.high > value.low else ''}${mark}"

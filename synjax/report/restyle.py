@@ -14,15 +14,19 @@ _RATIO = 0.75  # at least: height of a narrow figure's axes over its width
 _LINE = 0.16  # inches of a line of a legend
 _LETTERS = 13  # an inch, at most, beside ticks and their numbers
 _THINNEST = 0.6  # of what lines and markers were
+_SMALLEST_POINT = 0.4  # likewise, across
+_PANEL = 1.4  # inches, at least, across
 
 
 def restyle(figure: "Figure", width: float) -> None:
   """Makes a figure `width` inches wide for good, all its letters `SMALLEST` to `LARGEST` points.
 
-  Its legends go below, its title goes; lines, markers and points shrink with it. Names under bars that
-  have no room side by side are turned, and lose the numbers in the bars.
+  Its legends go below, its title goes; lines, markers and points shrink with it. Panels that would be too
+  narrow go into more rows. Names under bars that have no room side by side are turned, and lose the
+  numbers in the bars.
   """
   old_width, old_height = figure.get_size_inches()
+  old_height *= _regrid(figure, width)
   turned = max((_turn_names(axes, width) for axes in figure.axes), default=0)
   rows = sum(_lay_below(figure, legend, width) for legend in _legends(figure))
   figure.suptitle("")
@@ -32,6 +36,21 @@ def restyle(figure: "Figure", width: float) -> None:
     _shrink(axes, width / old_width)
     _fit_words(axes, width, height - turned / _LETTERS)
   _resize_letters(figure)
+
+
+def _regrid(figure: "Figure", width: float) -> float:
+  """Puts panels that are too narrow into more rows; returns by how much the figure gets higher."""
+  panels = [axes for axes in figure.axes if axes.get_subplotspec()]
+  panels.sort(key=lambda axes: not axes.has_data())  # empty ones last; a bar of colours knows them
+  across, down = max((_columns(axes) for axes in panels), default=(1, 1))
+  fit = max(int(width // _PANEL), 1)
+  if across <= fit:
+    return 1.0
+  rows = -(-len(panels) // fit)
+  grid = figure.add_gridspec(rows, fit)
+  for i, axes in enumerate(panels):
+    axes.set_subplotspec(grid[i // fit, i % fit])
+  return rows / down * across / fit
 
 
 def _resize_letters(figure: "Figure") -> None:
@@ -76,7 +95,10 @@ def _turn_names(axes: "Axes", width: float) -> int:
   Returns:
     Letters of the longest name that was turned.
   """
-  names = [label for label in axes.get_xticklabels() if label.get_text()]
+  from matplotlib.container import BarContainer
+
+  bars = any(isinstance(found, BarContainer) for found in axes.containers)
+  names = [label for label in axes.get_xticklabels() if bars and label.get_text()]
   letters = sum(len(label.get_text()) for label in names)
   if axes.texts and letters > _LETTERS * width / _columns(axes)[0] / 1.5:
     for label in names:
@@ -98,7 +120,7 @@ def _shrink(axes: "Axes", ratio: float) -> None:
     line.set(linewidth=line.get_linewidth() * thinner, markersize=line.get_markersize() * thinner)
   for cloud in axes.collections:
     if isinstance(cloud, PathCollection):
-      cloud.set_sizes(cloud.get_sizes() * max(ratio, _THINNEST / 2) ** 2)
+      cloud.set_sizes(cloud.get_sizes() * max(ratio, _SMALLEST_POINT) ** 2)
 
 
 def _fit_words(axes: "Axes", width: float, height: float) -> None:
@@ -113,4 +135,8 @@ def _fit_words(axes: "Axes", width: float, height: float) -> None:
 def _wrap(text: str, inches: float) -> str:
   """Breaks lines that are longer than there is room for."""
   most = max(int(_LETTERS * inches), 8)
-  return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, most))
+  return "\n".join(part for line in text.split("\n") for part in _parts(line, most))
+
+
+def _parts(line: str, most: int) -> list[str]:
+  return textwrap.wrap(line, most, break_long_words=False)

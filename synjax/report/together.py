@@ -85,7 +85,8 @@ def compared_sections(
     title = "Compared" if len(several) == 1 else f"Compared, data {number} of {len(several)}"
     if len(one.entrants) > _MOST_COMPARED:
       words = f"{len(one.entrants)} configurations on equal data are more than a figure can show"
-      sections.append(Text(f"{words}: each sweep's own section has them."))
+      sources = {entrant.label.partition(":")[0] for entrant in one.entrants}
+      sections += [Text(f"{words}: each sweep's own section has them.")] * (len(sources) > 1)
       continue
     what = "Scores on the test split, 95 % intervals over seeds or test examples"
     draw = functools.partial(draw_comparison, one, title)

@@ -70,6 +70,24 @@ def test_points_and_lines_shrink_with_the_figure():
   assert cloud.get_sizes() == pytest.approx([4])  # half as wide: a quarter of the area
 
 
+def test_panels_that_would_be_too_narrow_go_into_more_rows():
+  figure = new_figure("", figsize=(11, 6))
+  *panels, last = figure.subplots(2, 3).ravel()
+  for axes in panels:
+    axes.plot([0, 1], [0, 1])
+    axes.set_title("uncharacteristically")
+    axes.text(0.5, 0.5, "corner")
+  last.axis("off")
+  restyle(figure, WIDTH)
+  figure.canvas.draw()
+  boxes = [axes.get_window_extent().bounds for axes in panels]
+  lefts, bottoms = ({round(box[i] / 20) for box in boxes} for i in (0, 1))
+  assert (len(boxes), len(lefts), len(bottoms)) == (5, 2, 3)
+  assert all(box[2] > 0.7 * figure.dpi for box in boxes)
+  assert {axes.get_title() for axes in panels} == {"uncharacteristically"}  # no word is broken
+  assert all(axes.texts for axes in panels)
+
+
 def test_names_under_bars_are_turned_where_panels_are_too_narrow():
   figure = new_figure("", figsize=(7.5, 4))
   for axes in figure.subplots(1, 2):

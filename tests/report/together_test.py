@@ -72,9 +72,11 @@ def test_two_methods_have_a_figure_and_their_table_once(tmp_path):
 
 
 def test_more_entrants_than_a_figure_has_room_for_are_left_to_their_sweeps(tmp_path):
-  entrants = [entrant(f"lr={i}", [0.6, 0.7]) for i in range(31)]
+  entrants = [entrant(f"{'mine' if i else 'other'}: lr={i}", [0.6, 0.7]) for i in range(32)]
   runs = [run for one in entrants for run in one.runs]
-  one = Comparison(entrants, every_task(runs, {"synergy": 0.5}), {"synergy": 0.5})
+  columns = every_task(runs, {"synergy": 0.5})
+  one, own = (Comparison(these, columns, {"synergy": 0.5}) for these in (entrants, entrants[1:]))
   (said,) = together.compared_sections([one], tmp_path, tables=True)
-  assert said.text.startswith("31 configurations") and not list(tmp_path.iterdir())
+  assert said.text.startswith("32 configurations") and not list(tmp_path.iterdir())
   assert together.summary_sections([one]) == []
+  assert together.compared_sections([own], tmp_path, tables=True) == []  # one sweep has its own
