@@ -88,7 +88,7 @@ def test_ntk_diagnostics_are_logged_for_every_source(tmp_path):
     config.model.modalities[name].encoder.widths = (8,)
   config.update({"batch_size": 32, "num_devices": 1, "num_seeds": 1, "ntk_diagnostics": True})
   config.update({"eval_batch_size": 20, "select_metric": "val/label/accuracy"})
-  config.update_from_flattened_dict({"total_epochs": 2.0, "eval_epochs": 2.0})
+  config.update_from_flattened_dict({"total_epochs": 2.0, "eval_epochs": 1.0})
   train.train_and_evaluate(config, str(tmp_path))
   (row, *_) = [r for r in read_metrics(tmp_path / "metrics.jsonl") if "train/loss" in r]
   assert row["train/ntk/strength/unique1"] > 0
