@@ -17,9 +17,10 @@ deviation of fold1 to fold3 (SynIB, Table 1; docs/spec/synib.md 4.7):
 
   python -m data_prep.convert cremad --source=CREMA-D --data_dir=D --audio=logspec
   python -m launch.train --config=configs/cremad.py:unimodal,fold1 --config.data.data_dir=D \
-    --config.method.modality=video --config.data.irony=0.5 --config.seed=109 --workdir=runs/cremad_video
+    --config.method.modality=video --config.data.irony=0.5 --config.data.irony_seed=109 \
+    --config.seed=109 --workdir=runs/cremad_video
   python -m launch.train --config=configs/cremad.py:synib,fold1 --config.data.data_dir=D \
-    --config.data.irony=0.5 --config.seed=109 --workdir=runs/cremad_synib
+    --config.data.irony=0.5 --config.data.irony_seed=109 --config.seed=109 --workdir=runs/cremad_synib
 
 SynIB starts both encoders from unimodal models of the same fold and rho (`initialize_from` takes over one
 run: that of `ensemble`, which trains both); seeds of the folds are 109, 19 and 337. Two ResNet-18 from

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import published, published_synib
-from configs.sweeps import synib_table2
+from configs.sweeps import balancing_recipes, irony, synib_table2
 from synjax import train
 from synjax.sweeps import file as sweep_file
 from synjax.sweeps import judges, plan
@@ -100,7 +100,7 @@ def test_grids_are_those_of_the_paper():
   ("argument", "said"),
   [
     ("mosy", "a DATASET, one of .* or a folder with train.npz, found 'mosy'; did you mean mosi"),
-    ("mosi:ml", "a trunk, a number of configurations, or all: .* did you mean mlp"),
+    ("mosi:ml", "a trunk, a number of configurations, or all behind mosi: .* did you mean mlp"),
     ("mosi:21", "at most 20 configurations"),
     ("mosi,3", "a DATASET"),
     ("", "found 'none'"),
@@ -121,3 +121,21 @@ def test_published_numbers_are_those_of_the_table_and_its_differences():
   best = max(rows["mosi"][arm]["accuracy"][0] for arm in EIGHT[:6])
   assert rows["mosi"]["SynIB, learned"]["accuracy"][0] - best == pytest.approx(0.6)
   assert published.ROWS["mosi"] is not published_synib.ROWS["mosi"]
+
+
+@pytest.mark.parametrize(("epochs", "every", "turn"), [(100.0, 20, 4), (20.0, 5, 1), (2.0, 1, 1)])
+def test_what_a_method_does_between_epochs_happens_in_short_runs_too(folder, epochs, every, turn):
+  rows = expand(f"{folder}:2", lambda config: {"data": "0"}, num_seeds=1, total_epochs=epochs)
+  methods = [row.config["method"] for row in rows if row.overrides["arm"] in ("D&R", "ReconBoost")]
+  assert {m["relearn_every"] for m in methods if "relearn_every" in m} == {every}
+  turns = {(m["boosting_epochs"], m["ensemble_epochs"]) for m in methods if "boosting_epochs" in m}
+  assert turns == {(turn, turn)}
+
+
+@pytest.mark.parametrize(
+  ("sweep", "option"),
+  [(irony, "7"), (irony, "all"), (balancing_recipes, "2"), (balancing_recipes, "mlp")],
+)
+def test_options_that_a_sweep_does_not_take_are_refused(sweep, option):
+  with pytest.raises(ValueError, match="behind mosi"):
+    sweep.get_hyper(Hyper, f"mosi:{option}")

@@ -75,7 +75,7 @@ def get_flags(argument: str) -> list[str]:
 
 def get_hyper(hyper, argument: str):
   """Returns the rows: unimodal models, which the synergy subset needs, and every recipe."""
-  dataset = synib_table2.read(argument).dataset
+  dataset = synib_table2.read(argument, trunks=False, counts=False).dataset
   rows = list(synib_table2.unimodal_rows(dataset))
   for label, (method, fields) in ARMS.items():
     trunk = {} if method in synib_table2.ADDITIVE else _ADDITIVE

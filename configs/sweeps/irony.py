@@ -53,7 +53,7 @@ _REDUNDANT = {
 def _read(argument: str) -> Asked:
   name, _, trunk = argument.partition(":")
   if name not in MADE:
-    return synib_table2.read(argument)
+    return synib_table2.read(argument, counts=False)
   synib_table2.require("--sweep: a trunk", trunk or "mlp", synib_table2.TRUNKS)
   return Asked(MADE[name], trunk or "mlp", None)
 

@@ -61,11 +61,17 @@ def make_points(step: float) -> list[dict]:
 
 def get_hyper(hyper, argument: float | str = STEP):
   """Returns the rows of a step, or of "STEP:all"; ValueError for anything else."""
-  step, _, which = str(argument).partition(":")
+  text, _, which = str(argument).partition(":")
+  try:
+    step = float(text)
+  except ValueError as error:
+    raise ValueError(
+      f"--sweep: expected a step that divides 1, such as 0.25, found {text!r}"
+    ) from error
   if which:
     require("--sweep: what follows the step", which, (ALL,))
   arms = (*ARMS, *(make_arm(name, name) for name in BALANCING)) if which else ARMS
-  return hyper.product([arms, make_points(float(step)), hyper.sweep("seed", SEEDS)])
+  return hyper.product([arms, make_points(step), hyper.sweep("seed", SEEDS)])
 
 
 def get_report(argument: str = ""):

@@ -20,6 +20,7 @@ crossed with learning rates. `--config.FIELD=VALUE` holds for all rows (`--confi
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -75,13 +76,34 @@ class Arm(NamedTuple):
   has_default: bool = True
 
 
+def _at_least(times: int, field: str):
+  """Returns the method's number of epochs, less where a run would see fewer than so many of it.
+
+  Runs on large own data are short: what begins after them would be no method, and its grid one run.
+  """
+
+  def fit(config) -> int:
+    epochs = math.inf if config.total_epochs is None else config.total_epochs
+    return int(max(1, min(config.method[field], epochs // times)))
+
+  return fit
+
+
 _RANDOM = (_PENALTY, ("method.corrupt_probability", (0.5, 0.1, 0.3, 0.7, 0.9)))
 _SPARSITY = (1.0, 1e-2, 1e-1, 5.0, 10.0, 1e-3, 3.0)
 ARMS = {
   "Vanilla": Arm("supervised"),
-  "D&R": Arm("diagnose_relearn", (("method.strength", (3.0, 0.5, 1.0, 5.0)), _LR)),
+  "D&R": Arm(
+    "diagnose_relearn",
+    (("method.strength", (3.0, 0.5, 1.0, 5.0)), _LR),
+    {"method.relearn_every": _at_least(4, "relearn_every")},
+  ),
   "MMPareto": Arm("mmpareto", (("method.gamma", (1.5, 0.8, 1.0, 2.0)), _LR)),
-  "ReconBoost": Arm("reconboost", (("method.alpha", (0.5, 0.25, 0.8, 1.0)), _LR)),
+  "ReconBoost": Arm(
+    "reconboost",
+    (("method.alpha", (0.5, 0.25, 0.8, 1.0)), _LR),
+    {f"method.{turn}_epochs": _at_least(16, f"{turn}_epochs") for turn in ("boosting", "ensemble")},
+  ),
   "MCR": Arm(
     "mcr",
     (
@@ -108,18 +130,29 @@ class Asked(NamedTuple):
   configurations: int | None
 
 
-def read(argument: str) -> Asked:
-  """Reads the argument of this sweep, and of `irony`; ValueError for what there is not."""
+def read(argument: str, *, trunks: bool = True, counts: bool = True) -> Asked:
+  """Reads DATASET and, for sweeps that take them, the options behind it.
+
+  Args:
+    argument: of the sweep.
+    trunks: a trunk can be typed.
+    counts: a number of configurations can be typed.
+
+  Raises:
+    ValueError: there is no such dataset, or an option that this sweep does not take.
+  """
   typed, *options = argument.split(":")
   dataset = datasets.find(typed, dict.fromkeys(DATASETS, PRESETS))
   trunk, configurations = TRUNKS[0], CONFIGURATIONS
   for option in options:
-    if option.isdecimal() and int(option) > 0:
+    if counts and option.isdecimal() and int(option) > 0:
       configurations = int(option)
-    elif option == "all":
+    elif counts and option == "all":
       configurations = None
     else:
-      require("--sweep: a trunk, a number of configurations, or all", option, TRUNKS)
+      parts = ("a trunk",) * trunks + ("a number of configurations, or all",) * counts
+      taken = f"--sweep: {', '.join(parts) or 'nothing'} behind {typed}"
+      require(taken, option, TRUNKS if trunks else ())
       trunk = option
   return Asked(dataset, trunk, configurations)
 

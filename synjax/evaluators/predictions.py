@@ -22,8 +22,9 @@ class Predictions(Evaluator):
   examples, classes], and of models that share nothing (ensemble, unimodal) `members` [modalities] and
   `<split>/unimodal` float32[trials, examples, modalities, classes], NaN where an example lacks one.
 
-  "test/label/half_count" is the accuracy as published with SynIB, see `wrong_subsets.half_count`; not of
-  several labels an example, whose arrays of labels are int[trials, examples, labels].
+  "test/label/half_count" is the accuracy as published with SynIB, see `wrong_subsets.half_count`, by
+  the sum of logits of models that share nothing (docs/spec/synib.md 7). Not of several labels an example,
+  whose arrays of labels are int[trials, examples, labels].
   """
 
   name = "predictions"
@@ -37,7 +38,10 @@ class Predictions(Evaluator):
     if self.dataset.label_kind == "multilabel":
       return {}
     split = self.dataset.test
-    pairs = zip(frozen.logits(split), frozen.field("label", split), strict=True)
+    logits = frozen.logits(split)
+    if provides(self.method, "members"):  # whose `logits` are log-probabilities: never above 0
+      logits = np.nansum(frozen.unimodal_logits(split), axis=2)
+    pairs = zip(logits, frozen.field("label", split), strict=True)
     values = np.array([wrong_subsets.half_count(*pair) for pair in pairs])
     return {str(Score("test", "label", "half_count")): values}
 

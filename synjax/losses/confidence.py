@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 DIRECTIONS = ("q||r", "r||q")
+_MOST_LOG_VARIANCE = 30.0  # e^30 = 1e13; e^89 is infinite in float32, and so is the square of e^45
 
 
 def categorical_kl(
@@ -124,6 +125,9 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
   output of a linear head on the fused feature. That head can reach s = 0, which leaves
   |logits|^2 / 2.
 
+  exp(s) goes on linearly above s = 30: a log-variance head on features that are not normalised would be
+  infinite in float32, gradient and all.
+
   Args:
     mean: mu, [batch, dim].
     log_variance: s = log sigma^2, [batch, dim].
@@ -143,7 +147,9 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
       f"found {log_variance.shape}"
     )
   mean, log_variance = _widen(mean), _widen(log_variance)
-  return jnp.sum(jnp.expm1(log_variance) - log_variance + mean**2, axis=-1) / 2
+  variance_less_1 = jnp.expm1(jnp.minimum(log_variance, _MOST_LOG_VARIANCE))
+  beyond = jnp.maximum(log_variance - _MOST_LOG_VARIANCE, 0) * math.exp(_MOST_LOG_VARIANCE)
+  return jnp.sum(variance_less_1 + beyond - log_variance + mean**2, axis=-1) / 2
 
 
 def dirichlet_kl(concentration: jax.Array) -> jax.Array:

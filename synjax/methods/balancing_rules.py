@@ -1,10 +1,13 @@
 """What balancing methods decide by: plain functions of arrays (docs/spec/baselines.md 5)."""
 
 import warnings
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+_OF_NOTHING = 0.001  # c / 2 of the joint gradient where the own one is 0, as published
 
 
 def ogm_coefficients(scores: jax.Array, alpha: jax.Array | float) -> jax.Array:
@@ -36,7 +39,8 @@ def ogm_coefficients(scores: jax.Array, alpha: jax.Array | float) -> jax.Array:
   own = jax.lax.stop_gradient(scores).sum(axis=1)
   others = (own.sum() - own) / max(len(own) - 1, 1)
   ahead = (own > others) & (len(own) > 1)
-  ratio = own / jnp.maximum(others, jnp.finfo(own.dtype).tiny)
+  limits = jnp.finfo(own.dtype)
+  ratio = jnp.minimum(own / jnp.maximum(others, limits.tiny), limits.max)  # 0 inf would be NaN
   return jnp.where(ahead, 1 - jnp.tanh(alpha * ratio), 1.0)
 
 
@@ -46,8 +50,9 @@ def pareto_weights(g0: jax.Array, gi: jax.Array) -> tuple[jax.Array, jax.Array]:
       c0 = ci = 1 where <g0, gi> > 0, else twice the weights of the shortest vector between them,
       c0 / 2 = (|gi|^2 - <g0, gi>) / |g0 - gi|^2.
 
-  So <h, g0> and <h, gi> are never negative. Source: MMPareto [@wei2024mmpareto], docs/spec/baselines.md
-  5.3. The published solver's edge clamps cannot act where the product is not positive, and are not here.
+  So <h, g0> and <h, gi> are never negative. Of a gradient that is 0 the weights are (0.002, 1.998) or
+  (1.998, 0.002), as the published solver clamps them: h keeps the direction of the other one. Source:
+  MMPareto [@wei2024mmpareto], docs/spec/baselines.md 5.3.
 
   Args:
     g0: [size], gradient of the joint loss of an encoder's parameters.
@@ -65,7 +70,15 @@ def pareto_weights(g0: jax.Array, gi: jax.Array) -> tuple[jax.Array, jax.Array]:
       f"pareto_weights: expected two flat gradients of one length, found {list(g0.shape)} and"
       f" {list(gi.shape)}"
     )
+  scale = magnitude([g0, gi])  # products of float32 would be 0 or infinite beyond 1e-19 and 1e19
+  g0, gi = g0 / scale, gi / scale
   return weights_of_products(g0 @ g0, g0 @ gi, gi @ gi)
+
+
+def magnitude(arrays: Sequence[jax.Array]) -> jax.Array:
+  """Returns the largest absolute entry of all arrays; 1 where all are 0."""
+  found = jnp.stack([jnp.abs(array).max() for array in arrays]).max()
+  return jnp.where(found > 0, found, 1)
 
 
 def weights_of_products(
@@ -75,6 +88,8 @@ def weights_of_products(
   distance = square0 - 2 * product + square_i
   known = (product <= 0) & (distance > 0)
   c = jnp.where(known, (square_i - product) / jnp.where(known, distance, 1), 0.5)
+  c = jnp.where(known & (square_i == 0), _OF_NOTHING, c)
+  c = jnp.where(known & (square0 == 0), 1 - _OF_NOTHING, c)
   return 2 * c, 2 * (1 - c)
 
 

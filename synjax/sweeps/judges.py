@@ -283,7 +283,10 @@ def _scores(row: Row, logits: np.ndarray, label: np.ndarray, folder: pathlib.Pat
   shared = all(np.array_equal(other, label) for _, other in every.values())
   seeds = np.stack([values for values, _ in every.values()]) if shared and len(every) > 1 else None
   found = synergy_subset.score(logits, own, label, seed=seed, seeds=seeds)
-  found["half_count"] = wrong_subsets.half_count(logits, label)
+  counted = (
+    np.nansum(own, axis=1) if _is_mean(row) else logits
+  )  # of log-probabilities none is above 0
+  found["half_count"] = wrong_subsets.half_count(counted, label)
   return {str(scores.Score("test", "label", name)): value for name, value in found.items()}
 
 

@@ -24,5 +24,8 @@ def test_the_file_holds_the_class_scores_of_the_selected_step(tmp_path):
   for i, row in enumerate(content["rows"]):
     accuracy = (found["test/logits"][i].argmax(-1) == found["test/label"][i]).mean()
     assert row["best"]["test/label/accuracy"] == pytest.approx(accuracy)
-    assert 0 <= row["best"]["test/label/half_count"] <= 1
+    alone, label = found["test/unimodal"][i][:, 0], found["test/label"][i]
+    entries = (alone > 0) == np.eye(alone.shape[-1], dtype=bool)[label]  # each class a yes or no
+    assert row["best"]["test/label/half_count"] == pytest.approx(entries.mean())
+    assert found["test/logits"][i].max() <= 0  # of log-probabilities the count would be one half
   run.checkpointer.close()

@@ -1,5 +1,7 @@
 """Closed-form divergences against the published values, samples, SciPy and known gradients."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,6 +156,18 @@ def test_divergences_are_means_of_sampled_log_ratios():
   flat = stats.dirichlet(np.ones(3)).logpdf(np.ones(3) / 3)
   mean, bound = monte_carlo(stats.dirichlet(alpha).logpdf(drawn.T) - flat)
   assert abs(losses.dirichlet_kl(alpha[None])[0] - mean) < bound
+
+
+def test_a_huge_log_variance_is_a_large_penalty_whose_gradient_points_down():
+  log_variance = jnp.array([[29.0, -50.0], [80.0, 0.0], [300.0, 0.0]])
+  mean = jnp.zeros((3, 2))
+  value, gradient = jax.value_and_grad(lambda s: losses.gaussian_kl(mean, s).sum())(log_variance)
+  first = losses.gaussian_kl(mean, log_variance)[0]
+  np.testing.assert_allclose(first, (math.exp(29) - 1 - 29 - 1 + 50) / 2, rtol=1e-5)
+  assert np.isfinite(value) and np.isfinite(np.square(gradient)).all()
+  assert (
+    np.asarray(gradient)[1:, 0] > 1e12
+  ).all()  # e^89 is infinite: once the end of a run at step 0
 
 
 def test_divergence_of_the_reference_itself_is_zero():

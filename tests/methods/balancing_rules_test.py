@@ -87,11 +87,38 @@ def test_pareto_weights_follow_both_losses_whatever_the_gradients(x64):
 def test_pareto_weights_without_a_gradient_are_finite():
   zero, one = jnp.zeros(3), jnp.ones(3)
   np.testing.assert_array_equal(balancing.pareto_weights(zero, zero), (1, 1))
-  np.testing.assert_array_equal(balancing.pareto_weights(one, zero), (0, 2))
+  np.testing.assert_allclose(balancing.pareto_weights(one, zero), (0.002, 1.998), rtol=1e-6)
   np.testing.assert_array_equal(balancing.pareto_weights(-one, one), (1, 1))
 
 
 # Diagnosing & Re-learning
+
+
+def published_solver(g0, gi):
+  """Weights of the shortest vector as the published solver clamps them, float64, times 2."""
+  a, ab, b = g0 @ g0, g0 @ gi, gi @ gi
+  if ab > 0:
+    return 1.0, 1.0
+  c = 0.999 if ab >= a else 0.001 if ab >= b else (b - ab) / (a + b - 2 * ab)
+  return 2 * c, 2 * (1 - c)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1.0, 1e12, 1e25])
+def test_pareto_weights_are_the_published_solvers_for_lengths_whose_squares_float32_cannot_hold(
+  scale,
+):
+  g0 = np.array([0.3, -0.4, 0.5], np.float32)
+  for gi in (-0.1 * g0, np.array([0.4, 0.3, 0.0], np.float32) * 1e-3, 0 * g0):
+    for first, second in ((g0, gi), (gi, g0)):
+      found = balancing.pareto_weights(scale * first, scale * second)
+      expected = published_solver(first.astype(float), second.astype(float))
+      np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_alpha_0_damps_nothing_even_where_the_others_know_nothing():
+  scores = jnp.array([[1.0] * 8, [0.0] * 8])
+  np.testing.assert_array_equal(balancing.ogm_coefficients(scores, 0.0), [1, 1])
+  np.testing.assert_allclose(balancing.ogm_coefficients(scores, 0.5), [0, 1], atol=1e-6)
 
 
 def test_purity_and_strength_are_the_published_ones(published):

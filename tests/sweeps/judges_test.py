@@ -43,6 +43,8 @@ def test_rows_are_scored_beside_the_models_of_their_own_seed_which_are_trained_f
       fused = np.log(softmax(own, axis=-1).mean(axis=1))
       assert best["test/label/accuracy"] == np.mean(fused.argmax(-1) == LABEL)
       assert entries[row.id]["best_value"] == pytest.approx(np.mean(fused.argmax(-1) == LABEL))
+      yes = (own.sum(axis=1) > 0) == np.eye(own.shape[-1], dtype=bool)[LABEL]
+      assert best["test/label/half_count"] == pytest.approx(yes.mean())
     assert best["test/label/synergy_subset/size"] == wrong.sum()
     assert best["test/label/synergy_subset/accuracy"] == pytest.approx(
       np.mean((fused.argmax(-1) == LABEL)[wrong])

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from typing_extensions import override
 
 from synjax.data.pipeline import Batch, Dataset
-from synjax.methods.balancing_rules import weights_of_products
+from synjax.methods.balancing_rules import magnitude, weights_of_products
 from synjax.methods.base import Info, Out, path_name
 from synjax.methods.classifier_method import ClassifierMethod, owner
 
@@ -81,12 +81,20 @@ def balance(grads: Any, modalities: tuple[str, ...], gamma: jax.Array | float) -
     if not own:  # the whole encoder is frozen
       continue
     pairs = [(leaves[i][1][0], leaves[i][1][1 + m]) for i in own]
+    scale = magnitude([part for pair in pairs for part in pair])
+    scaled = [[part / scale for part in pair] for pair in pairs]
     c0, cm = weights_of_products(
-      *(sum(jnp.vdot(pair[a], pair[b]) for pair in pairs) for a, b in ((0, 0), (0, 1), (1, 1)))
+      *(sum(jnp.vdot(pair[a], pair[b]) for pair in scaled) for a, b in ((0, 0), (0, 1), (1, 1)))
     )
     for i, (g0, gm) in zip(own, pairs, strict=True):
       h = c0 * g0 + cm * gm
-      length, joint = jnp.linalg.norm(h.ravel()), jnp.linalg.norm(found[i].ravel())
+      length, joint = _norm(h), _norm(found[i])
       ratio = jnp.where(length > 0, joint / jnp.where(length > 0, length, 1), 1)
       found[i] = (gamma * jnp.maximum(1, ratio) * h).astype(found[i].dtype)
   return jax.tree_util.tree_unflatten(tree, found)
+
+
+def _norm(x: jax.Array) -> jax.Array:
+  """Returns the Euclidean norm, also of entries whose squares are 0 in float32."""
+  scale = magnitude([x])
+  return scale * jnp.linalg.norm((x / scale).ravel())

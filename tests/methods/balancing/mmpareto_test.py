@@ -61,6 +61,17 @@ def test_balance_of_aligned_gradients_is_gamma_times_their_sum_and_heads_are_giv
   np.testing.assert_array_equal(found["adapters_b"]["w"], 0)
 
 
+@pytest.mark.parametrize("own", [0.0, 1e-25, 1e-18])
+def test_a_modality_that_knows_its_examples_leaves_the_encoder_the_joint_gradient(own):
+  g0 = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+  against = -own * np.array([[3.0, 1.0], [2.0, 0.0]], np.float32)  # hardly any gradient of its own
+  tree = {"encoders_a": {"w": jnp.stack([jnp.asarray(g0), jnp.asarray(against)])}}
+  found = np.asarray(balance(tree, ("a",), 1.5)["encoders_a"]["w"], np.float64)
+  assert np.linalg.norm(found) == pytest.approx(1.5 * np.linalg.norm(g0), rel=1e-4)  # never 0
+  if own == 0:
+    np.testing.assert_allclose(found, 1.5 * g0, rtol=1e-5)
+
+
 def test_encoders_alone_differ_from_multi_loss_and_follow_the_balanced_gradients():
   own, theirs = Stepped("mmpareto"), Stepped("multi_loss")
   after, plain = own.run()[0][-1], theirs.run()[0][-1]
