@@ -1,8 +1,9 @@
 r"""Hateful Memes: pictures with captions, hateful or not; frozen towers read both.
 
-`--config=configs/hateful_memes.py:METHOD`. dev_seen selects the checkpoint, test_seen is scored.
+`--config=configs/hateful_memes.py:METHOD[,PRESET]`. dev_seen selects the checkpoint, test_seen is scored.
+PRESET is frozen (default), finetuned (the towers learn too, at a tenth of the rate) or tiny (fixtures).
 Published, accuracy in %, mean of 3 seeds (SynIB, Table 2): ensemble 55.2, supervised 66.4, synib
-(random) 69.8.
+(random) 69.8; the whole table is `configs/sweeps/synib_table2.py:hateful_memes`.
 
   python -m data_prep.convert hateful_memes --source=hateful_memes --data_dir=D
   python -m launch.train --config=configs/hateful_memes.py:synib --config.data.data_dir=D \
@@ -13,20 +14,28 @@ WEIGHTS are folders of openai/clip-vit-base-patch16 and microsoft/deberta-v3-bas
 towers; both MIT), with the text tower's tokenizer.json or spm.model. Data: research licence, not to be
 passed on. As released (docs/spec/synib_release.md 3): images stretched to 224 pixels, no augmentation,
 texts of at most 64 tokens, a linear map to 512, LayerNorm without parameters, two layers of fusion.
-`optim.frozen=()` fine-tunes the towers. Differences: padding is marked, dev_seen selects (released:
-dev_unseen), and the trunk is this library's.
+`data.cache_features=True` computes what frozen towers say once, as released. Differences: padding is
+marked, dev_seen selects (released: dev_unseen), and the trunk is this library's.
 
 Fixture, on any machine: `data_prep.fixtures hateful_memes --mode=hard` has all lists, and a tokenizer in
-tokenizer/; `encoder.size=tiny` of both, `data.resolution=32`, `data.tokenizer=FIXTURE/tokenizer`,
-`optim.frozen=()`.
+tokenizer/: `configs/hateful_memes.py:METHOD,tiny` with `data.tokenizer=FIXTURE/tokenizer`.
 """
 
 from ml_collections import ConfigDict
 
 from configs.common import split_argument
 from configs.methods import learns_from_labels, set_published
-from configs.multibench import TOWER, add_pictures_and_texts, multibench_config, set_modalities
+from configs.multibench import (
+  TINY,
+  TOWER,
+  add_pictures_and_texts,
+  multibench_config,
+  set_modalities,
+  shrink,
+)
 
+FROZEN, FINETUNED = "frozen", "finetuned"
+PRESETS = (FROZEN, FINETUNED, TINY)
 _SYNIB = {
   "method.variant": "released_anchor",
   "method.mask": "random",
@@ -48,8 +57,8 @@ METHODS = {
 
 
 def get_config(argument: str = "synib") -> ConfigDict:
-  """Returns the config of "method"."""
-  method, _ = split_argument(argument, ("default",))
+  """Returns the config of "method" or "method,preset"."""
+  method, preset = split_argument(argument, PRESETS)
   config = multibench_config(method, "hateful_memes")
   add_pictures_and_texts(config, max_length=64, mask_tokens=0.0)
   config.data.tasks = ("hateful",)
@@ -65,5 +74,10 @@ def get_config(argument: str = "synib") -> ConfigDict:
   if learns_from_labels(method):
     config.select_metric = "val/label/accuracy"
     config.early_stop_patience = 20
-  set_published(config, METHODS, method)
+  if preset == FINETUNED:
+    config.optim.frozen = ()
+    config.optim.lr_scales = (("encoders_image", 0.1), ("encoders_text", 0.1))
+  elif preset == TINY:
+    shrink(config)
+  set_published(config, METHODS, method, preset)
   return config

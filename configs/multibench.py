@@ -71,6 +71,18 @@ def add_pictures_and_texts(config: ConfigDict, *, max_length: int, mask_tokens: 
   config.optim.frozen = ("encoders_image", "encoders_text")
 
 
+def shrink(config: ConfigDict) -> None:
+  """Replaces towers by the smallest ones, trained from scratch, for fixtures on a CPU: preset `tiny`."""
+  for modality in config.model.modalities.values():
+    modality.encoder.size = TINY
+  config.data.resolution = 32
+  config.optim.frozen = ()
+  config.model.width = 32
+  config.model.num_heads, config.model.num_layers = 4, 1
+  config.optim.lr, config.optim.schedule = 2e-3, "constant"
+  config.batch_size = 32
+
+
 def set_modalities(config: ConfigDict, parts: Mapping[str, tuple[Mapping, str]]) -> None:
   """Sets the modalities in fusion order: name -> (encoder's fields, adapter's name)."""
   config.data.modalities = tuple(parts)

@@ -85,6 +85,28 @@ def test_every_method_tries_as_many_configurations_and_the_first_is_the_default(
   assert lr <= {3e-4, 3e-5, 9e-5, 9e-4, 3e-3} and len(lr) > 1  # of configs/arrays.py: 3e-4
 
 
+def test_hateful_memes_are_on_frozen_towers_at_the_released_settings():
+  rows = expand("hateful_memes:1")
+  arms = {row.overrides["arm"]: row.config for row in rows}
+  assert list(arms)[:2] == ["image", "text"] and len(rows) == 3 * len(arms) == 3 * 13
+  shared = {name: arm for name, arm in arms.items() if name not in ("image", "text", "Ensemble")}
+  trunks = {arm["model"]["trunk"]["name"] for name, arm in shared.items() if name != "ReconBoost"}
+  assert trunks == {"transformer"}
+  assert all(arm["data"]["cache_features"] and arm["optim"]["frozen"] for arm in arms.values())
+  for name, fields in (
+    ("SynIB, random", {"penalty": 0.01, "corrupt_probability": 0.3, "mask_sparsity": 1.0}),
+    ("SynIB, learned", {"penalty": 0.01, "corrupt_probability": 0.3, "mask_sparsity": 0.1}),
+    ("D&R", {"strength": 1.0}),
+    ("MMPareto", {"gamma": 1.0}),
+  ):
+    found = arms[name]["method"]
+    assert {field: found[field] for field in fields} == fields
+  assert arms["SynIB, random"]["method"]["variant"] == "released_anchor"
+  for preset in ("finetuned", "tiny"):
+    config = expand(f"hateful_memes,{preset}:1")[0].config
+    assert not config["data"]["cache_features"] and not config["optim"]["frozen"]
+
+
 def test_grids_are_those_of_the_paper():
   points = synib_table2.configurations(synib_table2.ARMS["SynIB, random"], None)
   assert len(points) == 20 and {p["method.penalty"] for p in points} == {1e-3, 1e-2, 0.1, 1.0}

@@ -3,10 +3,12 @@
   python -m launch.sweep --sweep=configs/sweeps/synib_table2.py:mosi --workdir=runs/table2_mosi
 
 `--sweep=configs/sweeps/synib_table2.py:DATASET[:TRUNK][:CONFIGURATIONS]`, without --config. DATASET is
-mosi, mustard or urfunny (vision and text; `mosi,tiny` with small encoders, for fixtures), a folder of own
+mosi, mustard or urfunny (vision and text; `mosi,tiny` with small encoders, for fixtures), hateful_memes
+(frozen towers, whose features are computed once; `hateful_memes,finetuned`: they learn), a folder of own
 arrays, or a name of configs/open.py (htad, htad_match, ...; read from data/NAME). TRUNK is mlp (default,
-the published one of SynIB, for every method), additive (that of the others) or transformer; ReconBoost
-and the ensemble are additive by definition. On own data its widths are of configs/arrays.py.
+the published one of SynIB, for every method), additive (that of the others) or transformer (default of
+hateful_memes); ReconBoost and the ensemble are additive by definition. On own data its widths are of
+configs/arrays.py.
 CONFIGURATIONS is how many of its grid every method tries (default 20; "all": whole grids of different
 sizes): the default first, then others in an order drawn once for all. The best by validation
 accuracy stands in the table, with how many were tried.
@@ -26,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs import published_synib
+from configs import hateful_memes, published_synib
 from configs.methods import require
 from configs.multibench import TINY
 from configs.sweeps import datasets
@@ -47,8 +49,13 @@ _AFFECT = {
   "model.normalize_features": True,
   "select_metric": "val/label/accuracy",
 }
-DATASETS = {"mosi": _AFFECT, "mustard": _AFFECT, "urfunny": _AFFECT | {"optim.lr": 1e-3}}
-PRESETS = ("2", TINY)
+DATASETS = {
+  "mosi": _AFFECT,
+  "mustard": _AFFECT,
+  "urfunny": _AFFECT | {"optim.lr": 1e-3},
+  "hateful_memes": {},  # its config has them
+}
+PRESETS = dict.fromkeys(DATASETS, ("2", TINY)) | {"hateful_memes": hateful_memes.PRESETS}
 _OWN = {"select_metric": "val/label/accuracy"}
 UNIMODAL_DECAY = {
   **dict.fromkeys(("mosi", "mustard"), {"vision": 1e-5, "text": 1e-4}),
@@ -120,6 +127,16 @@ ARMS = {
   "Vanilla, tuned": Arm("supervised", (_DECAY, _LR), has_default=False),
 }
 ADDITIVE = ("reconboost",)  # by definition
+# What was published for a dataset, where it is not the grid's first (docs/spec/synib_release.md 2). Its
+# objective of SynIB has both masks in every row; a row's name says whose strength it tries.
+DEFAULTS = {
+  "hateful_memes": {
+    "SynIB, random": {"method.penalty": 0.01, "method.corrupt_probability": 0.3},
+    "SynIB, learned": {"method.penalty": 0.01, "method.mask_sparsity": 0.1},
+    "D&R": {"method.strength": 1.0},
+    "MMPareto": {"method.gamma": 1.0},
+  }
+}
 
 
 class Asked(NamedTuple):
@@ -142,8 +159,9 @@ def read(argument: str, *, trunks: bool = True, counts: bool = True) -> Asked:
     ValueError: there is no such dataset, or an option that this sweep does not take.
   """
   typed, *options = argument.split(":")
-  dataset = datasets.find(typed, dict.fromkeys(DATASETS, PRESETS))
-  trunk, configurations = TRUNKS[0], CONFIGURATIONS
+  dataset = datasets.find(typed, PRESETS)
+  trunk = "transformer" if dataset.file == "hateful_memes" else TRUNKS[0]
+  configurations = CONFIGURATIONS
   for option in options:
     if counts and option.isdecimal() and int(option) > 0:
       configurations = int(option)
@@ -161,6 +179,8 @@ def get_flags(argument: str) -> list[str]:
   """Returns the flags of a command that has no --config; what is typed beside them holds."""
   dataset = read(argument).dataset
   fields = {"num_seeds": SEEDS, **DATASETS.get(dataset.file, _OWN)}
+  if dataset.preset == hateful_memes.FROZEN:
+    fields["data.cache_features"] = True
   config = f"--config=configs/{dataset.file}.py:{dataset.argument('supervised')}"
   return [config, *(f"--config.{field}={value}" for field, value in fields.items())]
 
@@ -172,13 +192,30 @@ def get_hyper(hyper, argument: str):
     *unimodal_rows(asked.dataset),
     {"arm": "Ensemble", "role": "ensemble", "config": "ensemble"},
   ]
-  for label, arm in ARMS.items():
+  for label, arm in arms_of(asked.dataset).items():
     common = {"arm": label, "config": arm.method, **arm.fields, **set_trunk(asked, arm.method)}
     rows += hyper.product([[common], configurations(arm, asked.configurations)])
   return [
     row | {"config": asked.dataset.argument(row["config"]), "evaluators": with_predictions}
     for row in rows
   ]
+
+
+def arms_of(dataset: Dataset) -> dict[str, Arm]:
+  """Returns the methods with the grids and defaults of a dataset."""
+  own = DEFAULTS.get(dataset.file, {})
+  found = {}
+  for label, arm in ARMS.items():
+    first = own.get(label, {})
+    grid = tuple((name, _lead(values, first.get(name))) for name, values in arm.grid)
+    released = own and arm.method == "synib"
+    found[label] = arm._replace(grid=grid, fields={} if released else arm.fields)
+  return found
+
+
+def _lead(values: tuple, first: Any) -> tuple:
+  """Returns the values with one of them first, if it is there."""
+  return tuple(sorted(values, key=lambda value: value != first))
 
 
 def unimodal_rows(dataset: Dataset) -> list[dict]:
