@@ -52,6 +52,7 @@ class RunLog:
       self._trackers = trackers.create(log_to, run.workdir, config, len(run.seeds))
     self._said = -np.inf  # when a line of steps was said last
     self._evaluations: list[float] = []  # seconds of each, without compilation
+    self._evaluated = -1  # the step of the last
     said = logger.isEnabledFor(logging.INFO)  # None: a bar where there is a terminal
     self._bar = tqdm(
       total=run.durations.total, initial=run.step, unit="step", disable=None if said else True
@@ -136,14 +137,14 @@ class RunLog:
 
   def write_end(self, scores: Mapping[str, np.ndarray]) -> None:
     """Tells who follows the run that it is finished, and the scores [trials] of the test split."""
-    self._track(scores, finished=True)
+    self._track(scores, finished=True, seconds_left=0.0)
 
   def _write(self, metrics: Mapping[str, np.ndarray]) -> None:
     """Writes a row of the newest step, metric -> [trials]."""
     self._writer.write(self._run.step, metrics)
     self._track(metrics)
 
-  def _track(self, metrics: Mapping[str, np.ndarray], **more: bool) -> None:
+  def _track(self, metrics: Mapping[str, np.ndarray], **more: bool | float) -> None:
     if not self._trackers:
       return
     run, a_step = self._run, self._run.clock.seconds_per_step
@@ -179,6 +180,7 @@ class RunLog:
     yield
     spent = time.monotonic() - start - (self._compiling.seconds - compiled)
     self._evaluations.append(max(spent, 0.0))
+    self._evaluated = self._run.step
 
   def _seconds_left(self) -> float:
     """Returns the time of the steps and of the evaluations that are left, compilation left out.
@@ -192,7 +194,8 @@ class RunLog:
       spent = self.seconds - self._compiling.seconds - sum(self._evaluations)
       a_step = max(spent, 0.0) / max(self.steps, 1)
     every = run.durations.eval
-    evaluations = total // every - run.step // every + bool(total % every)
+    at_the_end = total % every > 0 and self._evaluated < total
+    evaluations = total // every - run.step // every + at_the_end
     measured = np.mean(self._evaluations) if self._evaluations else 0.0
     return a_step * (total - run.step) + float(measured) * evaluations
 

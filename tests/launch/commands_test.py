@@ -54,8 +54,8 @@ def test_the_first_command_trains_probes_and_reports(finished):
   for word in ("redundancy", "uniqueness", "synergy", "chance 50.0"):
     assert word in output
   assert (workdir / "embeddings.npz").exists()
-  plots = sorted(path.name for path in (workdir / "report").glob("*.png"))
-  assert len(plots) == 3, plots
+  plots = sorted(path.stem for path in (workdir / "report").glob("*.png"))
+  assert plots == ["1_infmasking_losses", "1_infmasking_projection"]  # one evaluation is no curve
 
 
 @pytest.mark.slow
