@@ -91,6 +91,11 @@ def test_runs_are_found_with_what_they_are_and_how_far(capsys, tmp_path):
       "configs/mos.py: expected a Python file, found none; did you mean configs/mosi.py",
     ),
     (["fields", "configs/trifeature.py:infmaskin"], "did you mean infmasking"),
+    (["fields", "xor"], "xor: expected a Python file, found none; did you mean configs/xor.py"),
+    (
+      ["fields", "configs/presets.py"],
+      "none; add it, or choose another file: configs has arrays, ",
+    ),
   ],
 )
 def test_what_is_not_there_is_said_with_what_is_near(arguments, message):
