@@ -113,7 +113,7 @@ def _run(folder, environment, arguments):
 
 
 def _status(run):
-  """Returns the exit status of what is run; the process ends with it at once, which saves half its time."""
+  """Returns the exit status of what is run; the process then ends at once, which saves time."""
   try:
     run()
   except SystemExit as end:
