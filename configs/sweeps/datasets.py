@@ -65,7 +65,7 @@ def find(typed: str, files: Mapping[str, Sequence[str]]) -> Dataset:
     return Dataset(typed, name, preset or next(iter(files[name]), ""))
   if (pathlib.Path(typed).expanduser() / "train.npz").exists():
     return Dataset(typed, "arrays", typed)
-  own = [f"{file},{preset}" for file, presets in files.items() for preset in presets[1:]]
+  own = [f"{file},{preset}" for file, presets in files.items() for preset in [*presets][1:]]
   names = (*open_data.NAMES, *files, *own)
   near = difflib.get_close_matches(name, names, n=1)
   hint = f"; did you mean {near[0]}?" if near else ""
