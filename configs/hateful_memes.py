@@ -63,6 +63,18 @@ def get_config(argument: str = "synib") -> ConfigDict:
   add_pictures_and_texts(config, max_length=64, mask_tokens=0.0)
   config.data.tasks = ("hateful",)
   config.data.resident_gb = 2.0
+  set_released(config, method)
+  if preset == FINETUNED:
+    config.optim.frozen = ()
+    config.optim.lr_scales = (("encoders_image", 0.1), ("encoders_text", 0.1))
+  elif preset == TINY:
+    shrink(config)
+  set_published(config, METHODS, method, preset)
+  return config
+
+
+def set_released(config: ConfigDict, method: str) -> None:
+  """Sets towers, fusion and optimizer of SynIB's release (docs/spec/synib_release.md 2, 3)."""
   image = {"name": "clip_vision", "output": "raw_tokens", **TOWER}
   text = {"name": "deberta", **TOWER}
   set_modalities(config, {"image": (image, "projection"), "text": (text, "projection")})
@@ -74,10 +86,3 @@ def get_config(argument: str = "synib") -> ConfigDict:
   if learns_from_labels(method):
     config.select_metric = "val/label/accuracy"
     config.early_stop_patience = 20
-  if preset == FINETUNED:
-    config.optim.frozen = ()
-    config.optim.lr_scales = (("encoders_image", 0.1), ("encoders_text", 0.1))
-  elif preset == TINY:
-    shrink(config)
-  set_published(config, METHODS, method, preset)
-  return config

@@ -1,8 +1,9 @@
 r"""MM-IMDb: posters and plots of 25,959 films; any of 23 genres.
 
-`--config=configs/mmimdb.py:METHOD`. Published, weighted / macro F1 in % of a linear probe, 5 seeds
+`--config=configs/mmimdb.py:METHOD[,PRESET]`. Published, weighted / macro F1 in % of a probe, 5 seeds
 (InfMasking, arXiv 2509.25270): InfMasking 62.60 +- .26 / 55.93 +- .19, CoMM 61.29 +- .73 / 53.79 +- .22;
-without frozen towers SLIP 56.54 / 47.35, CLIP 54.49 / 44.94, SimCLR 40.35 / 27.99.
+without frozen towers SLIP 56.54 / 47.35, CLIP 54.49 / 44.94, SimCLR 40.35 / 27.99. Frozen features of
+CLIP alone: V 51.5 / 40.8, L 51.0 / 43.0, V+L 58.9 / 50.9 (docs/spec/infmasking.md 10).
 
   python -m data_prep.convert mmimdb --source=mmimdb --data_dir=D --variant=224
   python -m launch.train --config=configs/mmimdb.py:infmasking --config.data.data_dir=D \
@@ -18,16 +19,34 @@ view are hidden. Differences from the published code: the longest plot of a film
 (published: a random one at every access, also when scoring), and training crops are cut out of the
 middle square of a poster.
 
-Fixture, on any machine: `data_prep.fixtures mmimdb` has a tokenizer in tokenizer/; `encoder.size=tiny` of
-both, `model.width=32`, `data.resolution=32`, `data.tokenizer=FIXTURE/tokenizer`, `optim.frozen=()`.
+`clip,frozen` trains nothing (a step moves the temperature, which no score reads): its probes are of the
+class token and of the mean of the text's tokens. V+L are the scores of all modalities, V those without
+text, L those without image; the same command with `--config=configs/mmimdb.py:clip,frozen`.
+
+`METHOD,five` is SynIB's variant: films of one genre alone, of the five most frequent ones, on Hateful
+Memes' towers and fusion (WEIGHTS clip-vit-base-patch16 and deberta-v3-base; its config is not published;
+which genres is not either). Accuracy in %, 3 seeds (docs/spec/synib_release.md 8): ensemble 84.5,
+supervised 83.5, diagnose_relearn 83.4, mmpareto 83.7, reconboost 84.6, mcr 83.8, synib 85.1.
+
+Fixture, on any machine: `METHOD,tiny` and `data.tokenizer=FIXTURE/tokenizer`, which `data_prep.fixtures
+mmimdb` writes.
 """
 
 from ml_collections import ConfigDict
 
+from configs import hateful_memes
 from configs.common import split_argument
 from configs.methods import learns_from_labels, set_published
-from configs.multibench import TOWER, add_pictures_and_texts, multibench_config, set_modalities
+from configs.multibench import (
+  TINY,
+  TOWER,
+  add_pictures_and_texts,
+  multibench_config,
+  set_modalities,
+  shrink,
+)
 
+FROZEN, FIVE = "frozen", "five"
 METHODS = {
   "infmasking": {
     "method.mask_lambda": 0.2,
@@ -41,8 +60,12 @@ METHODS = {
 
 
 def get_config(argument: str = "infmasking") -> ConfigDict:
-  """Returns the config of "method"."""
-  method, _ = split_argument(argument, ("default",))
+  """Returns the config of "method" or "method,preset"."""
+  method, preset = split_argument(argument, ("default", FROZEN, FIVE, TINY))
+  if preset == FROZEN and method != "clip":
+    raise ValueError(
+      f"--config: expected clip,{FROZEN}, whose representation is the towers' own, found {method}"
+    )
   config = multibench_config(method, "mmimdb")
   add_pictures_and_texts(config, max_length=128, mask_tokens=0.15)
   config.data.variant = "default"  # of the shards: what `data_prep.convert` was told
@@ -55,5 +78,19 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   config.total_epochs = 70.0
   config.probe.test_search = "coarse"
   config.select_metric = f"val/{'label' if learns_from_labels(method) else 'genres'}/macro_f1"
-  set_published(config, METHODS, method)
+  if preset == FROZEN:
+    config.model.modalities.image.encoder.output = "pooled"
+    config.model.modalities.image.adapter.name = "token"
+    config.total_epochs = config.eval_epochs = config.checkpoint_epochs = config.log_epochs = None
+    config.total_steps = config.eval_steps = config.checkpoint_steps = config.log_steps = 1
+  elif preset == FIVE:
+    config.data.tasks = ("genre5",)
+    config.select_metric = "val/genre5/macro_accuracy"
+    hateful_memes.set_released(config, method)
+  elif preset == TINY:
+    shrink(config)
+    config.model.normalize_features = True
+    if learns_from_labels(method):
+      config.model.trunk.name = "mlp"
+  set_published(config, hateful_memes.METHODS if preset == FIVE else METHODS, method, preset)
   return config

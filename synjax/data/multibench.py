@@ -11,7 +11,7 @@ and tasks a run uses, padding, and the split that the published code lacks.
   vision_touch   image, force, proprio, action      contact, [ee_yaw_next]
   cremad         audio, video                       emotion
   hateful_memes  image, text                        hateful
-  mmimdb         image, text                        genres: several
+  mmimdb         image, text                        genres: several; genre5
 
 Source: docs/spec/data.md 3 to 8; docs/spec/infmasking.md 7.2, 10; docs/spec/synib.md 4.
 """
@@ -65,11 +65,14 @@ def load(config) -> pipeline.Dataset:
   shards = Shards(data.data_dir, source.builder, variant, command)
   modalities = _choose("modalities", tuple(data.modalities), source.modalities)
   tasks = _choose("tasks", tuple(data.tasks), tuple(source.tasks))
-  known = source.tasks
+  known = dict(source.tasks)
   label = next((task for task in tasks if known[task].classes or known[task].several), None)
   features = [source.stored_as.get(name, name) for name in source.modalities]
   features = [name for name in features if name not in source.texts]
   contents = {split: shards.columns(split, features) for split in _used_splits(shards, source)}
+  for task in tasks:
+    if decide := known[task].of_train:
+      known[task] = decide(contents["train"][0])
   texts = tokens.Texts(
     config,
     {
@@ -78,7 +81,8 @@ def load(config) -> pipeline.Dataset:
       if name in source.texts
     },
   )
-  rows = _read_splits(shards, source, config, modalities, tasks, label, contents, texts)
+  chosen = {task: known[task] for task in tasks}
+  rows = _read_splits(shards, source, config, modalities, chosen, label, contents, texts)
   padded = source.padded or bool(texts.tokenizers)
   longest = max(int(r.lengths.max()) for r in rows.values()) if padded else None
   padding = stored.make_padding(config, longest)  # a wrong field, before everything is read
@@ -94,7 +98,7 @@ def load(config) -> pipeline.Dataset:
     **splits,
     transforms={name: make_transform(config, name) for name in modalities} | texts.transforms,
     fingerprint=_fingerprint(shards, config, modalities, tasks, contents, texts),
-    facts=_facts(shards, config, splits, label),
+    facts=_facts(shards, splits, label if label and known[label].classes else None),
     num_classes=(known[label].classes or known[label].several) if label else 0,
     padding=padding,
     published_validation=True,
@@ -135,12 +139,15 @@ def _read_splits(
   def open_rows(split: str, rows: np.ndarray) -> stored.StoredRows:
     found = columns[split]
     rows = rows[found[source.known][rows]] if source.known else rows
+    labels = {name: task.labels(found, config.data) for name, task in tasks.items()}
+    for name, task in tasks.items():
+      rows = rows[labels[name][rows] >= 0] if task.partial else rows
     return stored.StoredRows(
       shards.source(split, skip=unused),
       fields,
       rows=rows,
       lengths=found["seq_len"][rows] if source.padded else None,
-      labels={task: source.tasks[task].labels(found, config.data)[rows] for task in tasks},
+      labels={name: label[rows] for name, label in labels.items()},
       label=label,
       file=f"{split} of {shards.folder.parts[-3]}",
       ready=texts.ready(split, rows),
@@ -264,9 +271,9 @@ def _short(source: Mapping[str, Mapping[str, object]]) -> object:
 
 
 def _facts(
-  shards: Shards, config, splits: Mapping[str, pipeline.Split], label
+  shards: Shards, splits: Mapping[str, pipeline.Split], label: str | None
 ) -> dict[str, object]:
-  """Collects what a reader of the scores should know."""
+  """Collects what a reader of the scores should know; `label` is the task with classes, if any."""
   facts = {
     "num_examples": {name: split.num_examples for name, split in splits.items()},
     "shards": str(shards.folder),
@@ -282,7 +289,7 @@ def _facts(
   if splits["train"].lengths is not None:
     lengths = splits["train"].lengths
     facts["steps"] = {"median": int(np.median(lengths)), "longest": int(lengths.max())}
-  if label and SOURCES[config.data.name].tasks[label].classes:
+  if label:
     # Accuracy of the most frequent class; macro accuracy of it is one over the number of classes.
     facts["majority_share"] = {
       name: round(float(np.bincount(split.labels[label]).max() / split.num_examples), 4)

@@ -20,6 +20,7 @@ _GENRES = (
   "fantasy", "film-noir", "history", "horror", "music", "musical", "mystery", "romance", "sci-fi",
   "short", "sport", "thriller", "war", "western",
 )  # fmt: skip
+_SOLE_GENRES = 5
 Columns = Mapping[str, np.ndarray]
 
 
@@ -33,6 +34,8 @@ class Task:
     outputs: of a regression.
     several: number of labels, any of which an example may have; `labels` are then int[examples, several].
     names: of the classes or labels; (): their numbers.
+    of_train: columns of the training split -> the task, where those decide its classes; None: it is this.
+    partial: True: an example with a label below 0 has none, and is left out.
   """
 
   labels: Callable[[Columns, Any], np.ndarray]
@@ -40,6 +43,8 @@ class Task:
   outputs: int = 0
   several: int = 0
   names: tuple[str, ...] = ()
+  of_train: "Callable[[Columns], Task] | None" = None
+  partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +119,34 @@ def _icd9(columns: Columns, data) -> np.ndarray:
 
 def _column(name: str) -> Callable[[Columns, Any], np.ndarray]:
   return lambda columns, data: columns[name]
+
+
+def _sole_genres(columns: Columns) -> Task:
+  """Returns the task of films of one genre alone, of the five most frequent ones in training.
+
+  Source: docs/spec/synib_release.md 8. It does not say which they are, nor of which split.
+  """
+  counts = _sole(columns["genres"]).sum(axis=0)
+  chosen = np.sort(np.argsort(-counts, kind="stable")[:_SOLE_GENRES])
+  chosen = chosen[counts[chosen] > 0]
+  if len(chosen) < 2:
+    raise ValueError(
+      f"config.data.tasks: genre5: expected training films with one genre alone, of two or more genres,"
+      f" found {len(chosen)}; choose genres"
+    )
+
+  def labels(columns: Columns, data) -> np.ndarray:
+    del data
+    alone = _sole(columns["genres"])[:, chosen]
+    return np.where(alone.any(axis=1), alone.argmax(axis=1), -1)
+
+  names = tuple(_GENRES[genre] for genre in chosen)
+  return Task(labels, len(chosen), names=names, partial=True)
+
+
+def _sole(genres: np.ndarray) -> np.ndarray:
+  """Returns genres [films, 23] of films that have one, bool; none for others."""
+  return (genres > 0) & (genres.sum(axis=1, keepdims=True) == 1)
 
 
 def _longest_plots(columns: Columns) -> list[str]:
@@ -200,7 +233,10 @@ SOURCES: Mapping[str, Source] = {
     builder="mmimdb",
     config=lambda config: config.data.variant,
     modalities=("image", "text"),
-    tasks={"genres": Task(_column("genres"), 0, several=23, names=_GENRES)},
+    tasks={
+      "genres": Task(_column("genres"), 0, several=23, names=_GENRES),
+      "genre5": Task(_column("genres"), _SOLE_GENRES, of_train=_sole_genres, partial=True),
+    },
     views={},
     prepare={"image": lambda image, data: pictures.square(image, data.resolution, "crop")},
     texts={"text": _longest_plots},

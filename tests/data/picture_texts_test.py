@@ -7,11 +7,13 @@ import jax
 import numpy as np
 import pytest
 
+from configs import mmimdb
 from data_prep import convert, fixtures
 from data_prep.write import picture_fixture
 from synjax import data, methods, train
 from synjax.data import pictures, tokens
 from synjax.data.shards import Shards
+from synjax.models import pretrained
 from tests import tower_folders
 
 NAMES = ("hateful_memes", "mmimdb")
@@ -93,6 +95,57 @@ def test_each_gate_of_a_film_is_in_one_modality_after_its_views(root):
   word = int(tokenizer([picture_fixture.WORDS[2][0]], 3)[0][0, 1])
   told = np.asarray(dataset.transforms["text"].evaluate(keys, batch["text"]))
   np.testing.assert_array_equal((told == word).any(1), gates[1])
+
+
+def test_films_of_one_genre_alone_are_a_dataset_of_classes(tmp_path):
+  pytest.importorskip("tokenizers")
+  fixtures.make_fixture("mmimdb", tmp_path / "mmimdb", num_examples=48, cases=())
+  names, wanted = ("Drama", "Comedy", "Horror"), {}
+  for i, file in enumerate(sorted((tmp_path / "mmimdb" / "dataset").glob("*.json"))):
+    film = json.loads(file.read_text())
+    film["genres"] = [names[i % 3]] if i % 2 else ["Drama", "War"]
+    file.write_text(json.dumps(film))
+    wanted[file.stem] = i % 3 if i % 2 else None
+  convert.convert("mmimdb", tmp_path / "mmimdb", tmp_path / "shards")
+  config = make_config(tmp_path, "mmimdb", "supervised,five")
+  found = data.load(config)
+  assert found.tasks == {"genre5": 3} and found.label_kind == "classes"
+  classes = found.class_names["genre5"]
+  assert classes == ("comedy", "drama", "horror")
+  stored = _rows(Shards(tmp_path / "shards", "mmimdb", "default", ""), "test")
+  films = [wanted[one["imdb_id"].decode()] for one in stored]
+  expected = [classes.index(names[i].lower()) for i in films if i is not None]
+  np.testing.assert_array_equal(found.test.labels["genre5"], expected)
+  assert found.test.read(np.arange(2))["label"].tolist() == expected[:2]
+
+
+def test_frozen_features_are_those_of_the_towers(root, golden, tmp_path):
+  """docs/spec/baselines.md 3.4: V, L, V+L are probes of what the weights say, without training."""
+  config = make_config(root, "mmimdb", "clip,frozen")
+  config.optim.frozen = ("encoders_image", "encoders_text")
+  towers = {}
+  for name, case in (("image", "clip_vision"), ("text", "distilbert")):
+    folder = tower_folders.write_case(golden, tmp_path / name, case)
+    config.model.modalities[name].encoder.size = ""
+    config.model.modalities[name].encoder.weights = str(folder)
+    towers[name] = pretrained.load(folder)
+  config.model.width, config.data.resolution, config.data.max_length = 24, 16, 12
+  dataset = data.load(config)
+  method = methods.create(config, dataset)
+  batch = dict(dataset.test.read(np.arange(3)))
+  keys = jax.random.split(jax.random.key(0), 3)
+  batch["image"] = dataset.transforms["image"].evaluate(keys, batch["image"])
+  shapes = jax.eval_shape(method.init, jax.random.key(0), batch)
+  params, state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+  params |= {f"encoders_{name}": tower.variables["params"] for name, tower in towers.items()}
+  image = towers["image"].module.apply(towers["image"].variables, batch["image"])[:, 0]
+  valid = np.arange(batch["text"].shape[1]) < np.asarray(batch["text_length"])[:, None]
+  steps = towers["text"].module.apply(towers["text"].variables, batch["text"], valid=valid)
+  text = [np.asarray(steps[i])[valid[i]].mean(0) for i in range(3)]
+  found = method.embed(params, state, batch)
+  np.testing.assert_allclose(found, np.concatenate([image, text], 1), rtol=1e-5, atol=1e-5)
+  with pytest.raises(ValueError, match="expected clip,frozen, .* found comm"):
+    mmimdb.get_config("comm,frozen")
 
 
 @pytest.mark.parametrize("name", NAMES)
