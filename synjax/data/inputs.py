@@ -13,7 +13,16 @@ import jax
 import numpy as np
 
 from synjax import data
-from synjax.data import array_split, fields, multibench, npz, pipeline, standardize, stored
+from synjax.data import (
+  array_split,
+  fields,
+  multibench,
+  npz,
+  pipeline,
+  standardize,
+  stored,
+  tokens,
+)
 
 Schema = Mapping[str, Any]  # of `describe`
 _KINDS = {
@@ -121,7 +130,8 @@ def read(
     where: what the arrays are of, for messages.
     given: modality -> [examples, ...] as a user has it, and for each `<modality>_length` and
       `<modality>_present`, as in an archive (`data.arrays`). A modality that is left out, or None, is
-      one that every example lacks.
+      one that every example lacks. Texts are strings, which the run's tokenizer reads and cuts at the
+      longest text of the run, or token ids int[examples, length].
     schema: of `describe`, for the run's dataset.
     config: the run's.
     statistics: modality -> what it is standardised by, of the run.
@@ -136,6 +146,12 @@ def read(
   known = {m["name"]: m for m in schema["modalities"]}
   arrays = {n: array(f"{where}: {n}", value) for n, value in given.items() if value is not None}
   _check_names(where, arrays, known)
+  texts = [name for name, own in known.items() if own["dtype"] == "int32" and name in arrays]
+  stored_as = known
+  for name in texts:
+    arrays |= _token_ids(f"{where}: {name}", name, arrays[name], known[name]["shape"][0], config)
+    own = known[name] | {"shape": (*known[name]["shape"], 1), "dtype": "float32"}
+    known = known | {name: own}  # ids are checked and padded as numbers of one feature
   members = {
     name: npz.Given.of(where, name, _prepared(config, known, name, value, arrays))
     for name, value in arrays.items()
@@ -146,13 +162,36 @@ def read(
   found = array_split.read(members[names[0]].path, members, names, labelled=False)
   for name in names:
     found |= _as_trained(where, members[name], known[name], found, statistics)
-  rows = NewRows(found, known)
+  for name in texts:
+    found[name] = found[name][..., 0].astype(np.int32)
+  rows = NewRows(found, stored_as)
   lengths = [found[key] for name in names if (key := fields.companion(name, "length")) in found]
   longest = np.maximum(np.max(lengths, axis=0), 1) if lengths else None
   return pipeline.Split(
     {}, len(rows), {}, pipeline.already_gathered, rows=rows, lengths=longest,
     origin=pipeline.Origin(where, found["index"], found.get("ids")),
   )  # fmt: skip
+
+
+def _token_ids(
+  where: str, name: str, value: np.ndarray, longest: int, config
+) -> dict[str, np.ndarray]:
+  """Returns texts as ids float64[examples, steps, 1], exact below 2^24, and of strings their lengths.
+
+  Raises:
+    ValueError: they are neither strings nor ids, or the run's tokenizer is not there.
+  """
+  if value.ndim == 1 and all(isinstance(one, str) for one in value.tolist()):
+    weights = config.model.modalities[name].encoder.get("weights", "")
+    tokenizer = tokens.load("config.data.tokenizer", config.data.tokenizer or weights)
+    ids, lengths = tokenizer(value.tolist(), longest)
+    return {name: ids[..., None].astype(np.float64), fields.companion(name, "length"): lengths}
+  if value.ndim != 2 or value.dtype.kind not in "iu" or (value < 0).any():
+    raise ValueError(
+      f"{where}: expected texts, strings [examples] or token ids of 0 and more int[examples, length],"
+      f" found {value.dtype}{list(value.shape)}; give the strings themselves"
+    )
+  return {name: value[..., None].astype(np.float64)}
 
 
 class NewRows:

@@ -146,11 +146,12 @@ class Model:
   """A trained model.
 
   Arrays are given as {modality: [examples, ...]}, in the units of the training data: they are
-  standardised as those were. Beside a modality there may be `<modality>_length` int[examples], the steps
-  of sequences that are padded at the end, and `<modality>_present` bool[examples], False where an example
-  lacks it. A modality that is left out is one that every example lacks. What an example gives depends on
-  nothing but itself, up to rounding: not on the others, and not on the size of batches. (Only where
-  `data.evaluation` is "random_crop", of published Trifeature, also on its position.)
+  standardised as those were. Texts are strings, or the run's token ids. Beside a modality there may be
+  `<modality>_length` int[examples], the steps of sequences that are padded at the end, and
+  `<modality>_present` bool[examples], False where an example lacks it. A modality that is left out is one
+  that every example lacks. What an example gives depends on nothing but itself, up to rounding: not on
+  the others, and not on the size of batches. (Only where `data.evaluation` is "random_crop", of published
+  Trifeature, also on its position.)
 
   Attributes:
     workdir: of the run; it need not exist any more.

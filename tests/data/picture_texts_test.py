@@ -11,7 +11,7 @@ from configs import mmimdb
 from data_prep import convert, fixtures
 from data_prep.write import picture_fixture
 from synjax import data, methods, train
-from synjax.data import pictures, tokens
+from synjax.data import inputs, pictures, tokens
 from synjax.data.shards import Shards
 from synjax.models import pretrained
 from tests import tower_folders
@@ -146,6 +146,33 @@ def test_frozen_features_are_those_of_the_towers(root, golden, tmp_path):
   np.testing.assert_allclose(found, np.concatenate([image, text], 1), rtol=1e-5, atol=1e-5)
   with pytest.raises(ValueError, match="expected clip,frozen, .* found comm"):
     mmimdb.get_config("comm,frozen")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_new_pictures_and_texts_are_read_as_the_shards_were(root, name):
+  config = make_config(root, name, "supervised")
+  dataset = data.load(config)
+  shards = Shards(root / "shards", name, "default", "")
+  stored = _rows(shards, "test_seen" if name == "hateful_memes" else "test")[:4]
+  text = {
+    "hateful_memes": lambda one: one["text"],
+    "mmimdb": lambda one: max(one["plots"], key=lambda plot: len(plot.decode())),
+  }[name]
+  given = {
+    "image": np.stack([one["image"] for one in stored]),
+    "text": [text(one).decode() for one in stored],
+  }
+  schema = inputs.describe(dataset)
+  expected = dataset.test.read(np.arange(4))
+  ids = {"image": given["image"], "text": expected["text"], "text_length": expected["text_length"]}
+  for arrays in (given, ids):
+    found = inputs.read("new", arrays, schema, config, None).rows.read(np.arange(4))
+    for field in ("image", "text", "text_length"):
+      np.testing.assert_array_equal(found[field], expected[field])
+  for wrong in (np.zeros((4, 3)), np.full((4, 3), -1), np.array([1, 2, 3, 4])):
+    with pytest.raises(ValueError, match="new: text: expected texts, strings") as error:
+      inputs.read("new", {"text": wrong}, schema, config, None)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
