@@ -159,12 +159,21 @@ def start(*arguments):
   )
 
 
+def catches(pid, number):
+  """Says whether a process has a handler of a signal."""
+  with open(f"/proc/{pid}/status") as file:
+    caught = next(line.split()[1] for line in file if line.startswith("SigCgt"))
+  return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def test_a_command_ends_with_one_line_and_the_status_of_the_signal():
   numbers = {"main": signal.SIGTERM, "swallowed": signal.SIGINT}
   commands = {number: start("-c", PROGRAM, name) for name, number in numbers.items()}
   shielded = start("-c", PROGRAM, "shielded")
   young = start("-m", "launch.benchmark")
-  time.sleep(0.5)  # it is importing jax
+  while not catches(young.pid, signal.SIGTERM):  # then it imports jax
+    assert young.poll() is None
+    time.sleep(0.01)
   young.send_signal(signal.SIGTERM)
   _, said = young.communicate(timeout=60)
   assert (young.returncode, said) == (143, "stopped before anything was begun\n")
