@@ -152,8 +152,17 @@ def read(
     arrays |= _token_ids(f"{where}: {name}", name, arrays[name], known[name]["shape"][0], config)
     own = known[name] | {"shape": (*known[name]["shape"], 1), "dtype": "float32"}
     known = known | {name: own}  # ids are checked and padded as numbers of one feature
+  maps = [name for name, own in known.items() if _is_map(own) and name in arrays]
+  for name in maps:
+    arrays[name] = _flat_map(f"{where}: {name}", name, arrays[name], known[name], config)
+    own = known[name] | {"shape": arrays[name].shape[1:], "dtype": "float32"}
+    known = known | {
+      name: own
+    }  # no archive of arrays has such examples: vectors, until they are read
   members = {
-    name: npz.Given.of(where, name, _prepared(config, known, name, value, arrays))
+    name: npz.Given.of(
+      where, name, value if name in maps else _prepared(config, known, name, value, arrays)
+    )
     for name, value in arrays.items()
   }
   names = [name for name in known if name in arrays]
@@ -164,6 +173,9 @@ def read(
     found |= _as_trained(where, members[name], known[name], found, statistics)
   for name in texts:
     found[name] = found[name][..., 0].astype(np.int32)
+  for name in maps:
+    shape, dtype = stored_as[name]["shape"], np.dtype(stored_as[name]["dtype"])
+    found[name] = found[name].reshape(-1, *shape).astype(dtype)
   rows = NewRows(found, stored_as)
   lengths = [found[key] for name in names if (key := fields.companion(name, "length")) in found]
   longest = np.maximum(np.max(lengths, axis=0), 1) if lengths else None
@@ -171,6 +183,28 @@ def read(
     {}, len(rows), {}, pipeline.already_gathered, rows=rows, lengths=longest,
     origin=pipeline.Origin(where, found["index"], found.get("ids")),
   )  # fmt: skip
+
+
+def _is_map(own: Mapping[str, Any]) -> bool:
+  """Says whether examples are spectrograms or several frames: what `data.arrays` has no kind for."""
+  return len(own["shape"]) > 3 or (len(own["shape"]) == 3 and own["dtype"] != "uint8")
+
+
+def _flat_map(
+  where: str, name: str, value: np.ndarray, own: Mapping[str, Any], config
+) -> np.ndarray:
+  """Returns spectrograms or frames as the run's, each as a vector; ValueError where they are others."""
+  shape, dtype, given = tuple(own["shape"]), np.dtype(own["dtype"]), value
+  fits = value.dtype == np.uint8 if dtype == np.uint8 else value.dtype.kind in "fiu"
+  as_stored = config.data.name in multibench.SOURCES and value.ndim in (len(shape), len(shape) + 1)
+  if fits and as_stored and value.shape[1:] != shape and len(value):
+    value = np.stack([multibench.make_field(config, name).prepare(one) for one in value])
+  if not fits or value.shape[1:] != shape:
+    raise ValueError(
+      f"{where}: expected {dtype.name}[examples, {', '.join(map(str, shape))}], as the run was trained"
+      f" on, found {given.dtype}{list(given.shape)}; bring the examples into that form, or leave it out"
+    )
+  return value.reshape(len(value), -1).astype(np.float64)
 
 
 def _token_ids(

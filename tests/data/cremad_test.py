@@ -15,7 +15,7 @@ from data_prep import convert, fixtures
 from data_prep.datasets.cremad import fixture as cremad_fixture
 from data_prep.datasets.cremad.lists import CLASSES
 from synjax import data, train
-from synjax.data import pictures
+from synjax.data import inputs, pictures
 from synjax.data.shards import Shards
 
 
@@ -60,6 +60,28 @@ def test_a_fold_is_read_as_it_is_stored(data_dir):
     expected = pictures.frames(np.asarray(example["frames"]), 3, 32)
     np.testing.assert_array_equal(batch["video"][row], expected)
     assert batch["label"][row] == found.test.labels["emotion"][row] == example["label"]
+
+
+def test_new_clips_are_read_as_the_shards_were(data_dir):
+  config = make_config(data_dir)
+  dataset = data.load(config)
+  source = Shards(data_dir, "cremad", "fold1_logspec", "").source("test")
+  stored = [row for row in map(source.__getitem__, range(8)) if len(row["frames"]) == 3][:2]
+  rows = [i for i in range(8) if len(source[i]["frames"]) == 3][:2]
+  expected = dataset.test.read(np.array(rows))
+  as_stored = {
+    "audio": np.stack([row["logspec"] for row in stored]),
+    "video": np.stack([np.asarray(row["frames"]) for row in stored]),
+  }
+  schema = inputs.describe(dataset)
+  for given in (as_stored, {name: expected[name] for name in as_stored}):
+    found = inputs.read("new", given, schema, config, None).rows.read(np.arange(len(rows)))
+    for name in given:
+      np.testing.assert_array_equal(found[name], expected[name])
+  for name, wrong in (("video", np.zeros((2, 3))), ("audio", np.zeros((2, 257, 100)))):
+    with pytest.raises(ValueError, match=f"new: {name}: expected .* as the run was") as error:
+      inputs.read("new", {name: wrong}, schema, config, None)
+    assert "\n" not in str(error.value)
 
 
 def test_streamed_clips_are_those_in_memory(data_dir):
