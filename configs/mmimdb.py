@@ -36,7 +36,7 @@ from ml_collections import ConfigDict
 
 from configs import hateful_memes
 from configs.common import split_argument
-from configs.methods import learns_from_labels, set_published
+from configs.methods import learns_from_labels, require, set_published
 from configs.multibench import (
   TINY,
   TOWER,
@@ -62,9 +62,9 @@ METHODS = {
 def get_config(argument: str = "infmasking") -> ConfigDict:
   """Returns the config of "method" or "method,preset"."""
   method, preset = split_argument(argument, ("default", FROZEN, FIVE, TINY))
-  if preset == FROZEN and method != "clip":
-    raise ValueError(
-      f"--config: expected clip,{FROZEN}, whose representation is the towers' own, found {method}"
+  if preset == FROZEN:
+    require(
+      f"--config: the method of {FROZEN}, which probes the towers' own features", method, ("clip",)
     )
   config = multibench_config(method, "mmimdb")
   add_pictures_and_texts(config, max_length=128, mask_tokens=0.15)

@@ -76,5 +76,9 @@ class Heartbeat(logging.Handler):
 def _bar_position() -> int | None:
   """Returns where the bars of this process are; None: none is shown."""
   bars = sys.modules.get("tqdm")
-  shown = [bar.n for bar in list(bars.tqdm._instances) if not bar.disable] if bars else []
+  if not bars:
+    return None
+  with bars.tqdm.get_lock():  # one that is being made has neither a position nor a place in the set
+    made = [bar for bar in bars.tqdm._instances if not getattr(bar, "disable", True)]
+  shown = [getattr(bar, "n", 0) for bar in made]
   return sum(shown) if shown else None

@@ -208,8 +208,8 @@ def arms_of(dataset: Dataset) -> dict[str, Arm]:
   for label, arm in ARMS.items():
     first = own.get(label, {})
     grid = tuple((name, _lead(values, first.get(name))) for name, values in arm.grid)
-    released = own and arm.method == "synib"
-    found[label] = arm._replace(grid=grid, fields={} if released else arm.fields)
+    fields = {k: v for k, v in arm.fields.items() if not own or k != "method.mask"}
+    found[label] = arm._replace(grid=grid, fields=fields)
   return found
 
 

@@ -69,7 +69,10 @@ class Run:
       row["step"] for row in self.metrics if any(scores.split_of(n) == "val" for n in row)
     ]
     epochs = self.config.get("eval_epochs")
-    return evaluated[0] / epochs if evaluated and epochs and epochs > 0 else None
+    if not evaluated or not epochs or epochs <= 0:
+      return None
+    # A run that is shorter than that is evaluated at its end.
+    return evaluated[0] / min(epochs, self.config.get("total_epochs") or epochs)
 
   @property
   def progress(self) -> str:

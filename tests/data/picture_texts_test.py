@@ -144,7 +144,9 @@ def test_frozen_features_are_those_of_the_towers(root, golden, tmp_path):
   text = [np.asarray(steps[i])[valid[i]].mean(0) for i in range(3)]
   found = method.embed(params, state, batch)
   np.testing.assert_allclose(found, np.concatenate([image, text], 1), rtol=1e-5, atol=1e-5)
-  with pytest.raises(ValueError, match="expected clip,frozen, .* found comm"):
+  with pytest.raises(
+    ValueError, match="the method of frozen, .* expected one of clip, found .comm."
+  ):
     mmimdb.get_config("comm,frozen")
 
 

@@ -52,3 +52,12 @@ def test_before_ten_silent_seconds_are_over_it_is_said_what_goes_on_and_again():
   assert said[-1] == beats[1]
   at(42)
   assert said[-1] == ["still at it after 42 s: compiling the training step"]
+
+
+def test_a_bar_that_is_just_being_made_is_none_yet():
+  made = tqdm.tqdm.__new__(tqdm.tqdm)  # in the set of bars, without what its __init__ sets
+  try:
+    assert made in tqdm.tqdm._instances
+    assert terminal._bar_position() is None  # once the end of the thread that looks on
+  finally:
+    tqdm.tqdm._instances.discard(made)

@@ -145,6 +145,17 @@ def test_metrics_cut_off_by_an_interruption_are_read(tmp_path):
   assert report.read_run(workdir).progress == "unfinished, step 20 of 100"
 
 
+def test_a_run_that_is_shorter_than_from_one_evaluation_to_the_next_was_evaluated_at_its_end(
+  tmp_path,
+):
+  workdir = make_workdir(tmp_path / "a", total_epochs=4.0, eval_epochs=40.0, total_steps=None)
+  (workdir / "results.json").unlink()
+  rows = [{"step": step, "seed": 42, "train/loss": 1.0} for step in (2, 8)]
+  rows[1]["val/label/accuracy"] = 0.5
+  (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+  assert report.read_run(workdir).progress == "unfinished, step 8 of 8"
+
+
 def test_patterns_find_runs_only(tmp_path, monkeypatch):
   a, b = make_workdir(tmp_path / "runs" / "a"), make_workdir(tmp_path / "runs" / "b")
   (tmp_path / "runs" / "report").mkdir()

@@ -25,7 +25,8 @@ def test_averaging_over_more_than_seeds_must_be_asked_for(tmp_path):
   first = cells(path)[2]
   # 80, 82, 90, 70, 72, 80: mean 79, squares 1 + 9 + 121 + 81 + 49 + 1 = 262.
   assert first[:2] == ["a", "best"]
-  assert first[2:] == ["6", "79.0 ± 7.2", "2.96", "1.5"]  # sqrt(262 / 5), sqrt(262 / 30)
+  # sqrt(262 / 5), and sqrt(262 / 30) times 2.571, Student's t of five degrees of freedom.
+  assert first[2:] == ["6", "79.0 ± 7.2 [71.4, 86.6]"]
 
 
 def test_no_sweep_in_the_folder(tmp_path):
