@@ -8,6 +8,7 @@ mfeat (`data_prep.open`; RESULTS.md, Own data). Every field can be set on the co
 leave it open.
 """
 
+import difflib
 import math
 import pathlib
 import zipfile
@@ -204,6 +205,10 @@ def _list_shapes(path: pathlib.Path) -> dict[str, tuple[int, ...]]:
   except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     others = ", ".join(sorted(other.name for other in path.parent.glob("*.npz") if other != path))
     beside = f"; beside it are {others}: rename the one to train on" if others else ""
+    if not path.parent.exists():
+      known = [str(p) for p in path.parent.parent.glob("*") if (p / path.name).exists()]
+      near = difflib.get_close_matches(str(path.parent), known, n=1)
+      beside = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(
       f"--config: {path}: expected an archive written by numpy.savez, found none that can be read"
       f" ({error}){beside}; see README, Your own data"

@@ -107,3 +107,11 @@ def test_open_data_are_found_by_name_or_how_to_make_them_is_said(tmp_path, monke
   np.savez(folder / "train.npz", **vectors, label=np.arange(200) % 7)
   found = open.get_config("comm,htad")
   assert found == arrays.get_config("comm,data/htad") and found.model.width == 128
+
+
+def test_a_folder_that_is_not_there_is_told_the_nearest_that_has_data(tmp_path):
+  for name in ("mine", "other"):
+    (tmp_path / name).mkdir()
+    np.savez(tmp_path / name / "train.npz", x=np.zeros((4, 3)))
+  with pytest.raises(ValueError, match=rf"did you mean {tmp_path}/mine\?"):
+    arrays.get_config(f"comm,{tmp_path}/mien")

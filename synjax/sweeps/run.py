@@ -161,6 +161,8 @@ def _describe(rows: Sequence[Row], fields: Sequence[str]) -> str:
   """Says how many rows a group has and what tells them from others: "3 rows, lr=0.1, seed=0, 1, 2"."""
   texts = [f"{len(rows)} row{'s' * (len(rows) > 1)}"]
   for name in fields:
+    if not any(name in row.overrides for row in rows):
+      continue
     values = list(dict.fromkeys(str(row.overrides.get(name, "-")) for row in rows))
     more = f" and {len(values) - _MOST_NAMED} more" if len(values) > _MOST_NAMED else ""
     texts.append(f"{name}={', '.join(values[:_MOST_NAMED])}{more}")

@@ -30,6 +30,15 @@ def test_every_row_is_trained_once_and_journaled(tmp_path):
   assert not again.calls
 
 
+def test_the_line_of_a_group_names_what_its_rows_set_and_nothing_else(tmp_path, caplog):
+  rows = expand([{"arm": "a", "seed": 0}, {"arm": "b", "seed": 0, "model.trunk.name": "additive"}])
+  with caplog.at_level("INFO", "synjax"):
+    sweep_run.run(plan.group(rows), sweep_journal.Journal(tmp_path), Trainer())
+  said = [message for message in caplog.messages if message.startswith("sweep: group")]
+  assert any(message.endswith("1 row, arm=b, model.trunk.name=additive ...") for message in said)
+  assert any(message.endswith("1 row, arm=a ...") for message in said)
+
+
 def test_a_kill_loses_no_finished_row_and_the_rest_continues_in_its_workdir(tmp_path):
   groups = plan.group(expand(strengths()), max_stack=3)
   killed = Trainer({3: KeyboardInterrupt()})
