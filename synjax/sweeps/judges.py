@@ -8,6 +8,7 @@ never trained twice; what the models predict stays in `<sweep>/predictions`. Row
 """
 
 import collections
+import hashlib
 import logging
 import math
 import pathlib
@@ -29,6 +30,7 @@ from synjax.workdir.results import config_hash
 logger = logging.getLogger("synjax")
 
 UNIMODAL, ENSEMBLE = "unimodal", "ensemble"
+JUDGED_BY = "judged_by"  # of a journal's entry: what `_decisions` was
 _POLL_SECONDS, _SAY_SECONDS = 2.0, 60.0
 _ADVICE = "train its row again: --rerun=ID"
 _FACTS = ("data", "protocol", "chance", "select_metric", "selection")
@@ -129,14 +131,16 @@ def _file(folder: pathlib.Path, name: str) -> pathlib.Path:
   return folder / "predictions" / f"{name}.npz"
 
 
-def without_lost(entries: Mapping[str, Any], rows: Sequence[Row], folder: pathlib.Path):
-  """Returns the journal's entries without those of unimodal rows whose predictions are gone."""
+def still_true(entries: Mapping[str, Any], rows: Sequence[Row], folder: pathlib.Path):
+  """Returns the journal's entries without those that say what is no longer there.
+
+  That is unimodal rows whose predictions are gone, and rows that were scored beside other unimodal models
+  than those that are there now (trained again by other code, or on another machine): all scores of a
+  are of one synergy subset a seed.
+  """
+  done = {row.id: row for row in rows if entries.get(row.id, MISSING)["status"] == "done"}
   lost = {
-    row.id
-    for row in rows
-    if _is_judge(row)
-    and entries.get(row.id, MISSING)["status"] == "done"
-    and not has_predictions(folder, row.id)
+    name for name, row in done.items() if _is_judge(row) and not has_predictions(folder, name)
   }
   if lost:
     logger.warning(
@@ -144,7 +148,33 @@ def without_lost(entries: Mapping[str, Any], rows: Sequence[Row], folder: pathli
       ", ".join(sorted(lost)),
       folder / "predictions",
     )
-  return {name: entry for name, entry in entries.items() if name not in lost}
+  old = {
+    name
+    for name, row in done.items()
+    if (known := entries[name].get(JUDGED_BY)) and _decisions(row, folder) not in (known, None)
+  }
+  if old:
+    logger.warning(
+      "rows %s are done, but were scored beside other unimodal models than those of now: they are trained"
+      " and scored again",
+      ", ".join(sorted(old)),
+    )
+  return {name: entry for name, entry in entries.items() if name not in lost | old}
+
+
+def _decisions(row: Row, folder: pathlib.Path) -> str | None:
+  """Returns a hash of the classes that a row's unimodal models predict; None: they cannot be read."""
+  try:
+    own, label = _unimodal(row, folder, row.trial["seed"], "test")
+  except (
+    OSError,
+    ValueError,
+  ):  # made again, or what is wrong with them is said where they are used
+    return None
+  known = ~np.isnan(own).any(axis=-1)
+  chosen = np.where(known, np.where(known[..., None], own, 0).argmax(axis=-1), -1)
+  content = chosen.astype(np.int32).tobytes() + label.astype(np.int32).tobytes()
+  return hashlib.sha256(content).hexdigest()[:16]
 
 
 def wait(rows: Collection[Row], journal: Journal, own: Collection[str], since: float) -> None:
@@ -224,7 +254,8 @@ def judge(
       array_files.write(path, own)
     else:
       judged = _scores(row, own["test/logits"], own["test/label"], folder)
-      found[i] = {**found[i], "best": {**found[i]["best"], **judged}}
+      best = {**found[i]["best"], **judged}
+      found[i] = {**found[i], "best": best, JUDGED_BY: _decisions(row, folder)}
   return {**result, "rows": found}
 
 
@@ -254,9 +285,8 @@ def ensemble(rows: Sequence[Row], journal: Journal) -> dict[str, Any]:
     selected = classification.score(val, val_label).get(scores.kind_of(metric), np.nan)
     best = {str(scores.Score("test", "label", name)): value for name, value in own.items()}
     judged = _scores(row, test, label, journal.folder)
-    results.append(
-      {"seed": row.trial["seed"], "best_value": sign * selected, "best": best | judged, "last": {}}
-    )
+    result = {"seed": row.trial["seed"], "best_value": sign * selected, "best": best | judged}
+    results.append({**result, "last": {}, JUDGED_BY: _decisions(row, journal.folder)})
   return {"rows": results, **facts}
 
 

@@ -27,7 +27,7 @@ STACK_FACTS = (
   *("code", "data", "protocol", "chance", "select_metric", "selection", "hardware"),
   *("seconds_per_step", "program_bytes"),
 )
-ROW_FACTS = ("best_step", "best_value", "last_value", "best", "last")
+ROW_FACTS = ("best_step", "best_value", "last_value", "best", "last", judges.JUDGED_BY)
 _MOST_NAMED = 5  # of the values of a field that a line names
 # Which rows are trained, by the state they are in.
 ONLY = {
@@ -123,7 +123,7 @@ def run(
       rows instead; the next group goes on.
   """
   rows = [row for same in groups for row in same]
-  before = judges.without_lost(journal.read(), rows, journal.folder)
+  before = judges.still_true(journal.read(), rows, journal.folder)
   if rerun_ids:
     pending = _again(groups, journal, before, rerun_ids)
   else:

@@ -10,6 +10,7 @@ from synjax.evaluators import synergy_subset
 from synjax.sweeps import journal as sweep_journal
 from synjax.sweeps import judges, plan
 from synjax.sweeps import run as sweep_run
+from synjax.workdir import arrays
 from tests.sweeps.judged import FUSED, LABEL, MEAN, MODALITIES, UNIMODAL, Trainer, expand, logits
 
 ARMS = [FUSED, MEAN, *UNIMODAL]  # the unimodal rows come last in the file
@@ -86,6 +87,28 @@ def test_lost_predictions_are_made_again_and_failed_models_fail_what_they_judge(
   trainer = Trainer()
   assert run(rows, tmp_path, trainer)[0].done == 1 and "no predictions" in caplog.text
   assert trainer.calls == [("unimodal", "x1", (0,))]
+
+
+def test_rows_that_were_scored_beside_other_models_are_trained_and_scored_again(tmp_path, caplog):
+  rows = expand(ARMS)
+  _, before = run(rows, tmp_path, Trainer())
+  changed = next(row for row in rows if row.overrides["arm"] == "x1" and row.trial["seed"] == 0)
+  path = tmp_path / "predictions" / f"{changed.id}.npz"
+  found = dict(np.load(path))
+  for name in ("test/unimodal", "test/logits"):  # as another machine might have it
+    found[name] = -found[name]
+  arrays.write(path, found)
+  trainer = Trainer()
+  end, after = run(rows, tmp_path, trainer)
+  assert trainer.calls == [("supervised", "", (0,))] and end.done == 2  # and the mean of seed 0
+  assert "other unimodal models" in caplog.text
+  own = np.stack([-logits("unimodal", 0, "x1"), logits("unimodal", 0, "x2")], axis=1)
+  wrong = (own.argmax(-1) != LABEL[:, None]).all(axis=1).sum()
+  for row in rows:
+    if row.overrides["arm"] in ("fused", "mean"):
+      old, new = (e[row.id]["best"]["test/label/synergy_subset/size"] for e in (before, after))
+      assert new == (wrong if row.trial["seed"] == 0 else old)
+  assert run(rows, tmp_path, Trainer())[0].total == 0
 
 
 def test_of_two_shards_one_trains_the_models_and_the_other_waits(tmp_path, monkeypatch, caplog):
