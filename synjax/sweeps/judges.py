@@ -136,7 +136,7 @@ def still_true(entries: Mapping[str, Any], rows: Sequence[Row], folder: pathlib.
 
   That is unimodal rows whose predictions are gone, and rows that were scored beside other unimodal models
   than those that are there now (trained again by other code, or on another machine): all scores of a
-  are of one synergy subset a seed.
+  table are of one synergy subset a seed.
   """
   done = {row.id: row for row in rows if entries.get(row.id, MISSING)["status"] == "done"}
   lost = {
