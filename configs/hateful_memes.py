@@ -17,7 +17,7 @@ texts of at most 64 tokens, a linear map to 512, LayerNorm without parameters, t
 `data.cache_features=True` computes what frozen towers say once, as released. Differences: padding is
 marked, dev_seen selects (released: dev_unseen), and the trunk is this library's.
 
-Fixture, on any machine: `data_prep.fixtures hateful_memes --mode=hard` has all lists, and a tokenizer in
+Fixture, on any machine: `data_prep.fixtures hateful_memes` has all lists, and a tokenizer in
 tokenizer/: `configs/hateful_memes.py:METHOD,tiny` with `data.tokenizer=FIXTURE/tokenizer`.
 """
 

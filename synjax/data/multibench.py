@@ -142,6 +142,12 @@ def _read_splits(
     labels = {name: task.labels(found, config.data) for name, task in tasks.items()}
     for name, task in tasks.items():
       rows = rows[labels[name][rows] >= 0] if task.partial else rows
+    if not len(rows):
+      raise ValueError(
+        f"{shards.folder}: {split}: expected examples with {' and '.join(tasks)}, found none among"
+        f" {shards.counts[split]}: what the source has lacks labels, or features; add a list that has"
+        " them, and convert with --overwrite"
+      )
     return stored.StoredRows(
       shards.source(split, skip=unused),
       fields,

@@ -218,6 +218,18 @@ def test_a_list_that_was_not_converted_is_named(tmp_path):
     data.load(make_config(tmp_path, "hateful_memes", "supervised"))
 
 
+def test_a_test_list_without_labels_is_named(tmp_path):
+  """That of the competition's first phase, which many have."""
+  pytest.importorskip("tokenizers")
+  source = tmp_path / "hateful_memes"
+  fixtures.make_fixture("hateful_memes", source, cases=("unseen_lists", "unlabelled_test"))
+  convert.convert("hateful_memes", source, tmp_path / "shards")
+  with pytest.raises(
+    ValueError, match="test_seen: expected examples with hateful, found none among 10"
+  ):
+    data.load(make_config(tmp_path, "hateful_memes", "supervised"))
+
+
 def test_the_tokenizer_of_a_fixture_knows_its_words():
   for pair in picture_fixture.WORDS:
     for word in pair:

@@ -147,7 +147,7 @@ def test_metadata_is_stored_and_counts_what_is_there(made):
 
 
 def test_only_the_lists_that_exist_become_splits(tmp_path):
-  hateful_memes_fixture.make(tmp_path)
+  hateful_memes_fixture.make(tmp_path, cases=[])
   plan = plan_of(tmp_path / "dev.jsonl")
   assert plan.counts == {"train": 20, "dev_seen": 10}
   (tmp_path / "train.jsonl").unlink()
@@ -329,9 +329,9 @@ def test_the_command_runs_and_two_conversions_are_equal(tmp_path, capsys):
   for run in "ab":
     arguments = ["hateful_memes", f"--source={tmp_path / 'source'}", f"--data_dir={tmp_path / run}"]
     assert convert.main(arguments) == 0
-  assert "count: dev_seen: expected 500 rows in dev.jsonl, found 10" in capsys.readouterr().err
+  assert "count: dev_seen: expected 500 rows in dev_seen.jsonl, found 10" in capsys.readouterr().err
   first, second = (
     {p.name: p.read_bytes() for p in pathlib.Path(tmp_path / run).rglob("*array_record*")}
     for run in "ab"
   )
-  assert first == second and len(first) == 2
+  assert first == second and len(first) == 5
