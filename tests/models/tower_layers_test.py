@@ -18,7 +18,7 @@ def test_every_way_of_attending_is_the_same(causal):
   read = np.broadcast_to(valid[:, None, None, :], bias.shape) & (
     np.tri(5, dtype=bool) | (not causal)
   )
-  logits = np.einsum("bqhd,bkhd->bhqk", query, key) * 0.3 + bias
+  logits = np.einsum("bqhd,bkhd->bhqk", *np.float64((query, key))) * 0.3 + bias
   weights = special.softmax(np.where(read, logits, -np.inf), axis=-1)
   expected = np.einsum("bhqk,bkhd->bqhd", weights, value).reshape(2, 5, 12)
   fields = {"valid": valid, "bias": bias, "causal": causal, "scale": 0.3}
@@ -28,7 +28,7 @@ def test_every_way_of_attending_is_the_same(causal):
     wide = (jnp.float64(x) for x in (query, key, value))
     found = tower_layers.attend(*wide, **fields | {"bias": jnp.float64(bias)})
   assert found.dtype == np.float64
-  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
   class Dropped:
     def __call__(self, weights, train):

@@ -80,22 +80,13 @@ def test_the_text_tower_is_its_definition_to_double_precision():
   np.testing.assert_allclose(largest, embedding, rtol=1e-12)
 
 
-def test_outputs_have_their_shapes_and_remat_changes_no_gradient():
-  x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+def test_outputs_have_their_shapes():
+  x = np.zeros((2, 8, 8, 3), np.float32)
   module = ClipVision(**IMAGE, output="embedding", projection=6)
-  variables = jax.jit(module.init)(jax.random.key(0), x)
+  variables = jax.eval_shape(module.init, jax.random.key(0), x)
   shapes = {"tokens": (2, 5, 8), "raw_tokens": (2, 5, 8), "pooled": (2, 8), "embedding": (2, 6)}
   for output, shape in shapes.items():
     assert jax.eval_shape(module.clone(output=output).apply, variables, x).shape == shape
-
-  def gradient(remat):
-    def total(variables):
-      return jnp.sum(module.clone(remat=remat).apply(variables, x) ** 2)
-
-    return jax.jit(jax.grad(total))(variables)
-
-  plain, again = gradient(False), gradient(True)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), plain, again)
 
 
 def test_inputs_and_fields_that_do_not_fit_are_refused():
