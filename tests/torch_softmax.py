@@ -1,4 +1,4 @@
-"""The softmax of float32 that made `golden/towers.npz`: that of PyTorch's CPU kernel, rounding by rounding.
+"""The softmax of float32 that made `golden/towers.npz`: that of PyTorch on a CPU, rounding by rounding.
 
 CLIP's attention in `transformers` has it in a float64 model too. The kernel, with AVX-512: scores minus
 their largest one; Sleef's `expf` of 1 ulp; a sum of 16 lanes that are then halved, or one after the other

@@ -58,7 +58,7 @@ def in_float64(golden, folder, case):
 
 @pytest.mark.parametrize("case", TOKENS)
 def test_agrees_with_the_published_tower_in_float64(golden, folder, case, monkeypatch):
-  """Tokens, embeddings and raw tokens to 1e-9; of CLIP by the float32 softmax that it is published with."""
+  """Tokens, embeddings and raw tokens to 1e-9; CLIP with the float32 softmax that it was run with."""
   if case.startswith("clip"):
     monkeypatch.setattr(jax.nn, "softmax", torch_softmax.traced)
   with jax.enable_x64(True):
@@ -68,7 +68,7 @@ def test_agrees_with_the_published_tower_in_float64(golden, folder, case, monkey
 
 @pytest.mark.parametrize("case", ["clip_vision", "clip_text"])
 def test_the_rounding_of_clips_softmax_is_all_that_differs_in_float64(golden, folder, case):
-  """The float64 softmax of ours is 1e-8 to 1e-6 from the golden file: less is no float32, more a mistake."""
+  """Softmax in float64 is 1e-8 to 1e-6 from the golden file: less is no float32, more a mistake."""
   with jax.enable_x64(True):
     for found, expected in in_float64(golden, folder, case):
       assert 1e-8 < np.abs(found - expected).max() < 1e-6
