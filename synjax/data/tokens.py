@@ -73,8 +73,21 @@ def load(where: str, folder: str) -> Tokenizer:
   path = pathlib.Path(folder).expanduser()
   file = next((path / name for name in FILES if (path / name).exists()), None)
   if file is None:
-    raise ValueError(f"{where}: expected {' or '.join(FILES)} in {path}, found neither")
+    what = "a file; give its folder" if path.is_file() else "neither; name the folder that has it"
+    raise ValueError(f"{where}: expected {' or '.join(FILES)} in {path}, found {what}")
   return _read_json(where, file) if file.name == FILES[0] else _read_spm(where, file)
+
+
+def of_modality(config, name: str) -> Tokenizer:
+  """Reads the tokenizer of a modality of a run: of `data.tokenizer`, "": of its tower's weights.
+
+  Raises:
+    ValueError: as `load`.
+  """
+  weights = config.model.modalities[name].encoder.get("weights", "")
+  if config.data.tokenizer or not weights:
+    return load("config.data.tokenizer", config.data.tokenizer)
+  return load(f"config.data.tokenizer, config.model.modalities.{name}.encoder.weights", weights)
 
 
 def _package(where: str, name: str, file: pathlib.Path) -> types.ModuleType:
@@ -192,8 +205,7 @@ class Texts:
     self.transforms: dict[str, pipeline.Transform] = {}
     self._found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, splits in texts.items():
-      weights = config.model.modalities[name].encoder.get("weights", "")
-      tokenizer = load("config.data.tokenizer", config.data.tokenizer or weights)
+      tokenizer = of_modality(config, name)
       found = {split: tokenizer(own, config.data.max_length) for split, own in splits.items()}
       longest = max(ids.shape[1] for ids, _ in found.values())
       self._found[name] = {

@@ -71,6 +71,12 @@ def _check_several(config: ConfigDict, dataset: Dataset, chosen: type[Method]) -
 
 def _check_vocabularies(method: Method) -> None:
   """Refuses a tokenizer with more ids than a text tower has embeddings, and texts without a tower."""
+  if method.tokenizes and method.dataset.vocabularies:
+    raise ValueError(
+      f"config.method.name: {method.config.method.name} makes tokens of numbers: expected data without"
+      f" texts, found {', '.join(method.dataset.vocabularies)} of {method.dataset.name}; choose a method"
+      " that has encoders, such as infmasking"
+    )
   encoders = getattr(getattr(method, "model", None), "encoders", {})
   for name, size in method.dataset.vocabularies.items():
     known = getattr(encoders.get(name), "vocabulary", None)

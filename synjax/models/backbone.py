@@ -95,6 +95,13 @@ class Backbone(nn.Module):
     steps = found.get("valid", steps) if features.ndim == 3 else None
     return Outputs(features, fields.both(present, steps), found.get("pooled"))
 
+  def adapted(self, name: str, features: jax.Array) -> jax.Array:
+    """Returns a modality's features as tokens [batch, length, width], by its adapter."""
+    try:
+      return self.adapters[name](features)
+    except ValueError as error:  # of an adapter that does not fit the encoder
+      raise ValueError(f"config.model.modalities.{name}.adapter: {error}") from error
+
   def vector(self, name: str, found: Outputs) -> jax.Array:
     """Returns one vector an example of what a modality's encoder said, [batch, width].
 
@@ -104,7 +111,7 @@ class Backbone(nn.Module):
     x = found.features if found.pooled is None else found.pooled
     if x.ndim == 2:
       return x
-    tokens = self.adapters[name](x)
+    tokens = self.adapted(name, x)
     return mean_of_tokens(tokens, valid_tokens(found.valid, tokens))
 
   def encode_views(self, encode: Callable[[Any], Any], views: Sequence[Any]) -> Any:
@@ -141,7 +148,7 @@ class Backbone(nn.Module):
     tokens, valid = {}, {}
     for name in self.present_modalities(batch):
       found = self.outputs(batch, name, train=train, axis=axis, counted=counted)
-      tokens[name] = self.adapters[name](found.features)
+      tokens[name] = self.adapted(name, found.features)
       real = valid_tokens(found.valid, tokens[name])
       if real is not None:
         valid[name] = real

@@ -97,7 +97,7 @@ class Classifier(Backbone):
     for name in self.present_modalities(batch):
       found = self.outputs(batch, name, train=train, axis=axis, counted=counted)
       if self.trunk.reads_tokens:
-        x = self.adapters[name](found.features)
+        x = self.adapted(name, found.features)
         real = valid_tokens(found.valid, x)
       else:
         x, real = self.vector(name, found), fields.present(batch, name)

@@ -290,6 +290,13 @@ def _flatten(rows):
 def _check_inputs(tokens, width, keep, num_kept, valid, key_bias):
   """Raises ValueError for arguments of `FusionTransformer` that do not fit together."""
   shapes = [part.shape for part in tokens]
+  widths = [shape[-1] for shape in shapes if len(shape) == 3]
+  if widths and set(widths) != {width}:
+    raise ValueError(
+      f"config.model.width: expected tokens of this width, {width}, found {', '.join(map(str, widths))}"
+      " of the modalities in their order; set it to theirs, or config.model.modalities.*.adapter.name to"
+      " projection where a sequence has another one"
+    )
   if not shapes or any(len(s) != 3 or (s[0], s[2]) != (shapes[0][0], width) for s in shapes):
     raise ValueError(
       "FusionTransformer: tokens must be one [batch, length, width] array per modality with the "

@@ -50,7 +50,7 @@ class SeparateModel(Backbone):
 
   def _mean_token(self, name: str, found: Outputs) -> jax.Array:
     """Returns the mean of a modality's real tokens, [batch, config.model.width]."""
-    tokens = self.adapters[name](found.features)
+    tokens = self.adapted(name, found.features)
     return mean_of_tokens(tokens, valid_tokens(found.valid, tokens))
 
   def project_views(

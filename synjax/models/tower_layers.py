@@ -48,7 +48,8 @@ def check_ids(ids: jax.Array, max_length: int, where: str) -> None:
     )
   if ids.shape[1] > max_length:
     raise ValueError(
-      f"{where} has positions for {max_length} tokens, found {ids.shape[1]}: truncate the text"
+      f"{where} has positions for {max_length} tokens, found {ids.shape[1]}: set config.data.max_length"
+      f" to at most {max_length}, or truncate the text"
     )
 
 

@@ -463,7 +463,7 @@ X = np.zeros((2, 3, 8), np.float32)
     ({"implementation": "fast"}, {}, "'fast'"),
     ({}, {"tokens": []}, "tokens"),
     ({}, {"tokens": [X, X[:1]]}, r"\(1, 3, 8\)"),
-    ({}, {"tokens": [X[..., :4]]}, "width=8"),
+    ({}, {"tokens": [X[..., :4]]}, "of this width, 8, found 4"),
     ({}, {"tokens": [X[:, 0]]}, r"\(2, 8\)"),
     ({}, {"keep": np.ones((1, 2, 4), bool)}, "keep"),
     ({}, {"keep": np.ones((2, 3), bool)}, "keep"),

@@ -103,7 +103,7 @@ class ClipVision(nn.Module):
       size = f"{self.image_size} x {self.image_size}"
       raise ValueError(
         f"ClipVision has positions for images of {size} pixels, found {x.shape[1]} x {x.shape[2]}: "
-        "resize the images"
+        f"set config.data.resolution to {self.image_size}, or resize the images"
       )
 
 

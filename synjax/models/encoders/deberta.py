@@ -11,7 +11,7 @@ from flax.linen.dtypes import promote_dtype
 from synjax.models import tower_layers
 from synjax.models.layers import Dropout
 
-_TERMS = ("c2p", "p2c")
+TERMS = ("c2p", "p2c")
 
 
 class Deberta(nn.Module):
@@ -56,7 +56,7 @@ class Deberta(nn.Module):
   max_length: int = 512
   buckets: int = 256
   max_distance: int = 512
-  terms: tuple[str, ...] = _TERMS
+  terms: tuple[str, ...] = TERMS
   share_keys: bool = True
   norm_relative: bool = True
   absolute: bool = False
@@ -125,7 +125,7 @@ class Deberta(nn.Module):
     tower_layers.check_choice("Deberta.activation", self.activation, tower_layers.ACTIVATIONS)
     tower_layers.check_heads("Deberta.width", self.width, self.num_heads)
     for term in self.terms:
-      tower_layers.check_choice("Deberta.terms", term, _TERMS)
+      tower_layers.check_choice("Deberta.terms", term, TERMS)
 
 
 def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int) -> np.ndarray:

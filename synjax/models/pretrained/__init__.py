@@ -1,5 +1,5 @@
 """Published towers from folders that a user has: `load`. Nothing is downloaded or unpickled."""
 
-from synjax.models.pretrained.loading import Pretrained, describe, load
+from synjax.models.pretrained.loading import Pretrained, describe, files, load
 
-__all__ = ["Pretrained", "describe", "load"]
+__all__ = ["Pretrained", "describe", "files", "load"]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from synjax.models.encoders.clip import Clip, ClipText, ClipVision
-from synjax.models.encoders.deberta import Deberta
+from synjax.models.encoders.deberta import TERMS, Deberta
 from synjax.models.encoders.distilbert import DistilBert
 from synjax.models.encoders.resnet import ResNet18, ResNet50
 from synjax.models.pretrained import layouts
@@ -175,8 +175,14 @@ def _clip_vision(config: ConfigFields, names: Collection[str]) -> Published:
 def _clip_text(config: ConfigFields, names: Collection[str]) -> Published:
   fields = _clip_fields(config, width=512, num_heads=8, hidden=2048)
   end = config.count("eos_token_id", 49407, least=0)
+  vocabulary = config.count("vocab_size", 49408)
+  if end != 2 and end >= vocabulary:
+    raise ValueError(
+      f"{config.where}: eos_token_id: expected an id below vocab_size = {vocabulary}, found {end}; get"
+      " the file again"
+    )
   fields |= {
-    "vocabulary": config.count("vocab_size", 49408),
+    "vocabulary": vocabulary,
     "max_length": config.count("max_position_embeddings", 77),
     # Configs of old say 2 of a vocabulary whose largest id is the end token.
     "end_token": None if end == 2 else end,
@@ -266,7 +272,9 @@ def _deberta_layer(module: Deberta, layer: str, path: layouts.Path) -> layouts.E
 def _deberta_fields(config: ConfigFields) -> dict[str, Any]:
   shared = _heads_of(config, "hidden_size", 1536, "num_attention_heads", 24)
   if not config.flag("relative_attention", False):
-    raise ValueError(f"{config.where}: expected relative_attention, found a DeBERTa without")
+    raise ValueError(
+      f"{config.where}: expected relative_attention, found a DeBERTa without; give a v3 model"
+    )
   width = shared["width"]
   if config.count("conv_kernel_size", 0, least=0) or config.count("embedding_size", width) != width:
     raise ValueError(
@@ -282,7 +290,7 @@ def _deberta_fields(config: ConfigFields) -> dict[str, Any]:
     "max_length": longest,
     "buckets": max(config.count("position_buckets", -1, least=-1), 0),
     "max_distance": farthest if farthest > 0 else longest,
-    "terms": tuple(sorted(term.strip().lower() for term in config.names("pos_att_type"))),
+    "terms": tuple(sorted(config.names("pos_att_type", TERMS))),
     "share_keys": config.flag("share_att_key", False),
     "norm_relative": "layer_norm" in str(config.value("norm_rel_ebd", "none")).lower(),
     "absolute": config.flag("position_biased_input", True),
@@ -304,7 +312,10 @@ def _timm(config: ConfigFields, names: Collection[str]) -> Published:
   network = networks.get(name.partition(".")[0])
   if network is None:
     known = [*networks, "vit_base_patch{16,32}_clip_224"]
-    raise ValueError(f"{config.where}: expected an architecture of {known}, found {name!r}")
+    raise ValueError(
+      f"{config.where}: architecture: expected one of {known}, found {name!r}; give the folder of such a"
+      " model"
+    )
   module = network(output="tokens")
   heads = frozenset(name for name in names if name in ("fc.weight", "fc.bias"))
   return Published(module, resnet(module), heads)

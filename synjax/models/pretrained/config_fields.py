@@ -73,14 +73,22 @@ class ConfigFields:
       raise self._wrong(name, f"one of {sorted(known)}", found)
     return found
 
-  def names(self, name: str) -> tuple[str, ...]:
-    """Returns names: of a list, or of one string with | between them; none for null."""
+  def names(self, name: str, known: Collection[str] = ()) -> tuple[str, ...]:
+    """Returns names: of a list, or of one string with | between them; none for null.
+
+    With `known` they are some of those, in lower case.
+    """
     found = self._values.get(name)
-    found = [] if found is None else found
-    found = found.split("|") if isinstance(found, str) else found
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+    names = [] if found is None else found
+    names = names.split("|") if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
       raise self._wrong(name, "a list of names", found)
-    return tuple(found)
+    if not known:
+      return tuple(names)
+    names = tuple(one.strip().lower() for one in names)
+    if not set(names) <= set(known) or len(set(names)) < len(names):
+      raise self._wrong(name, f"names of {sorted(known)}, each once", found)
+    return names
 
   def _wrong(self, name: str, expected: str, found: object) -> ValueError:
     return ValueError(

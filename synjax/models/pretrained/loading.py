@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from synjax.models.encoders.clip import Clip
 from synjax.models.pretrained import architectures, layouts
-from synjax.models.pretrained.weight_files import CONFIG, Tensors, read_json
+from synjax.models.pretrained.weight_files import CONFIG, Tensors, files_of, read_json
 
 _DTYPES = ("float32", "bfloat16", "float64")
 
@@ -41,6 +41,11 @@ def describe(folder: str | os.PathLike) -> nn.Module:
   return _describe(folder)[0].module
 
 
+def files(folder: str | os.PathLike) -> list[pathlib.Path]:
+  """Returns the files that `load` reads, raising as it does where they are not listed."""
+  return files_of(_transformer(pathlib.Path(folder).expanduser()))
+
+
 def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   """Reads a tower from `config.json` and `model.safetensors` (one file, or shards with an index).
 
@@ -56,9 +61,9 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
     Module, variables, config.
 
   Raises:
-    OSError: a file is not there.
-    ValueError: an unknown dtype or architecture, a file that is not whole, pickled weights, or tensors
-      that are missing, not expected or of another shape, which are listed, or not finite.
+    ValueError: an unknown dtype or architecture, a file that is not there or not whole, pickled weights,
+      or tensors that are missing, not expected or of another shape, which are listed, or not finite.
+    OSError: a file cannot be read.
   """
   if dtype not in _DTYPES:
     raise ValueError(f"dtype: expected one of {list(_DTYPES)}, found {dtype!r}")
@@ -69,7 +74,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   published, tensors, config = _describe(folder)
   kind = np.float64 if dtype == "float64" else np.float32
   variables = {
-    path: jnp.asarray(_array(entry, tensors, folder).astype(kind))
+    path: jnp.asarray(layouts.read(entry, tensors).astype(kind))
     for path, entry in published.entries.items()
   }
   module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)
@@ -90,11 +95,7 @@ def _describe(
 
 def _transformer(folder: pathlib.Path) -> pathlib.Path:
   """Finds the transformer of a sentence-transformers folder; another folder is its own."""
-  if not folder.is_dir():
-    seen = "" if folder.is_absolute() else f" in {pathlib.Path.cwd()}, where the command runs"
-    raise FileNotFoundError(
-      f"{folder}: expected a folder of weights, found none{seen}; download it, or give its whole path"
-    )
+  _require_folder(folder)
   file = folder / "modules.json"
   if not file.exists():
     return folder
@@ -103,10 +104,28 @@ def _transformer(folder: pathlib.Path) -> pathlib.Path:
     (path,) = (part["path"] for part in modules if part["type"].endswith(".Transformer"))
     found = (folder / path).resolve()
   except (KeyError, TypeError, ValueError, AttributeError) as error:
-    raise ValueError(f"{file}: expected a list with one Transformer, found another one") from error
+    raise ValueError(
+      f"{file}: expected a list with one Transformer, found another one; get the file again"
+    ) from error
   if not found.is_relative_to(folder.resolve()):
-    raise ValueError(f"{file}: expected a path inside the folder, found {path!r}")
+    raise ValueError(
+      f"{file}: expected a path inside the folder, found {path!r}; get the file again"
+    )
+  _require_folder(found)
   return found
+
+
+def _require_folder(folder: pathlib.Path) -> None:
+  """Raises ValueError where there is no such folder."""
+  try:
+    there, file = folder.is_dir(), folder.is_file()
+  except OSError:  # a name that is too long
+    there, file = False, False
+  if there:
+    return
+  seen = "" if folder.is_absolute() else f" in {pathlib.Path.cwd()}, where the command runs"
+  what = f"found a file; give {folder.parent}" if file else f"found none{seen}; download it"
+  raise ValueError(f"{folder}: expected a folder of weights, {what}, or give its whole path")
 
 
 def _example(module: nn.Module) -> jax.ShapeDtypeStruct:
@@ -144,18 +163,6 @@ def _check(
       f"{folder}: expected the tensors of {type(published.module).__name__} as config.json describes it, "
       f"found: {wrong}; get config.json and weights of one model"
     )
-
-
-def _array(entry: layouts.Entry, tensors: Tensors, folder: str | os.PathLike) -> np.ndarray:
-  """Reads one array of ours; ValueError where it is not finite: training would end at step 0."""
-  found = layouts.read(entry, tensors)
-  wrong = np.size(found) - np.isfinite(found).sum()
-  if wrong:
-    raise ValueError(
-      f"{folder}: {', '.join(entry.names)}: expected finite numbers, found {wrong} of {np.size(found)}"
-      " that are not; download the weights again"
-    )
-  return found
 
 
 def _with_dtype(module: nn.Module, dtype: Any) -> nn.Module:

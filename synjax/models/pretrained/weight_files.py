@@ -11,6 +11,7 @@ import safetensors
 CONFIG = "config.json"  # what the tensors are of
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_TYPES = ("F64", "F32", "F16", "BF16")  # of the numbers of a tower
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 _CONVERT = """  from transformers import AutoModel
@@ -31,12 +32,12 @@ class Tensors:
       folder: of the weights; or one safetensors file.
 
     Raises:
-      OSError: there are no weights, or a shard of the index is not there.
-      ValueError: a file is not a whole safetensors file, the index and its shards disagree, or there
-        are pickled weights only.
+      ValueError: there are no weights or pickled ones only, a file is not there or no whole safetensors
+        file, or the index and its shards disagree.
+      OSError: a file cannot be read.
     """
     self.shapes: dict[str, tuple[int, ...]] = {}
-    self._files: dict[str, Any] = {}
+    self._files: dict[str, tuple[pathlib.Path, Any]] = {}
     shards = {folder.name: None} if folder.is_file() else _shards(folder)
     folder = folder.parent if folder.is_file() else folder
     for file, expected in shards.items():
@@ -48,12 +49,43 @@ class Tensors:
           f"({', '.join(sorted(names ^ expected)[:5])}): get both files again"
         )
       for name in names:
-        self._files[name] = opened
+        self._files[name] = (folder / file, opened)
         self.shapes[name] = tuple(opened.get_slice(name).get_shape())
 
   def __getitem__(self, name: str) -> np.ndarray:
-    """Reads one tensor, in the type that the file has."""
-    return self._files[name].get_tensor(name)
+    """Reads one tensor, in the type that the file has.
+
+    Raises:
+      ValueError: it holds no numbers of a published type, or some that float32 cannot hold: training
+        would end at step 0.
+    """
+    file, opened = self._files[name]
+    kind = opened.get_slice(name).get_dtype()
+    if kind not in _TYPES:
+      raise ValueError(
+        f"{file}: {name}: expected numbers of type {', '.join(_TYPES)}, found {kind}; get weights that"
+        " are not quantised"
+      )
+    found = opened.get_tensor(name)
+    with np.errstate(over="ignore"):
+      wrong = np.size(found) - np.isfinite(np.asarray(found, np.float32)).sum()
+    if wrong:
+      raise ValueError(
+        f"{file}: {name}: expected finite numbers of float32, found {wrong} of {np.size(found)} that are"
+        " not; download the file again"
+      )
+    return found
+
+
+def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
+  """Returns the files that a tower is read from: `config.json`, the tensors and what lists them.
+
+  Raises:
+    ValueError: there are no weights, or pickled ones only, or their index is none.
+  """
+  shards = sorted(_shards(folder))
+  index = [INDEX] if shards != [FILE] else []
+  return [folder / name for name in (CONFIG, *index, *shards)]
 
 
 def read_json(file: pathlib.Path, kind: type = dict) -> Any:
@@ -67,19 +99,19 @@ def read_json(file: pathlib.Path, kind: type = dict) -> Any:
     The object or list.
 
   Raises:
-    OSError: it is not there.
-    ValueError: it holds something else.
+    ValueError: it is not there, or holds something else.
+    OSError: it cannot be read.
   """
   if not file.is_file():
-    raise FileNotFoundError(
-      f"{file}: expected a file, found none; give the folder of a whole model"
-    )
+    raise ValueError(f"{file}: expected a file, found none; give the folder of a whole model")
   try:
     found = json.loads(file.read_text(encoding="utf-8"))
   except (ValueError, RecursionError) as error:
     raise ValueError(f"{file}: expected JSON, found {error}; get the file again") from error
   if not isinstance(found, kind):
-    raise ValueError(f"{file}: expected JSON of a {kind.__name__}, found {type(found).__name__}")
+    raise ValueError(
+      f"{file}: expected JSON of a {kind.__name__}, found {type(found).__name__}; get the file again"
+    )
   return found
 
 
@@ -94,19 +126,21 @@ def _shards(folder: pathlib.Path) -> dict[str, set[str] | None]:
       f"{folder}: expected {FILE}, found {_PICKLED[0]}, a pickle, which is not read because it can run "
       f"code; convert it where you trust it:\n{_CONVERT.format(folder=str(folder))}"
     )
-  raise FileNotFoundError(
-    f"{folder}: expected {FILE} or {INDEX}, found neither; download the weights"
-  )
+  raise ValueError(f"{folder}: expected {FILE} or {INDEX}, found neither; download the weights")
 
 
 def _indexed(file: pathlib.Path) -> dict[str, set[str] | None]:
   weight_map = read_json(file).get("weight_map")
   if not isinstance(weight_map, Mapping) or not weight_map:
-    raise ValueError(f"{file}: expected an object weight_map of tensor names, found none")
+    raise ValueError(
+      f"{file}: expected an object weight_map of tensor names, found none; get the file again"
+    )
   shards: dict[str, set[str] | None] = {}
   for name, shard in weight_map.items():
-    if not isinstance(shard, str) or pathlib.PurePath(shard).name != shard:
-      raise ValueError(f"{file}: expected names of files beside it, found {shard!r}")
+    if not isinstance(shard, str) or not shard or pathlib.PurePath(shard).name != shard:
+      raise ValueError(
+        f"{file}: expected names of files beside it, found {shard!r}; get the file again"
+      )
     shards[shard] = (shards.get(shard) or set()) | {name}
   return shards
 
@@ -114,7 +148,7 @@ def _indexed(file: pathlib.Path) -> dict[str, set[str] | None]:
 def _open(file: pathlib.Path) -> Any:
   """Opens a safetensors file, whose header must fit its length."""
   if not file.is_file():
-    raise FileNotFoundError(f"{file}: expected a shard, found no file; download it")
+    raise ValueError(f"{file}: expected a file of tensors, found none; download it")
   try:
     return safetensors.safe_open(file, framework="numpy")
   except (safetensors.SafetensorError, ValueError) as error:

@@ -98,12 +98,20 @@ def test_inputs_and_fields_that_do_not_fit_are_refused():
   clip = Clip(ClipVision(**IMAGE), ClipText(**TEXT))
   for module, x, message in (
     (ClipVision(**IMAGE), ids, r"ClipVision expects an input \[batch, rows"),
-    (ClipVision(**IMAGE), jnp.zeros((1, 12, 12, 3)), "8 x 8 pixels, found 12 x 12: resize"),
+    (
+      ClipVision(**IMAGE),
+      jnp.zeros((1, 12, 12, 3)),
+      "8 x 8 pixels, found 12 x 12: set config.data.resolution to 8",
+    ),
     (ClipVision(**IMAGE | {"num_heads": 3}), image, "multiple of num_heads = 3, found 8"),
     (ClipVision(**IMAGE, output="mean"), image, "ClipVision.output: expected one of"),
     (ClipVision(**IMAGE, activation="swish"), image, "ClipVision.activation: expected one of"),
     (ClipText(**TEXT), image, "ClipText expects an input of token ids"),
-    (ClipText(**TEXT), jnp.zeros((1, 8), int), "positions for 7 tokens, found 8: truncate"),
+    (
+      ClipText(**TEXT),
+      jnp.zeros((1, 8), int),
+      "positions for 7 tokens, found 8: set config.data.max_length to at most 7",
+    ),
     (clip, jnp.zeros((1, 4)), "ClipText expects an input of token ids"),
   ):
     with pytest.raises(ValueError, match=message):

@@ -180,9 +180,13 @@ def test_a_folder_of_another_architecture_is_refused(golden, tmp_path):
     pretrained.load(mixed)
   with pytest.raises(ValueError, match="dtype: expected one of"):
     pretrained.load(mixed, dtype="float16")
-  with pytest.raises(OSError, match=r"expected a folder of weights, found none; "):
+  with pytest.raises(ValueError, match=r"expected a folder of weights, found none; "):
     pretrained.load(tmp_path / "none")
-  with pytest.raises(OSError, match=r"^none: .*found none in /.*, where the command runs"):
+  with pytest.raises(ValueError, match=r"/config.json: expected a folder .* found a file; give /"):
+    pretrained.load(mixed / "config.json")
+  with pytest.raises(ValueError, match=r"aaa: expected a folder of weights, found none"):
+    pretrained.load(tmp_path / ("a" * 300))
+  with pytest.raises(ValueError, match=r"^none: .*found none in /.*, where the command runs"):
     pretrained.load("none")
 
 
@@ -190,7 +194,9 @@ def test_weights_that_are_not_finite_are_named(golden, tmp_path):
   tensors = tower_folders.state(golden, "distilbert")
   tensors["embeddings.LayerNorm.bias"] = np.full(24, np.nan)
   folder = tower_folders.write(tmp_path, tower_folders.config(golden, "distilbert"), tensors)
-  message = "embeddings.LayerNorm.bias: expected finite numbers, found 24 of 24 that are not"
+  message = (
+    "/model.safetensors: embeddings.LayerNorm.bias: expected finite .* found 24 of 24 that are"
+  )
   with pytest.raises(ValueError, match=message):
     pretrained.load(folder)
 

@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from synjax.models import pretrained
-from synjax.models.pretrained.weight_files import Tensors, read_json
+from synjax.models.pretrained.weight_files import Tensors, files_of, read_json
 
 
 def saved(folder, **tensors):
@@ -61,16 +61,17 @@ def test_an_index_is_followed_to_files_beside_it_alone(tmp_path):
     return Tensors(tmp_path)
 
   assert opened({"a": "one.safetensors"}).shapes == {"a": (2,)}
-  with pytest.raises(OSError, match="two.safetensors: expected a shard"):
+  with pytest.raises(ValueError, match="two.safetensors: expected a file of tensors, found none"):
     opened({"a": "one.safetensors", "b": "two.safetensors"})
   with pytest.raises(ValueError, match=r"one.safetensors: expected the tensors that .* \(b\)"):
     opened({"a": "one.safetensors", "b": "one.safetensors"})
-  with pytest.raises(ValueError, match="files beside it, found '../one.safetensors'"):
-    opened({"a": "../one.safetensors"})
+  for other in ("../one.safetensors", "", ".", 3, None):
+    with pytest.raises(ValueError, match="files beside it, found .*; get the file again"):
+      opened({"a": other})
   with pytest.raises(ValueError, match="weight_map"):
     opened({})
   index.unlink()
-  with pytest.raises(OSError, match="found neither"):
+  with pytest.raises(ValueError, match="found neither"):
     Tensors(tmp_path)
 
 
@@ -80,3 +81,55 @@ def test_json_that_is_nested_too_deeply_is_refused(tmp_path):
   with pytest.raises(ValueError, match="config.json: expected JSON, found") as error:
     read_json(file)
   assert "\n" not in str(error.value)
+
+
+def write_raw(folder, header):
+  """A file whose header is anything, with 64 bytes of zeros."""
+  text = header.encode()
+  content = len(text).to_bytes(8, "little") + text + bytes(64)
+  (folder / "model.safetensors").write_bytes(content)
+
+
+def test_tensors_that_are_there_twice_or_overlap_are_refused(tmp_path):
+  one = '"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}'
+  for other in (one, one.replace("[0,32]", "[32,64]"), one.replace('"a"', '"b"')):
+    write_raw(tmp_path, f"{{{one},{other}}}")
+    with pytest.raises(ValueError, match="model.safetensors: expected a whole"):
+      Tensors(tmp_path)
+  shard = saved(tmp_path, a=np.ones(2), b=np.ones(2))
+  for name in ("one", "two"):
+    (tmp_path / f"{name}.safetensors").write_bytes(shard.read_bytes())
+  shard.unlink()
+  index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+  (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+  with pytest.raises(ValueError, match=r"one.safetensors: expected the tensors that .* \(b\)"):
+    Tensors(tmp_path)
+
+
+@pytest.mark.parametrize(
+  ("value", "message"),
+  [
+    (np.array([1, np.nan, np.inf, 2]), "finite numbers of float32, found 2 of 4 that are not"),
+    (np.array([1, 1e300]), "finite numbers of float32, found 1 of 2"),
+    (np.array([1, np.nan], jnp.bfloat16), "finite numbers of float32, found 1 of 2"),
+    (np.array([1, 2]), "numbers of type F64, F32, F16, BF16, found I64; .* not quantised"),
+    (np.array([1, 2], np.int8), "numbers of type .*, found I8"),
+  ],
+)
+def test_numbers_that_no_tower_computes_with_are_named_with_their_file(tmp_path, value, message):
+  saved(tmp_path, **{"layer.weight": value})
+  tensors = Tensors(tmp_path)
+  with pytest.raises(ValueError, match=rf"/model.safetensors: layer.weight: expected {message}"):
+    tensors["layer.weight"]
+
+
+def test_what_a_tower_is_read_from_is_listed(tmp_path):
+  with pytest.raises(ValueError, match="found neither"):
+    files_of(tmp_path)
+  shard = saved(tmp_path, a=np.ones(2))
+  assert files_of(tmp_path) == [tmp_path / "config.json", shard]
+  shard.rename(tmp_path / "two.safetensors")
+  index = tmp_path / "model.safetensors.index.json"
+  index.write_text(json.dumps({"weight_map": {"a": "two.safetensors", "b": "one.safetensors"}}))
+  names = ["config.json", index.name, "one.safetensors", "two.safetensors"]
+  assert files_of(tmp_path) == [tmp_path / name for name in names]
