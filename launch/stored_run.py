@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import defaults
 from synjax import train
-from synjax.workdir import files, identity, json_files
+from synjax.workdir import files, identity, json_files, places, schema
 
 
 def load(flag: str, workdir: str | pathlib.Path, data_dir: str | None = None) -> train.Run:
@@ -28,14 +28,14 @@ def load(flag: str, workdir: str | pathlib.Path, data_dir: str | None = None) ->
   file = path / files.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = _read_config(flag, path)
+  config = _without_towers(path, _read_config(flag, path))
   trials = config.pop("trials", None)
   config = ConfigDict(config)
   if data_dir:
     if "data_dir" not in config.data:
       raise ValueError(f"--data_dir: {config.data.name} is generated; leave the flag out")
     config.data.data_dir = data_dir
-  config = identity.resolve_paths(config)
+  config = places.resolve(config)
   _require_data(flag, path, config)
   try:
     run = train.Run(config, path, trials)
@@ -59,6 +59,18 @@ def _read_config(flag: str, path: pathlib.Path) -> dict[str, Any]:
   if wrong:
     raise _not_of_a_run(flag, path / files.CONFIG, wrong)
   return identity.fill(config, known)
+
+
+def _without_towers(path: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
+  """Returns a config that no longer names the folders of its towers' weights, where one is gone."""
+  modalities = config["model"]["modalities"]
+  folders = [own["encoder"].get("weights") for own in modalities.values()]
+  if all(files.resolve(folder).is_dir() for folder in folders if folder):
+    return config
+  towers = schema.read(path).get("towers", {})
+  if "cache_features" in config["data"]:
+    config["data"]["cache_features"] = False  # the towers are among the run's parameters
+  return places.standing_alone(config, towers)
 
 
 def _not_of_a_run(flag: str, file: pathlib.Path, found: object) -> ValueError:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from synjax import evaluators, parallel
 from synjax.config.checks import check_config, check_start, traced_fields
 from synjax.data import inputs
-from synjax.training import outcome, sources
+from synjax.training import outcome, sources, tower_weights
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
 from synjax.workdir import (
@@ -23,6 +23,7 @@ from synjax.workdir import (
   files,
   identity,
   lock,
+  places,
   results,
   schema,
   standardization,
@@ -113,7 +114,7 @@ def opened(
   Yields:
     The run, and whether what `results.json` may hold are the scores that this config asks for.
   """
-  path, config = files.resolve(workdir), identity.resolve_paths(config)
+  path, config = files.resolve(workdir), places.resolve(config)
   check_start(config)
   code_version.describe()  # now: what is edited while it trains did not make the numbers
   description = json.loads(config.to_json_best_effort())
@@ -147,7 +148,8 @@ def opened(
     if writes and run.dataset.standardization:
       standardization.write(path, run.dataset.standardization)
     if writes and (described := inputs.describe(run.stored)):
-      schema.write(path, described)
+      towers = tower_weights.spelled_out(config, run.dataset.modalities)
+      schema.write(path, described | {"towers": towers})
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     announce(run, length_before)

@@ -42,6 +42,7 @@ ALLOWED = {
     "config", "data", "evaluators", "methods", "parallel", "training", "training.feature_cache",
     "training.tower_weights", "trial", "workdir", "workdir.checkpoint",
   },
+  "training.sources": {"models", "training", "workdir"},
   "training.tower_weights": {"models", "training"},
   "training.feature_cache": {
     "data", "data.fields", "methods", "models", "parallel", "training.tower_weights", "workdir",
@@ -60,8 +61,8 @@ ALLOWED = {
     "train", "training", "training.run", "trial", "workdir", "workdir.checkpoint", "workdir.json_files",
   },
   "sweeps": {
-    "config", "config.durations", "data", "evaluators", "training", "trial", "workdir",
-    "workdir.json_files", "workdir.stopping",
+    "config", "config.durations", "data", "evaluators", "training", "training.sources", "trial",
+    "workdir", "workdir.json_files", "workdir.stopping",
     "workdir.scores",
   },
 }  # fmt: skip

@@ -1,6 +1,5 @@
 """From a trained model to a folder that others load, and to a function for any JAX program."""
 
-import copy
 import functools
 import json
 import pathlib
@@ -16,7 +15,7 @@ from synjax.data import fields, pipeline, standardize
 from synjax.library import exported
 from synjax.library.model import Model
 from synjax.models import backbone
-from synjax.workdir import files, identity, results
+from synjax.workdir import files, places, results
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -70,19 +69,15 @@ def _serialize(function: jax.export.Exported) -> bytearray:
 
 def _portable(config: Mapping[str, Any], model: Model) -> dict[str, Any]:
   """Returns the config of one trial, with nothing in it that lies outside the exported folder."""
-  found = copy.deepcopy(dict(config))
+  found = places.emptied(config)
   if found.get("trials"):
     found["trials"] = [found["trials"][model._stored.position]]
   found |= {"seed": model.seed, "num_seeds": 1}
-  for place in (*identity.PLACES, "data.tokenizer", "initialize_from"):
-    *sections, name = place.split(".")
-    section = functools.reduce(lambda part, key: part.get(key) or {}, sections, found)
-    if section.get(name):
-      section[name] = ""
   modalities = found["model"]["modalities"]
   for name in model.modalities:
     where = f"config.model.modalities.{name}.encoder"
-    modalities[name]["encoder"] = backbone.spelled_out(where, modalities[name]["encoder"])
+    encoder = config["model"]["modalities"][name]["encoder"]
+    modalities[name]["encoder"] = backbone.spelled_out(where, encoder)
   return found
 
 

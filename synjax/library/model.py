@@ -20,7 +20,7 @@ from synjax.methods.base import named_leaves
 from synjax.training import frozen_params
 from synjax.training.predict import Predictor
 from synjax.training.train_state import example_batch
-from synjax.workdir import checkpoint, files, probes, results, schema, standardization
+from synjax.workdir import checkpoint, files, places, probes, results, schema, standardization
 
 Arrays = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def _stored(
   finished = (path / files.RESULTS).exists()
   return Stored(
     path,
-    config,
+    places.standing_alone(config, known.get("towers", {})),
     position,
     known,
     _weights(chosen, position),

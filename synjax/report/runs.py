@@ -18,7 +18,7 @@ logger = logging.getLogger("synjax")
 
 CHECKPOINTS = ("best", "last")
 IMAGE_ENCODERS = ("alexnet", "clip_vision", "patch_convnet", "resnet18", "resnet50")
-_PLACES = ("data_dir", "cache_dir")  # of data: where they are kept on this machine
+_PLACES = ("data_dir", "cache_dir", "tokenizer")  # of data: where they are kept on this machine
 RESULT_FIELDS = (
   *("config", "code", "hardware", "dataset", "data_fingerprint", "protocol", "selection", "chance"),
   *("total_steps", "steps_per_epoch", "seconds", "steps_timed", "rows"),

@@ -47,7 +47,11 @@ class Inputs:
 
   def _load(self, config) -> data.Dataset:
     content = json.loads(config.to_json_best_effort())
-    key = json.dumps({k: v for k, v in content.items() if k not in _NOT_READ}, sort_keys=True)
+    read = {k: v for k, v in content.items() if k not in _NOT_READ}
+    if content["data"].get("tokenizer") == "":  # texts are read by that of the tower's weights
+      modalities = content["model"]["modalities"]
+      read["towers"] = {m: own["encoder"].get("weights") for m, own in modalities.items()}
+    key = json.dumps(read, sort_keys=True)
     if key not in self._datasets:
       while len(self._datasets) >= _MOST:
         self._datasets.popitem(last=False)

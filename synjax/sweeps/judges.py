@@ -22,9 +22,9 @@ from scipy.special import log_softmax, logsumexp
 from synjax.evaluators import classification, predictions, synergy_subset
 from synjax.evaluators.estimators import wrong_subsets
 from synjax.sweeps.journal import MISSING, Journal
-from synjax.sweeps.plan import Row, row_id, without_places
+from synjax.sweeps.plan import Row, row_id
 from synjax.workdir import arrays as array_files
-from synjax.workdir import files, scores
+from synjax.workdir import files, places, scores
 from synjax.workdir.results import config_hash
 
 logger = logging.getLogger("synjax")
@@ -86,7 +86,7 @@ def _attach(row: Row, judges: Sequence[Row]) -> Row:
       f"rows with role {UNIMODAL} on its data, of {wanted} for seed {seed}",
       found,
     )
-  settings = sorted({config_hash(without_places(j.config | {"seed": 0})) for j in judges})
+  settings = sorted({_settings(judge) for judge in judges})
   reads = {**row.reads, "unimodal": config_hash({"rows": settings})}
   if _is_mean(row):
     reads["role"] = ENSEMBLE
@@ -261,6 +261,12 @@ def judge(
 
 def _is_judge(row: Row) -> bool:
   return row.overrides.get("role") == UNIMODAL
+
+
+def _settings(judge: Row) -> str:
+  """Hashes what a unimodal model is of any seed: its config, and what its towers' folders hold."""
+  towers = {field: found for field, found in judge.reads.items() if field.startswith("model.")}
+  return config_hash(places.without(judge.config | {"seed": 0}) | towers)
 
 
 def _is_mean(row: Row) -> bool:

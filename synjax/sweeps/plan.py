@@ -18,14 +18,12 @@ from ml_collections import ConfigDict
 from synjax.config import durations, ignored_fields, values
 from synjax.sweeps.file import describe, list_fields, set_field
 from synjax.trial import read_field
-from synjax.workdir import identity
+from synjax.workdir import places
 from synjax.workdir.results import config_hash
 
 logger = logging.getLogger("synjax")
 
 NOT_APPLIED = ("arm", "config", "role")
-# Where something lies, in place of which its content (`Row.reads`) identifies a row.
-PLACES = (*identity.PLACES, "initialize_from")
 
 
 class Row(NamedTuple):
@@ -158,7 +156,7 @@ def _expand_row(make_config, given, where, traced, inspect) -> list[Row]:
       raise ValueError(f"{where}, seed {seed}: {error}") from error
     config, trial = _plain(full), {"seed": seed, **hyper}
     program = config_hash(
-      {"static": without_places(_plain(static)), "reads": reads, "traced": [*hyper]}
+      {"static": places.without(_plain(static)), "reads": reads, "traced": [*hyper]}
     )
     rows.append(
       Row(row_id(config, reads), {**recorded, "seed": seed}, config, reads, static, trial, program)
@@ -179,16 +177,7 @@ def _plain(config: ConfigDict) -> dict[str, Any]:
 
 def row_id(config: Mapping[str, Any], reads: Mapping[str, str]) -> str:
   """Returns the id of a row, see `Row`."""
-  return config_hash({"config": without_places(config), "reads": dict(reads)})
-
-
-def without_places(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """Returns a nested dict without the fields `PLACES`."""
-  return {
-    name: without_places(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
-    for name, value in config.items()
-    if f"{prefix}{name}" not in PLACES
-  }
+  return config_hash({"config": places.without(config), "reads": dict(reads)})
 
 
 def group(rows: Sequence[Row], max_stack: int | None = None) -> list[list[Row]]:

@@ -33,8 +33,8 @@ FIELD = "config.data.cache_features"
 _VERSION = 1
 _BATCH = 32
 _SPLITS = ("train", "probe", "val", "test")
-# Of `config.data`, what changes no value.
-_PLACES = ("data_dir", "cache_dir", "read_threads", "resident_gb", "cache_features")
+# Of `config.data`, what changes no value, or what the data's fingerprint has.
+_PLACES = ("data_dir", "cache_dir", "tokenizer", "read_threads", "resident_gb", "cache_features")
 
 
 class Tower(NamedTuple):

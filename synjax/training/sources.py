@@ -1,8 +1,10 @@
 """What a run's parameters start from, known by its content: a path may hold something else tomorrow."""
 
 import contextlib
+import functools
 import hashlib
 import pathlib
+import time
 from collections.abc import Collection
 
 from ml_collections import ConfigDict
@@ -11,6 +13,7 @@ from synjax.training import warm_start
 from synjax.workdir import files
 
 _DIGITS = 16
+_SETTLED = 2 * 10**9  # ns
 
 
 def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
@@ -45,17 +48,33 @@ def towers(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
 
 
 def hash_weights(folder: str) -> str:
-  """Returns hex digits of a tower's files, its tokenizer's too; "": there are none."""
-  digest, path = hashlib.sha256(), files.resolve(folder)
-  known = sorted(file for kind in ("json", "safetensors") for file in path.rglob(f"*.{kind}"))
+  """Returns hex digits of what is read of a tower, `config.json` and tensors; "": it is no such folder.
+
+  Its tokenizer is part of the data, whose fingerprint has it.
+  """
+  from synjax.models import pretrained  # needs safetensors, which runs without weights do not
+
+  digest = hashlib.sha256()
   try:
-    for file in known:
-      digest.update(f"{file.relative_to(path)} {file.stat().st_size} ".encode() + _digest(file))
-  except OSError:
+    for file in pretrained.files(files.resolve(folder)):
+      digest.update(f"{file.name} ".encode() + _digest(file))
+  except (OSError, ValueError):
     return ""
-  return digest.hexdigest()[:_DIGITS] if known else ""
+  return digest.hexdigest()[:_DIGITS]
 
 
 def _digest(file: pathlib.Path) -> bytes:
-  with file.open("rb") as opened:
+  """Hashes a file, once in a process: rows of a sweep read the same gigabytes."""
+  found = file.stat()
+  identified = (str(file), found.st_size, found.st_mtime_ns)
+  if time.time_ns() - found.st_mtime_ns < _SETTLED:  # it may be written again within a clock's tick
+    return _read(*identified)
+  return _read_once(*identified)
+
+
+def _read(file: str, *_) -> bytes:
+  with open(file, "rb") as opened:
     return hashlib.file_digest(opened, "sha256").digest()
+
+
+_read_once = functools.cache(_read)

@@ -8,6 +8,7 @@ import flax.traverse_util
 import numpy as np
 from ml_collections import ConfigDict
 
+from synjax.models import backbone
 from synjax.models.encoders import TOWERS
 from synjax.training.train_state import TrainState
 
@@ -49,6 +50,16 @@ def initialize(
   if not loaded:
     return state, loaded
   return state.with_whole(params).replace(model_state=statistics), loaded
+
+
+def spelled_out(config: ConfigDict, modalities: Collection[str]) -> dict[str, dict[str, Any]]:
+  """Returns modality -> its encoder without `weights`, see `backbone.spelled_out`; of towers with any."""
+  encoders = {name: config.model.modalities[name].encoder for name in modalities}
+  return {
+    name: backbone.spelled_out(f"config.model.modalities.{name}.encoder", encoder.to_dict())
+    for name, encoder in encoders.items()
+    if encoder.get("weights")
+  }
 
 
 def _say_random(config: ConfigDict, name: str, encoder: str) -> None:

@@ -1,12 +1,11 @@
 """Whose run a workdir holds: `config.json`, the run's config, and `run.json`, the data it is trained on.
 
-Where the data lie is no part of a run's identity; what they hold is, as `Dataset.fingerprint` says. Of a
-config, what changes no number may change, what only the final scores depend on may (they are made again),
-and a run may become longer. How often the validation split is scored decides what can be selected: that
-may not.
+Where the data lie, and what parameters start from, is no part of a run's identity; what they hold is, as
+`Dataset.fingerprint` and `training.sources` say. Of a config, what changes no number may change, what
+only the final scores depend on may (they are made again), and a run may become longer. How often the
+validation split is scored decides what can be selected: that may not.
 """
 
-import copy
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from typing import Any
 
 from synjax.config import protocols
 from synjax.config.durations import duration_steps
-from synjax.workdir import json_files
+from synjax.workdir import json_files, places
 from synjax.workdir.files import (
   CHECKPOINTS,
   CONFIG,
@@ -27,7 +26,6 @@ from synjax.workdir.files import (
   RUN,
   SCHEMA,
   STANDARDIZATION,
-  resolve,
   to_json,
   write_atomically,
 )
@@ -60,29 +58,14 @@ _OLD_RESULTS = {
   "data_fingerprint?": str,
   "facts?": {"num_examples?": {...: int}},
 }
-PLACES = ("data.data_dir", "data.cache_dir")  # where the data lie
-_PATHS = (*PLACES, "initialize_from")
 # Fields that change no number of a run: where the data lie, how they are read, how often is written.
 _FREE = (
-  *(*PLACES, "data.read_threads"),
+  *(*places.DATA, "data.read_threads"),
   *("log_epochs", "log_steps", "checkpoint_epochs", "checkpoint_steps"),
 )
 # Fields that only the final scores depend on.
 _SCORING = ("evaluators", "evaluate_train", "probe.test_search", "probe.neighbors")
 _LENGTH = ("total_epochs", "total_steps")
-
-
-def resolve_paths(config):
-  """Returns a copy of a config (`ConfigDict`) whose paths are absolute, see `files.resolve`."""
-  config = copy.deepcopy(config)
-  for field in _PATHS:
-    *sections, name = field.split(".")
-    section = config
-    for part in sections:
-      section = section.get(part) or {}
-    if section.get(name):
-      section[name] = str(resolve(section[name]))
-  return config
 
 
 def describe_data(dataset) -> dict[str, Any]:
@@ -147,8 +130,12 @@ def claim(
     return None
   old = fill(old, defaults or {}, config)
   compared = config_differences(*(_spelt_out(found, meant or {}) for found in (old, config)))
-  allowed = (*_FREE, *_SCORING, *_LENGTH)
-  differences = [line for line in compared if _field(line) not in allowed]
+  allowed = (*_FREE, *_SCORING, *_LENGTH, *_moved(path, sources or {}))
+  differences = [
+    line + _contents(path, sources or {}, _field(line))
+    for line in compared
+    if _field(line) not in allowed
+  ]
   differences += _reselected(compared, old, config, selector)
   if differences:
     raise ValueError(
@@ -171,6 +158,19 @@ def claim(
     _write(path, RUN, record | {"ends": sorted({*ends(path), *ended})})
     _write(path, CONFIG, config)
   return None if before == now else before
+
+
+def _moved(path: pathlib.Path, sources: Mapping[str, str]) -> list[str]:
+  """Returns the fields that name what a run's parameters started from, wherever it lies now."""
+  known = read_run(path).get("sources") or {}
+  return [field.removeprefix("config.") for field in sources if known.get(field) == sources[field]]
+
+
+def _contents(path: pathlib.Path, sources: Mapping[str, str], field: str) -> str:
+  """Says of a place that differs that its content does, too."""
+  known = read_run(path).get("sources") or {}
+  old, new = (found.get(f"config.{field}") for found in (known, sources))
+  return f" (which holds something else: hash {old} -> {new})" if old and new else ""
 
 
 def _check_sources(path: pathlib.Path, sources: Mapping[str, str]) -> None:
@@ -228,7 +228,8 @@ def needs_scoring(path: pathlib.Path, config: Mapping[str, Any], defaults=None, 
   config = json.loads(to_json(config))
   found = fill(found, defaults or {}, config)
   differences = config_differences(*(_spelt_out(c, meant or {}) for c in (found, config)))
-  return any(_field(line) not in _FREE for line in differences)
+  changed = [_field(line) for line in differences]
+  return any(field not in _FREE and not places.is_place(field) for field in changed)
 
 
 def fill(

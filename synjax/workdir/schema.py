@@ -31,6 +31,7 @@ FIELDS = {
   "num_classes": int,
   "class_names": {...: [(str, int, bool)]},
   "num_examples": {"train": int, "val": int},
+  "towers?": {...: dict},  # modality -> encoder of published weights, spelled out; older runs: none
 }
 _AGAIN = (
   "start launch.train again with the run's own --config and --workdir: it writes the file and, on a"

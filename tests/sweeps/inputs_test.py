@@ -1,5 +1,8 @@
 """What the rows of a sweep read: checked by row, hashed by content, loaded once."""
 
+import json
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -75,5 +78,35 @@ def test_other_weights_of_a_tower_at_the_same_path_are_other_rows(tmp_path, monk
     config.model.modalities.a.encoder.weights = str(write_tower(tmp_path / "tower"))
   before = sweep_inputs.Inputs()(config)
   assert sweep_inputs.Inputs()(config) == before
+  row = lambda: plan.row_id(json.loads(config.to_json()), sweep_inputs.Inputs()(config))  # noqa: E731
+  found = row()
+  with config.unlocked():
+    config.model.modalities.a.encoder.weights = str(write_tower(tmp_path / "moved"))
+  assert row() == found and found != plan.row_id(json.loads(config.to_json()), {})
+  with config.unlocked():
+    config.model.modalities.a.encoder.weights = str(tmp_path / "tower")
   write_tower(tmp_path / "tower", b"other")
   assert sweep_inputs.Inputs()(config) != before
+
+
+def test_rows_whose_towers_bring_other_tokenizers_have_data_of_their_own(tmp_path, monkeypatch):
+  monkeypatch.setattr(checks, "check_config", lambda *arguments: None)
+  monkeypatch.setattr(
+    data, "load", lambda config: Loaded(config.model.modalities.a.encoder.weights)
+  )
+  config = arrays.get_config(f"supervised,{write_arrays(tmp_path / 'data', 0)}")
+  found, inspect = [], sweep_inputs.Inputs()
+  for tokenizer in ("", "/elsewhere"):
+    for name in ("one", "two"):
+      with config.unlocked():
+        config.data.tokenizer = tokenizer
+        config.model.modalities.a.encoder.weights = str(write_tower(tmp_path / name))
+      found.append(inspect(config)["data"])
+  assert found == [str(tmp_path / name) for name in ("one", "two", "one", "one")]
+
+
+class Loaded(NamedTuple):
+  """A dataset that tells by which config it was loaded."""
+
+  fingerprint: str
+  modalities: tuple[str, ...] = ("a", "b")

@@ -1,3 +1,6 @@
+import hashlib
+import json
+import os
 import shutil
 
 import pytest
@@ -28,6 +31,41 @@ def test_a_tower_is_what_its_files_hold_wherever_they_lie(tmp_path):
   assert sources.hashes(config, ("table", "series"))[FIELD] != before[FIELD]
   shutil.rmtree(tmp_path / "a")
   assert sources.hashes(config, ("table", "series")) == {}
+
+
+def test_only_what_is_read_of_a_folder_counts(tmp_path):
+  tower = write_tower(tmp_path / "a")
+  before = sources.hash_weights(str(tower))
+  (tower / "preprocessor_config.json").write_text("{}")
+  (tower / "tokenizer.json").write_text("{}")  # the data's fingerprint has it
+  assert sources.hash_weights(str(tower)) == before
+  sentence = tmp_path / "sentence"
+  shutil.copytree(tower, sentence / "0_Transformer")
+  module = {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}
+  (sentence / "modules.json").write_text(json.dumps([module]))
+  assert sources.hash_weights(str(sentence)) == before
+  (tower / "config.json").write_text('{"a": 1}')
+  assert sources.hash_weights(str(tower)) not in (before, "")
+  (tower / "model.safetensors").unlink()
+  assert sources.hash_weights(str(tower)) == ""
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+  hashed, digest = [], hashlib.file_digest
+  monkeypatch.setattr(
+    hashlib, "file_digest", lambda file, kind: hashed.append(file.name) or digest(file, kind)
+  )
+  tower, weights = write_tower(tmp_path / "a"), tmp_path / "a" / "model.safetensors"
+  for _ in range(2):  # written a moment ago: it may be again, without its time telling
+    before = sources.hash_weights(str(tower))
+  assert hashed.count(str(weights)) == 2
+  for age in (100, 50):
+    for file in tower.iterdir():
+      os.utime(file, (file.stat().st_mtime - age,) * 2)
+    assert [sources.hash_weights(str(tower)) for _ in range(3)] == [before] * 3
+  assert hashed.count(str(weights)) == 4
+  write_tower(tower, b"Weights")
+  assert sources.hash_weights(str(tower)) != before
 
 
 def test_another_run_at_the_path_that_a_run_started_from_is_refused_and_a_gone_one_is_not(

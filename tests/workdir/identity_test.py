@@ -250,3 +250,34 @@ def test_something_else_where_parameters_started_from_is_refused_and_nothing_the
   assert files(tmp_path) == before
   claim(tmp_path, config(), sources={"config.initialize_from": "aaaa"})
   claim(tmp_path, config())  # it is gone
+
+
+TOWER = "model.modalities.image.encoder.weights"
+
+
+@pytest.mark.parametrize("field", [TOWER, "initialize_from"])
+def test_what_parameters_started_from_may_move_and_must_hold_the_same(tmp_path, field):
+  def make(folder):
+    weights = folder if field == TOWER else ""
+    model = {"modalities": {"image": {"encoder": {"weights": weights}}}}
+    return config(model=model, initialize_from="" if weights else folder)
+
+  holds = lambda digest: {f"config.{field}": digest}  # noqa: E731
+  claim(tmp_path, make("/a"), sources=holds("aaaa"))
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  claim(tmp_path, make("/b"), sources=holds("aaaa"))
+  assert identity.read_config(tmp_path) == make("/b")
+  before = files(tmp_path)
+  for folder, digest, why in (("/c", "bbbb", r"hash aaaa -> bbbb"), ("/c", None, "'/b' -> '/c'")):
+    with pytest.raises(ValueError, match=rf"{field}: '/b' -> '/c'.*{why}|{field}: {why}"):
+      claim(tmp_path, make(folder), sources=holds(digest) if digest else {})
+  with pytest.raises(ValueError, match="expected what .*aaaa.*something else at that path .bbbb"):
+    claim(tmp_path, make("/b"), sources=holds("bbbb"))
+  assert files(tmp_path) == before
+
+
+def test_a_tokenizer_may_move_for_the_fingerprint_has_what_it_says(tmp_path):
+  claim(tmp_path, config(data={"name": "mine", "tokenizer": "/a"}))
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+  claim(tmp_path, config(data={"name": "mine", "tokenizer": "/b"}))
+  assert identity.read_config(tmp_path)["data"]["tokenizer"] == "/b"

@@ -1,0 +1,71 @@
+"""Fields of a config that say where something lies: its content identifies a run, the place does not."""
+
+import copy
+import fnmatch
+from collections.abc import Mapping
+from typing import Any
+
+from synjax.workdir import files
+
+# A fingerprint of the data has what they hold.
+DATA = ("data.data_dir", "data.cache_dir", "data.tokenizer")
+# What parameters start from: a hash has what it holds, see `training.sources`.
+_SOURCES = ("initialize_from", "model.modalities.*.encoder.weights")
+# Of those that hashes of configs leave out; others, which came later, are empty there.
+_LEFT_OUT = ("data.data_dir", "data.cache_dir", "initialize_from")
+
+
+def is_place(field: str) -> bool:
+  """Says whether a dotted field is the place of anything."""
+  return field in DATA or any(fnmatch.fnmatchcase(field, pattern) for pattern in _SOURCES)
+
+
+def resolve(config):
+  """Returns a copy of a config (`ConfigDict`) whose places are absolute, see `files.resolve`."""
+  config = copy.deepcopy(config)
+  _resolve(config, "")
+  return config
+
+
+def _resolve(section, prefix: str) -> None:
+  for name, value in list(section.items()):
+    if hasattr(value, "items"):
+      _resolve(value, f"{prefix}{name}.")
+    elif value and is_place(f"{prefix}{name}"):
+      section[name] = str(files.resolve(value))
+
+
+def emptied(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Returns a nested dict whose places are empty."""
+  return {
+    name: emptied(value, f"{prefix}{name}.")
+    if isinstance(value, Mapping)
+    else ("" if value and is_place(f"{prefix}{name}") else value)
+    for name, value in config.items()
+  }
+
+
+def without(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Returns a nested dict without places, for hashes of configs."""
+  return {
+    name: without(value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+    for name, value in (config if prefix else emptied(config)).items()
+    if f"{prefix}{name}" not in _LEFT_OUT
+  }
+
+
+def standing_alone(config: Mapping[str, Any], towers: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a run's config that needs no folder of tower weights, whose parameters it has taken over.
+
+  Args:
+    config: nested dict.
+    towers: modality -> its encoder, in which the fields that the weights decide are spelled out.
+  """
+  config = copy.deepcopy(dict(config))
+  data, modalities = config["data"], config["model"]["modalities"]
+  for name, encoder in towers.items():
+    if not data.get("tokenizer", True):  # "": that of the text tower's weights
+      folder = modalities[name]["encoder"]["weights"]
+      data["tokenizer"] = folder if "vocabulary" in encoder else ""
+    modalities[name]["encoder"] = dict(encoder)
+  return config

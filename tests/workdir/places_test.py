@@ -1,0 +1,47 @@
+import pathlib
+
+from ml_collections import ConfigDict
+
+from synjax.workdir import places
+
+
+def make(**fields):
+  encoder = {"name": "deberta", "weights": fields.get("weights", ""), "size": ""}
+  data = {"data_dir": fields.get("data_dir", ""), "tokenizer": fields.get("tokenizer", "")}
+  model = {"modalities": {"text": {"encoder": encoder}, "image": {"encoder": {"weights": ""}}}}
+  return {"seed": 3, "initialize_from": fields.get("start", ""), "data": data, "model": model}
+
+
+def test_places_become_absolute_and_those_that_are_not_given_stay(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv("HOME", "/home/me")
+  config = ConfigDict(make(weights="~/towers/t", tokenizer="../t", data_dir="d", start="runs/a"))
+  found = places.resolve(config).to_dict()
+  here = pathlib.Path.cwd()
+  assert found == make(
+    weights="/home/me/towers/t",
+    tokenizer=f"{here}/../t",
+    data_dir=f"{here}/d",
+    start=f"{here}/runs/a",
+  )
+  assert config.data.tokenizer == "../t"
+
+
+def test_configs_are_alike_wherever_things_lie():
+  plain, placed = make(), make(weights="/a", tokenizer="/b", data_dir="/c", start="/d")
+  assert places.emptied(placed) == plain == places.emptied(plain)
+  assert places.without(placed) == places.without(plain)
+  assert set(places.without(plain)) == {"seed", "data", "model"}
+  assert places.without(plain)["data"] == {"tokenizer": ""}
+  other = make() | {"seed": 4}
+  assert places.without(other) != places.without(plain)
+
+
+def test_a_config_that_stands_alone_names_no_folder_but_that_of_the_tokenizer():
+  spelled = {"name": "deberta", "vocabulary": 5}
+  found = places.standing_alone(make(weights="/a"), {"text": spelled})
+  assert found["model"]["modalities"]["text"]["encoder"] == spelled
+  assert found["data"]["tokenizer"] == "/a"
+  given = places.standing_alone(make(weights="/a", tokenizer="/b"), {"text": spelled})
+  assert given["data"]["tokenizer"] == "/b"
+  assert places.standing_alone(make(weights="/a"), {}) == make(weights="/a")
