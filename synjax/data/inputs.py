@@ -16,6 +16,7 @@ from synjax import data
 from synjax.data import (
   array_split,
   fields,
+  given_pictures,
   multibench,
   npz,
   pipeline,
@@ -114,7 +115,13 @@ def array(where: str, value: Any) -> np.ndarray:
       f"{where}: expected values, found a masked array, {np.ma.count_masked(value)} of whose values are"
       " masked; fill them (numpy.ma.filled), or leave those examples out"
     )
-  return np.asarray(value)
+  try:
+    return np.asarray(value)
+  except ValueError as error:
+    raise ValueError(
+      f"{where}: expected an array, found values of different shapes ({error}); bring the examples into"
+      " one shape, and give NAME_length where they are sequences of different lengths"
+    ) from error
 
 
 def read(
@@ -131,7 +138,8 @@ def read(
     given: modality -> [examples, ...] as a user has it, and for each `<modality>_length` and
       `<modality>_present`, as in an archive (`data.arrays`). A modality that is left out, or None, is
       one that every example lacks. Texts are strings, which the run's tokenizer reads and cuts at the
-      longest text of the run, or token ids int[examples, length].
+      longest text of the run, or token ids int[examples, length]. Pictures of datasets whose shards hold
+      them in their own sizes may have theirs, see `given_pictures.read`.
     schema: of `describe`, for the run's dataset.
     config: the run's.
     statistics: modality -> what it is standardised by, of the run.
@@ -144,7 +152,11 @@ def read(
       what was found and what to do.
   """
   known = {m["name"]: m for m in schema["modalities"]}
-  arrays = {n: array(f"{where}: {n}", value) for n, value in given.items() if value is not None}
+  arrays = {
+    n: _values(f"{where}: {n}", n, value, known, config)
+    for n, value in given.items()
+    if value is not None
+  }
   _check_names(where, arrays, known)
   texts = [name for name, own in known.items() if own["dtype"] == "int32" and name in arrays]
   stored_as = known
@@ -185,6 +197,16 @@ def read(
   )  # fmt: skip
 
 
+def _values(where: str, name: str, value: Any, known: Mapping[str, Any], config) -> np.ndarray:
+  """Returns a user's values as an array; pictures of any size as those that the run reads."""
+  own, source = known.get(name), multibench.SOURCES.get(config.data.name)
+  picture = own is not None and own["dtype"] == "uint8" and len(own["shape"]) == 3
+  if not (picture and source and name in source.prepare):
+    return array(where, value)
+  value = array(where, value) if isinstance(value, np.ndarray) else value
+  return given_pictures.read(where, value, multibench.make_field(config, name).prepare)
+
+
 def _is_map(own: Mapping[str, Any]) -> bool:
   """Says whether examples are spectrograms or several frames: what `data.arrays` has no kind for."""
   return len(own["shape"]) > 3 or (len(own["shape"]) == 3 and own["dtype"] != "uint8")
@@ -216,9 +238,7 @@ def _token_ids(
     ValueError: they are neither strings nor ids, or the run's tokenizer is not there.
   """
   if value.ndim == 1 and all(isinstance(one, str) for one in value.tolist()):
-    weights = config.model.modalities[name].encoder.get("weights", "")
-    tokenizer = tokens.load("config.data.tokenizer", config.data.tokenizer or weights)
-    ids, lengths = tokenizer(value.tolist(), longest)
+    ids, lengths = tokens.of_modality(config, name)(value.tolist(), longest)
     return {name: ids[..., None].astype(np.float64), fields.companion(name, "length"): lengths}
   if value.ndim != 2 or value.dtype.kind not in "iu" or (value < 0).any():
     raise ValueError(
@@ -284,7 +304,8 @@ def _prepared(config, known, name: str, value: np.ndarray, arrays) -> np.ndarray
     return value
   if known[name]["dtype"] != "uint8" and value.dtype.kind in "iub":
     value = value.astype(np.float64)
-  if config.data.name not in multibench.SOURCES:
+  pictures = known[name]["dtype"] == "uint8"  # they are prepared already
+  if config.data.name not in multibench.SOURCES or pictures:
     return value
   field = multibench.make_field(config, name)
   lengths = arrays.get(fields.companion(name, "length"), np.full(len(value), value.shape[1]))

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
+import synjax
 from configs import mmimdb
 from data_prep import convert, fixtures
 from data_prep.write import picture_fixture
@@ -14,6 +16,7 @@ from synjax import data, methods, train
 from synjax.data import inputs, pictures, tokens
 from synjax.data.shards import Shards
 from synjax.models import pretrained
+from synjax.training import feature_cache
 from tests import tower_folders
 
 NAMES = ("hateful_memes", "mmimdb")
@@ -234,6 +237,154 @@ def test_the_tokenizer_of_a_fixture_knows_its_words():
   for pair in picture_fixture.WORDS:
     for word in pair:
       assert f'"{word}"'.encode() in picture_fixture.make_tokenizer()
+
+
+TOWERS = {"hateful_memes": ("clip_vision", "deberta"), "mmimdb": ("clip_vision", "distilbert")}
+
+
+def with_towers(config, golden, folder, name, image=""):
+  """The config with towers of the golden file's weights, written to `folder`."""
+  for modality, case in zip(("image", "text"), TOWERS[name], strict=True):
+    case = image if image and modality == "image" else case
+    tower = tower_folders.write_case(golden, folder / modality, case)
+    config.model.modalities[modality].encoder.size = ""
+    config.model.modalities[modality].encoder.weights = str(tower)
+  (folder / "text" / "tokenizer.json").write_bytes(picture_fixture.make_tokenizer())
+  config.data.tokenizer, config.data.resolution, config.data.max_length = "", 16, 12
+  config.model.width = 24
+  config.optim.frozen = ("encoders_image", "encoders_text")
+  return config
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize(
+  ("name", "method"),
+  [("hateful_memes", "supervised"), pytest.param("mmimdb", "infmasking", marks=pytest.mark.slow)],
+)
+def test_a_run_embeds_raw_pictures_and_texts_as_it_did_and_outlives_its_towers_folder(
+  root, golden, tmp_path, name, method
+):
+  config = with_towers(make_config(root, name, method), golden, tmp_path / "a", name)
+  for when in ("total", "log", "eval", "checkpoint"):
+    config[f"{when}_epochs"], config[f"{when}_steps"] = None, 1
+  workdir = tmp_path / "run"
+  found = train.train_and_evaluate(config, str(workdir))
+  (tmp_path / "a").rename(tmp_path / "b")
+  for modality in ("image", "text"):
+    config.model.modalities[modality].encoder.weights = str(tmp_path / "b" / modality)
+  assert train.train_and_evaluate(config, str(workdir)) == found
+  tensors = tower_folders.state(golden, "clip_vision")
+  tensors["visual_projection.weight"] = tensors["visual_projection.weight"] + 1
+  other = tower_folders.write(tmp_path / "c", tower_folders.config(golden, "clip_vision"), tensors)
+  config.model.modalities.image.encoder.weights = str(other)
+  with pytest.raises(ValueError, match="image.encoder.weights: .*/c.*something else: hash"):
+    train.train_and_evaluate(config, str(workdir))
+
+  (tmp_path / "b" / "text" / "tokenizer.json").rename(tmp_path / "tokenizer.json")
+  shutil.rmtree(tmp_path / "b")
+  model = synjax.load(workdir)
+  (tmp_path / "b" / "text").mkdir(parents=True)
+  (tmp_path / "tokenizer.json").rename(tmp_path / "b" / "text" / "tokenizer.json")
+  kept = np.load(workdir / "embeddings.npz")
+  expected = kept["test/embeddings"][0]
+  split = {"hateful_memes": "test_seen", "mmimdb": "test"}[name]
+  stored = [
+    _rows(Shards(root / "shards", name, "default", ""), split)[i] for i in kept["test/index"]
+  ]
+  text = {
+    "hateful_memes": lambda one: one["text"],
+    "mmimdb": lambda one: max(one["plots"], key=lambda plot: len(plot.decode())),
+  }[name]
+  given = {
+    "image": [one["image"] for one in stored],
+    "text": [text(one).decode() for one in stored],
+  }
+  np.testing.assert_allclose(model.embed(given), expected, rtol=1e-4, atol=1e-5)
+  larger = [
+    np.repeat(np.repeat(one, 1 + i, 0), 1 + i, 1) for i, one in enumerate(given["image"][:3])
+  ]
+  mixed = model.embed({"image": larger, "text": given["text"][:3]})
+  np.testing.assert_allclose(mixed[0], expected[0], rtol=1e-4, atol=1e-5)
+  alone = [
+    model.embed({"image": [one], "text": [t]})[0]
+    for one, t in zip(larger, given["text"][:3], strict=True)
+  ]
+  np.testing.assert_allclose(mixed, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("name", "method", "trunk"),
+  [
+    ("hateful_memes", "supervised", "transformer"),
+    ("hateful_memes", "synib", "transformer"),
+    ("hateful_memes", "synib", "mlp"),
+    ("hateful_memes", "supervised", "cached"),
+    ("mmimdb", "infmasking", "transformer"),
+  ],
+)
+def test_towers_of_other_widths_than_the_fusion_are_projected(
+  root, golden, tmp_path, name, method, trunk
+):
+  """Widths 16 and 24 to 12: what the adapters give is W x + b of what the towers say, in NumPy."""
+  config = make_config(root, name, method)
+  with_towers(config, golden, tmp_path, name, "clip_vision_gelu")
+  config.data.resolution, config.model.width = 20, 12
+  for modality in config.model.modalities.values():
+    modality.adapter.name = "projection"
+  config.model.normalize_features = False
+  config.model.trunk.name = "mlp" if trunk == "mlp" else "transformer"
+  dataset = data.load(config)
+  batch = dict(dataset.test.read(np.arange(2)))
+  keys = jax.random.split(jax.random.key(0), 2)
+  batch["image"] = dataset.transforms["image"].evaluate(keys, batch["image"])
+  valid = np.arange(batch["text"].shape[1]) < np.asarray(batch["text_length"])[:, None]
+  raw = {"image": (batch["image"], None), "text": (batch["text"], valid)}
+  if trunk == "cached":
+    config.data.cache_features, config.data.cache_dir = True, str(tmp_path / "cache")
+    dataset = feature_cache.apply(config, dataset)
+    batch = dict(dataset.test.read(np.arange(2)))
+  method = methods.create(config, dataset)
+  shapes = jax.eval_shape(method.init, jax.random.key(0), batch)
+  rng = np.random.default_rng(0)
+  params, state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+  wanted = {}
+  for m, (x, real) in raw.items():
+    tower = pretrained.load(tmp_path / m)
+    params = params | {f"encoders_{m}": tower.variables["params"]}
+    module = method.model.encoders[m]
+    said = np.asarray(module.apply({"params": params[f"encoders_{m}"]}, x, valid=real))
+    own = params[f"adapters_{m}"]["proj"]
+    assert own["kernel"].shape == (said.shape[-1], 12)
+    wanted[m] = said @ own["kernel"] + own["bias"]
+  assert {wanted[m].shape[-1] for m in wanted} == {12} and method.embed(params, state, batch).shape
+  found, _ = method.model.apply({"params": params}, batch, method="tokens_of")
+  np.testing.assert_allclose(found["image"], wanted["image"], rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(found["text"][valid], wanted["text"][valid], rtol=1e-4, atol=1e-4)
+
+
+def test_towers_that_fit_neither_fusion_nor_inputs_are_refused_with_what_to_set(
+  root, golden, tmp_path
+):
+  def refused(message, method="infmasking", **fields):
+    config = with_towers(make_config(root, "mmimdb", method), golden, tmp_path, "mmimdb")
+    with config.unlocked():
+      config.update_from_flattened_dict(fields)
+    with pytest.raises(ValueError, match=message) as error:
+      dataset = data.load(config)
+      made = methods.create(config, dataset)
+      jax.eval_shape(made.init, jax.random.key(0), dict(dataset.test.read(np.arange(2))))
+    assert "\n" not in str(error.value)
+
+  refused(r"config.model.width: expected .*32, found 24, 24 .*projection", **{"model.width": 32})
+  token = {"model.modalities.text.adapter.name": "token"}
+  refused(r"config.model.modalities.text.adapter: TokenAdapter expects", **token)
+  refused("image.encoder: .*set config.data.resolution to 16", **{"data.resolution": 32})
+  refused("text.encoder: .*14 tokens, found .*max_length to at most", **{"data.max_length": 64})
+  named = "model.modalities.text.encoder.weights"
+  refused("text.encoder.weights: expected .* found ClipVision", **{named: str(tmp_path / "image")}
+    | {"data.tokenizer": str(root / "mmimdb" / "tokenizer")})  # fmt: skip
+  refused("text.encoder.weights: expected tokenizer.json", **{named: str(tmp_path / "none")})
+  refused("config.method.name: mae makes tokens of numbers", "mae")
 
 
 @pytest.mark.whole_run
