@@ -19,6 +19,10 @@ view are hidden. Differences from the published code: the longest plot of a film
 (published: a random one at every access, also when scoring), and training crops are cut out of the
 middle square of a poster.
 
+`clip`, `slip` and `simclr` train what they read with: `clip` both towers, `slip` and `simclr` a ResNet-50
+from scratch, `slip` the text tower too (which one it had is not published). Vectors of CLIP and SLIP are
+means of tokens of width 768 (published: the towers' own 512 features).
+
 `clip,frozen` trains nothing (a step moves the temperature, which no score reads): its probes are of the
 class token and of the mean of the text's tokens. V+L are the scores of all modalities, V those without
 text, L those without image; the same command with `--config=configs/mmimdb.py:clip,frozen`.
@@ -47,6 +51,8 @@ from configs.multibench import (
 )
 
 FROZEN, FIVE = "frozen", "five"
+# Their published rows train the towers; SimCLR and SLIP read pictures with a ResNet-50 from scratch.
+_TRAINED, _FROM_SCRATCH = ("clip", "slip", "simclr"), ("slip", "simclr")
 METHODS = {
   "infmasking": {
     "method.mask_lambda": 0.2,
@@ -70,8 +76,12 @@ def get_config(argument: str = "infmasking") -> ConfigDict:
   add_pictures_and_texts(config, max_length=128, mask_tokens=0.15)
   config.data.variant = "default"  # of the shards: what `data_prep.convert` was told
   config.data.tasks = ("genres",)
-  image, text = {"name": "clip_vision", **TOWER}, {"name": "distilbert", **TOWER}
-  set_modalities(config, {"image": (image, "sequence"), "text": (text, "sequence")})
+  image = {"name": "clip_vision", **TOWER}, "sequence"
+  if method in _FROM_SCRATCH:
+    image = {"name": "resnet50", "size": ""}, "patch"
+  set_modalities(config, {"image": image, "text": ({"name": "distilbert", **TOWER}, "sequence")})
+  if method in _TRAINED and preset != FROZEN:
+    config.optim.frozen = ()
   config.model.width = 768
   config.optim.lr, config.optim.weight_decay = 1e-4, 1e-2
   config.optim.schedule = "warmup_cosine"

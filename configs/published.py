@@ -326,7 +326,44 @@ _VISION_TOUCH = _multibench(
   otherwise={},  # CoMM's and InfMasking's own runs
 )
 
+_TOWERS = ("encoders_image", "encoders_text")
+_FILMS = _recipes(
+  views=4, ratio=0.8, strength=0.2, temperature=0.5, weights=_WEIGHTS, lr=1e-3, comm_lr=1e-4, width=768
+)  # fmt: skip
+_MMIMDB = Benchmark(
+  # docs/spec/infmasking.md 10; docs/spec/baselines.md 9.
+  source=(
+    "InfMasking (NeurIPS 2025, arXiv 2509.25270), MM-IMDb table; its rows clip, slip and simclr are"
+    " quoted from CoMM (ICLR 2025, arXiv 2409.07402)"
+  ),
+  columns={
+    title: Column(
+      tasks=("genres",),
+      metric=metric,
+      setting={"data.tasks": ("genres",)},
+      note=_own_paper(own),
+      methods={name: recipe | {"optim.frozen": _TOWERS} for name, recipe in _FILMS.items()}
+      | dict.fromkeys(("clip", "slip", "simclr"), {"optim.frozen": ()}),
+    )
+    for title, metric, own in (
+      ("weighted F1", "weighted_f1", "61.48"),
+      ("macro F1", "macro_f1", "54.63"),
+    )
+  },
+  rows={
+    "simclr": {"weighted F1": (40.35, None), "macro F1": (27.99, None)},
+    "clip": {"weighted F1": (54.49, None), "macro F1": (44.94, None)},
+    "slip": {"weighted F1": (56.54, None), "macro F1": (47.35, None)},
+    "comm": {"weighted F1": (61.29, 0.73), "macro F1": (53.79, 0.22)},
+    "infmasking": {"weighted F1": (62.60, 0.26), "macro F1": (55.93, 0.19)},
+  },
+  classes={"genres": 2},  # each genre is one of two: chance of its macro accuracy
+  setting=_SHARED
+  | {"total_epochs": 70, "data.resolution": 224, "data.modalities": ("image", "text")},
+)
+
 ROWS: Mapping[str, Benchmark] = {
+  "mmimdb": _MMIMDB,
   "trifeature": _TRIFEATURE,
   "mosi": _MOSI,
   "urfunny": _URFUNNY,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import defaults, trifeature, vision_touch, xor
+from configs import defaults, mmimdb, trifeature, vision_touch, xor
 from configs import methods as method_fields
 from data_prep import convert, fixtures
 from data_prep.datasets.vision_touch import fixture as vision_touch_fixture
@@ -345,6 +345,19 @@ def test_multibench_configs_are_the_papers_rows(shards, name, preset):
   params = init_shapes(config)
   counts = {part: sum(x.size for x in jax.tree.leaves(tree)) for part, tree in params.items()}
   assert sum(n for part, n in counts.items() if part != "head") == num_parameters
+
+
+def test_mmimdbs_baselines_train_what_they_read_with():
+  """docs/spec/baselines.md 3.4: of its rows the towers of InfMasking and CoMM alone are frozen."""
+  both = ("encoders_image", "encoders_text")
+  for method, image, frozen in (
+    ("infmasking", "clip_vision", both), ("comm", "clip_vision", both),
+    ("clip,frozen", "clip_vision", both), ("clip", "clip_vision", ()),
+    ("slip", "resnet50", ()), ("simclr", "resnet50", ()),
+  ):  # fmt: skip
+    config = mmimdb.get_config(method)
+    found = config.model.modalities.image.encoder.name, tuple(config.optim.frozen)
+    assert found == (image, frozen), method
 
 
 def test_comms_rows_have_comms_defaults():

@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "pid": pid.pid_rows,
   "synib": synib.synib_rows,
   "towers": towers.memory_rows,
+  "published": towers.published_rows,
   "pareto": supervised.pareto_rows,
   "mcr": supervised.mcr_rows,
   "relearn": supervised.relearn_rows,

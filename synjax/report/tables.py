@@ -34,8 +34,8 @@ ERROR_METRICS = {  # {mse}: the error with its unit
   "mean_mse": "{mse} of the mean label",
 }
 ABOUT_ACCURACIES = (
-  "Macro accuracy on the test split in %: mean ± std (ddof 1) over seeds; of one seed, the"
-  " 95 % interval over test examples."
+  "Macro accuracy on the test split in %, where no other score is named: mean ± std (ddof 1) over seeds;"
+  " of one seed, the 95 % interval over test examples."
 )
 ABOUT_ERRORS = (
   "Regressions on the test split, mean over outputs: mean squared error (MSE, lower is"
@@ -62,11 +62,13 @@ class Scored(NamedTuple):
     header: with chance.
     names: the published columns it is compared with; several were published for other modalities.
     tasks: averaged in it.
+    metric: of each of them.
   """
 
   header: str
   names: tuple[str, ...]
   tasks: tuple[str, ...]
+  metric: str = "macro_accuracy"
 
 
 def on_test(task: str, metric: str, modalities: str = "") -> str:
@@ -89,10 +91,17 @@ def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
 
   alone = lambda task: Scored(f"{task} {percent((task,))}", (), (task,))  # noqa: E731
   published: dict[tuple[str, ...], list[str]] = {}
+  others = []
   for name, column in benchmark.columns.items() if benchmark else ():
-    if not column.error and set(column.tasks) <= set(chance):
+    if column.error or not set(column.tasks) <= set(chance):
+      continue
+    if column.metric == "macro_accuracy":
       published.setdefault(column.tasks, []).append(name)
-  columns = []
+    else:
+      others.append(
+        Scored(f"{', '.join(column.tasks)}: {name}", (name,), column.tasks, column.metric)
+      )
+  columns = others
   for tasks, names in published.items():
     if len(tasks) == 1:
       plain = len(names) > 1 or names[0] == tasks[0]
@@ -109,19 +118,19 @@ def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
   return [
     _start(group, which)
     + [
-      _macro(group, which, [on_test(task, "macro_accuracy") for task in column.tasks])
+      _mean(group, which, [on_test(task, column.metric) for task in column.tasks])
       for column in columns
     ]
     for which in group.checkpoints
   ]
 
 
-def _macro(group: Group, which: str, names: Sequence[str]) -> str:
-  """Formats the mean of macro accuracies, that of a task alone with its mark."""
-  text = format_score(group.rows, which, names)
-  task = scores.parse(names[0]).task
+def _mean(group: Group, which: str, names: Sequence[str]) -> str:
+  """Formats the mean of tasks' scores, that of a task alone with its mark."""
+  text, score = format_score(group.rows, which, names), scores.parse(names[0])
   alone = [row[which] for row in group.rows] if len(names) == 1 and text != NOT_AVAILABLE else []
-  return text + degenerate.mark(alone, names[0], group.chance.get(task))
+  chance = group.chance.get(score.task) if score.metric == "macro_accuracy" else None
+  return text + degenerate.mark(alone, names[0], chance)
 
 
 def _start(group: Group, which: str) -> list[str]:
@@ -426,7 +435,7 @@ def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
       names = [on_test(task, metric) for metric in ("macro_accuracy", *OTHER_METRICS)]
       names += [on_test(task, "macro_accuracy", subset) for subset in missing]
       cells = [
-        _macro(group, which, [name])
+        _mean(group, which, [name])
         if name.endswith("macro_accuracy")
         else format_score(group.rows, which, [name])
         for name in names

@@ -201,6 +201,23 @@ def test_runs_on_the_same_data_are_compared_seed_by_seed(tmp_path):
   assert text.count("seed by seed") == 1  # nothing is on the other data beside cross
 
 
+def test_scores_that_were_published_of_several_labels_have_columns_of_their_own(tmp_path):
+  """MM-IMDb, InfMasking: weighted F1 62.60 +- .26, macro F1 55.93 +- .19 (docs/spec/infmasking.md 10)."""
+  data = {"name": "mmimdb", "tasks": ["genres"], "modalities": ["image", "text"], "resolution": 224}
+  workdir = make_workdir(tmp_path / "a", data=data, optim={"frozen": ["encoders_image"]})
+  results = json.loads((workdir / "results.json").read_text())
+  scores = {"macro_accuracy": 0.71, "weighted_f1": 0.615, "macro_f1": 0.552}
+  results["rows"][0]["best"] = {f"test/genres/{name}": value for name, value in scores.items()}
+  results |= {"dataset": "mmimdb", "chance": {"genres": 0.5}}
+  (workdir / "results.json").write_text(json.dumps(results))
+  text = table(workdir)
+  ours, paper = cells(text, "1: infmasking", "best"), cells(text, "paper: infmasking")
+  names = ("genres: weighted F1", "genres: macro F1", "genres (chance 50.0)")
+  assert [ours[name] for name in names] == ["61.5", "55.2", "71.0"]
+  assert [paper[name] for name in names] == ["62.6 ± 0.3", "55.9 ± 0.2", "-"]
+  assert "optim.frozen ('encoders_image',) (published ('encoders_image', 'encoders_text'))" in text
+
+
 def test_a_classifier_of_one_class_is_named_under_the_table(tmp_path):
   alone = [{"test/label/predicted_classes": n} for n in (1.0, 2.0)]
   path = make_workdir(tmp_path / "w", (42, 43), [{}, {}])

@@ -28,7 +28,7 @@ def test_a_step_through_towers_holds_parameters_and_two_moments_of_each():
   sizes = {"width": 8, "num_layers": 1, "num_heads": 2, "hidden": 16}
   image = {"name": "clip_vision", "image_size": 16, "patch_size": 8, **sizes}
   text = {"name": "deberta", "vocabulary": 5000, "max_length": 8, "buckets": 4, **sizes}
-  outside, temporary = towers.count_bytes(
+  outside, temporary, _ = towers.count_pair(
     {"image": image, "text": text}, remat=True, batch=2, tokens=4
   )
   embeddings = 3 * 4 * 5000 * 8  # of words: nearly all there is
