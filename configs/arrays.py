@@ -5,7 +5,7 @@ small transformer, images a small convolutional network; epochs and batch follow
 (`sizes`). Views, temperature, widths and steps were chosen by validation scores of HTAD, HTAD-match and
 mfeat (`data_prep.open`; RESULTS.md, Own data). Every field can be set on the command line;
 --config.data.modalities and --config.data.label_kind say what arrays are where their names and dtypes
-leave it open.
+leave it open; --config.data.task which of several labels a method that learns from labels learns.
 """
 
 import difflib
@@ -111,9 +111,12 @@ def get_config(argument: str) -> ConfigDict:
   # Names to use, in fusion order, such as "('sensor', 'table')"; other arrays are ignored. (): all, and
   # arrays that may be no inputs are refused.
   config.data.modalities = ()
-  # What `label` holds: "classes", "multilabel": of several labels an example 0 and 1 in a column each,
-  # "regression", or "none": pre-training, nothing is probed. None: by its dtype, without doubt.
+  # What labels hold: "classes", "multilabel": of several labels an example 0 and 1 in a column each,
+  # "regression", or "none": they are not used; without any nothing is probed. Alone a kind is that of all
+  # labels; "label_mood=classes,label_tags=multilabel" are of some. None: by the dtype, without doubt.
   config.data.label_kind = placeholder(str)
+  # Which labels methods that learn from labels learn, "label_mood"; "": `label`, or the only ones.
+  config.data.task = ""
   # Vectors and sequences: mean 0, deviation 1 of each feature over the training examples.
   config.data.standardize = True
   # See `synjax.data.array_views`; probability is of each operation. Noise is in deviations of a feature.

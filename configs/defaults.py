@@ -38,7 +38,7 @@ def of(config: Mapping[str, Any]) -> dict[str, Any]:
   elif dataset == "arrays":
     stored = stored_config(method, dataset)
     add_padding(stored)
-    stored.data.label_kind = None
+    stored.data.label_kind, stored.data.task = None, ""
     stored.data.standardize = False
     stored.data.views.update(dict.fromkeys(("swap", "drop_features", "scale", "crop"), 0.0))
     defaults.data = stored.data

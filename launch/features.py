@@ -22,12 +22,14 @@ class Examples:
     features: modality -> [examples, dim]; rows of NaN where an example lacks it.
     labels: task -> int[examples].
     fingerprint: of the data.
+    left_out: tasks without classes.
   """
 
   of: str
   features: Mapping[str, np.ndarray]
   labels: Mapping[str, np.ndarray]
   fingerprint: str
+  left_out: tuple[str, ...] = ()
 
 
 # What messages of the data call config fields, and what launch.pid calls them.
@@ -39,7 +41,7 @@ def raw(folder: str, label_kind: str | None = None, modalities: Sequence[str] = 
 
   Args:
     folder: of archives, see `synjax.data.arrays`.
-    label_kind: what its labels are; None: as their dtype says.
+    label_kind: `config.data.label_kind`; None: as their dtype says.
     modalities: arrays to use; (): all that are none of another kind.
 
   Raises:
@@ -61,7 +63,7 @@ def raw(folder: str, label_kind: str | None = None, modalities: Sequence[str] = 
     for name, split in zip(("train", "validation", "test"), splits, strict=True)
   )
   of = f"raw features of {folder}, all splits together ({counts})"
-  return Examples(of, features, labels, dataset.fingerprint)
+  return Examples(of, features, labels, dataset.fingerprint, _left_out(dataset))
 
 
 def encoded(workdir: str, data_dir: str | None, which: str) -> Examples:
@@ -96,7 +98,11 @@ def encoded(workdir: str, data_dir: str | None, which: str) -> Examples:
     features[name] = values if having is None else np.where(having[:, None], values, np.nan)
   seed = int(frozen.seeds[0])
   of = f"features of {run.config.method.name}, seed {seed}, {which}, test split: {workdir}"
-  return Examples(of, features, labels, dataset.fingerprint)
+  return Examples(of, features, labels, dataset.fingerprint, _left_out(dataset))
+
+
+def _left_out(dataset: Dataset) -> tuple[str, ...]:
+  return (*dataset.multilabels, *dataset.regressions)
 
 
 def _labels(dataset: Dataset, split: Split, frozen: Any) -> dict[str, np.ndarray]:

@@ -31,8 +31,10 @@ from synjax.report.plots import canvas
 from synjax.workdir import files
 
 _DATA = app.define_path("data", "Folder of your own data, as configs/arrays.py reads it.")
-_KIND = flags.DEFINE_enum(
-  "label_kind", None, ["classes", "multilabel", "regression"], "Of --data: what its labels are."
+_KIND = flags.DEFINE_string(
+  "label_kind",
+  None,
+  "Of --data: what its labels are, as config.data.label_kind of configs/arrays.py.",
 )
 _MODALITIES = flags.DEFINE_list("modalities", None, "Of --data: arrays to use, by name.")
 _WORKDIR = app.define_path("workdir", "Folder of a run of launch.train.")
@@ -59,6 +61,8 @@ def main() -> None:
     else features.encoded(_WORKDIR.value, _DATA_DIR.value, _WHICH.value)
   )
   print(f"pid of {examples.of}", flush=True)
+  if examples.left_out:
+    print(f"not decomposed, for they are no classes: {', '.join(examples.left_out)}")
   out = _OUT.value or _WORKDIR.value
   if out:
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)

@@ -323,7 +323,7 @@ RULES = (
   ),
   Rule(
     ("data.task",),
-    lambda config: methods.find(config).reads_labels,
+    lambda config: methods.find(config).reads_labels or bool(config.data.get("irony")),
     "only methods that learn from labels read one; the others are scored on every task",
   ),
   Rule(

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from synjax.data import array_labels, array_roles, array_split
+from synjax.data import array_leaks, array_roles, array_split
+from synjax.data.array_kinds import Said
 from synjax.data.array_split import Found
 from synjax.data.npz import Member
 
 _ENOUGH = 8  # examples, below which they may be numbered by chance
+_CHECKED_FIRST = 1024  # examples
 
 
 def list_modalities(
@@ -70,12 +72,13 @@ def _marks_steps(values: np.ndarray, steps: set[int]) -> bool:
   return bool(np.isin(flat, (0, 1)).all() and (np.diff(flat, axis=1) <= 0).all())
 
 
-def describe_numbers(where: str, label: np.ndarray) -> str:
+def describe_numbers(where: str, label: np.ndarray, said: Said) -> str:
   """Describes the numbers to predict.
 
   Args:
     where: file and array, for messages.
     label: of the training examples, [examples] or [examples, outputs], as they are stored.
+    said: what the user says of them.
 
   Raises:
     ValueError: they are all alike, or float32 makes them so.
@@ -85,7 +88,7 @@ def describe_numbers(where: str, label: np.ndarray) -> str:
   if len(constant) == values.shape[1]:
     raise ValueError(
       f"{where}: expected numbers that differ, found {values[0, 0]!s} for all {len(values)} training"
-      " examples; pre-train without labels: --config.data.label_kind=none"
+      f" examples; {said.without}"
     )
   lost = np.flatnonzero(array_split.lost_in_float32(values))
   if len(lost):
@@ -94,26 +97,31 @@ def describe_numbers(where: str, label: np.ndarray) -> str:
       f"{where}: expected numbers that float32 tells apart, found {label.dtype} from {low} to {high};"
       " subtract their mean and divide by their standard deviation before you store them"
     )
-  said = f"; the same in all training examples: {', '.join(map(str, constant))}"
-  return f"regression, {values.shape[1]} outputs" + (said if len(constant) else "")
+  same = f"; the same in all training examples: {', '.join(map(str, constant))}"
+  return f"regression, {values.shape[1]} outputs" + (same if len(constant) else "")
 
 
 def look_for_labels(
-  path: pathlib.Path, train: Found, modalities: Sequence[str], chosen: Sequence[str]
+  path: pathlib.Path,
+  train: Found,
+  modalities: Sequence[str],
+  chosen: Sequence[str],
+  tasks: Sequence[str],
 ) -> dict[str, str]:
-  """Looks for the label among the inputs, see `array_labels.copies`, `separators` and `in_order`.
+  """Looks for labels among the inputs, see `array_leaks.copies`, `separators` and `in_order`.
 
   Args:
     path: of the archive, for messages.
-    train: training examples; labels int[examples] or float[examples, outputs], or none.
+    train: training examples; labels int[examples], float[examples, outputs] or int[examples, labels].
     modalities: names.
     chosen: those that the config names: there it is said, elsewhere refused.
+    tasks: names of the labels.
 
   Returns:
     Facts.
 
   Raises:
-    ValueError: a modality holds the label.
+    ValueError: a modality holds labels.
   """
   facts: dict[str, str] = {}
   for name in modalities:
@@ -122,37 +130,49 @@ def look_for_labels(
       raise ValueError(
         f"{path}: {name}: expected training examples that have it, found none; leave it out"
       )
-    if "label" not in train:
-      continue
-    values, label = train[name][here], train["label"][here]
-    found = array_labels.copies(values, label)
-    if len(found) and name not in chosen:
-      raise ValueError(
-        f"{path}: {name}: expected an input, found the label in another form:"
-        f" {_features(found, values.shape[1:])} follow it exactly in all {here.sum()} training examples;"
-        " leave them out of the archive, or say that they are inputs by naming all modalities in"
-        " --config.data.modalities"
-      )
-    if label.ndim == 1 and name not in chosen and array_labels.is_one_hot_in_noise(values, label):
-      raise ValueError(
-        f"{path}: {name}: expected an input, found the label in another form: one feature a class, the"
-        " highest always that of the label; leave it out, or say that it is an input by naming all"
-        " modalities in --config.data.modalities"
-      )
-    apart = array_labels.separators(values, label) if label.ndim == 1 else found[:0]
-    ordered = array_labels.in_order(values, label) if label.ndim == 2 else found[:0]
-    for kind, features in (
-      ("follow the label exactly", found),
-      ("tell all classes apart", apart),
-      ("are in the order of the label", ordered),
-    ):
-      if len(features):
-        said = (
-          f"{_features(features, values.shape[1:])} {kind} in training: is it made of the label?"
-        )
-        facts.setdefault(f"label in {name}", said)
-    facts |= _label_in_fields(train, name)
+    for task in tasks:
+      where = f"{path}: {name}"
+      values, label = train[name][here], train[task][here]
+      said = _look_for(where, values, label, task, refused=name not in chosen)
+      facts |= {f"{task} in {name}": said} if said else {}
+      facts |= _label_in_fields(train, name, task)
   return facts
+
+
+def _look_for(
+  where: str, values: np.ndarray, label: np.ndarray, task: str, *, refused: bool
+) -> str:
+  """Says what of a modality looks as if it were made of a task's labels; "": nothing."""
+  called = _called(task)
+  of = "" if task == array_roles.LABEL else f" of {task}"
+  found = array_leaks.copies(values, label)
+  if len(found) and refused:
+    raise ValueError(
+      f"{where}: expected an input, found {called} in another form:"
+      f" {_features(found, values.shape[1:])} follow it exactly in all {len(values)} training examples;"
+      " leave them out of the archive, or say that they are inputs by naming all modalities in"
+      " --config.data.modalities"
+    )
+  if label.ndim == 1 and refused and array_leaks.is_one_hot_in_noise(values, label):
+    raise ValueError(
+      f"{where}: expected an input, found {called} in another form: one feature a class, the highest"
+      f" always that of {called}; leave it out, or say that it is an input by naming all modalities in"
+      " --config.data.modalities"
+    )
+  apart = array_leaks.separators(values, label) if label.ndim == 1 else found[:0]
+  ordered = array_leaks.in_order(values, label) if label.ndim == 2 else found[:0]
+  for kind, features in (
+    (f"follow {called} exactly", found),
+    (f"tell all classes{of} apart", apart),
+    (f"are in the order of {called}", ordered),
+  ):
+    if len(features):
+      return f"{_features(features, values.shape[1:])} {kind} in training: is it made of {called}?"
+  return ""
+
+
+def _called(task: str) -> str:
+  return "the label" if task == array_roles.LABEL else task
 
 
 def _features(index: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -161,13 +181,13 @@ def _features(index: np.ndarray, shape: tuple[int, ...]) -> str:
   return f"{len(index)} of its {np.prod(shape)} features, such as {place},"
 
 
-def _label_in_fields(train: Found, name: str) -> dict[str, str]:
-  """Says where the length or the presence of a modality gives the label away."""
-  facts = {}
+def _label_in_fields(train: Found, name: str, task: str) -> dict[str, str]:
+  """Says where the length or the presence of a modality gives labels away."""
+  facts, called = {}, _called(task)
   for ending in array_roles.ENDINGS:
     field = train.get(f"{name}_{ending}")
-    if field is not None and len(array_labels.copies(field[:, None], train["label"])):
-      facts[f"label in {name}_{ending}"] = "follows the label exactly in training"
+    if field is not None and len(array_leaks.copies(field[:, None], train[task])):
+      facts[f"{task} in {name}_{ending}"] = f"follows {called} exactly in training"
   return facts
 
 
@@ -201,7 +221,7 @@ def describe(
   if lacking:
     facts["examples without"] = lacking
   scales = {
-    name: array_labels.spread_of_scales(found["train"][name])
+    name: _spread_of_scales(found["train"][name])
     for name in modalities
     if found["train"][name].ndim < 4 and not standardized
   }
@@ -227,3 +247,19 @@ def _shared_ids(found: Mapping[str, Found]) -> dict[str, int]:
   pairs = [(a, b) for a in ids for b in ids if a < b and ids[a].dtype.kind == ids[b].dtype.kind]
   counts = {f"{a} and {b}": len(np.intersect1d(ids[a], ids[b])) for a, b in pairs}
   return {pair: count for pair, count in counts.items() if count}
+
+
+def _spread_of_scales(array: np.ndarray) -> Mapping[str, float] | None:
+  """Returns the smallest and the largest scale of the features, or None when they are alike.
+
+  The scale of a feature (last axis) is its root mean square over the first examples. Alike: within a
+  factor of 100 of each other, and the largest within a factor of 100 of 1.
+  """
+  values = array[:_CHECKED_FIRST].reshape(-1, array.shape[-1])
+  scales = np.sqrt(np.mean(np.square(values, dtype=np.float64), axis=0))
+  scales = scales[scales > 0]
+  if not len(scales):
+    return None
+  low, high = float(scales.min()), float(scales.max())
+  alike = high <= 100 * low and 0.01 <= high <= 100
+  return None if alike else {"smallest": low, "largest": high}

@@ -1,8 +1,9 @@
 """Which arrays of a user's archive are modalities, which belong to them, and which are refused.
 
-An archive holds modalities under names of the user's choice and fields with fixed names: `label`, `ids`,
-`<modality>_length`, `<modality>_present`. Where the config does not say which modalities to use, every
-other array must be one beyond doubt: a label that is taken for an input makes a perfect score.
+An archive holds modalities under names of the user's choice and fields with fixed names: `label`, further
+`label_<task>`, `ids`, `<modality>_length`, `<modality>_present`. Where the config does not say which
+modalities to use, every other array must be one beyond doubt: a label that is taken for an input makes a
+perfect score.
 """
 
 import difflib
@@ -15,7 +16,7 @@ import numpy as np
 
 from synjax.data.npz import Member
 
-FIELDS = ("label", "ids")  # of an archive; those of a modality are its name and one of `ENDINGS`
+LABEL = "label"  # the task that has no name of its own
 ENDINGS = ("length", "present")
 RESERVED = ("label", "index", "ids", "valid", "source")  # what else a batch holds
 KINDS = (
@@ -23,6 +24,7 @@ KINDS = (
   " [examples, rows, columns, 3 or 1]"
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_TASK = re.compile(rf"{LABEL}_[A-Za-z0-9][A-Za-z0-9_-]*")
 _LABEL_WORDS = {
   *("target", "targets", "tgt", "tgts", "class", "classes", "onehot", "truth", "groundtruth", "gt"),
   *("annotation", "annotations", "prediction", "predictions", "logits", "outcome", "lbl", "lbls"),
@@ -71,6 +73,7 @@ _PIECES = (
   | {"label", "labels", "name", "names", "weight", "weights", "one", "hot", "true", "pred"}
   | {"y", "n", "num", "is", "in"}
 )
+_ABOUT_LABELS = {"weight", "weights"}
 _NEARNESS = 0.8  # of two names, as difflib measures it
 
 
@@ -79,10 +82,12 @@ class Roles(NamedTuple):
 
   Attributes:
     modalities: names, in fusion order.
+    tasks: arrays of labels, `label` first, then by name.
     ignored: arrays that are not used.
   """
 
   modalities: tuple[str, ...]
+  tasks: tuple[str, ...]
   ignored: tuple[str, ...]
 
 
@@ -103,21 +108,37 @@ def assign(path: pathlib.Path, members: Mapping[str, Member], chosen: tuple[str,
       message names it and what to do.
   """
   taken = {field for name in members for field in _fields_of(name)} & set(members)
-  others = [name for name in members if name not in taken and name not in FIELDS]
+  tasks = tuple(sorted(name for name in members if is_task(name) and name not in chosen))
+  fields = ("ids", *tasks)
+  others = [name for name in members if name not in taken and name not in fields]
   modalities = chosen or tuple(name for name in others if doubt(members[name], others) is None)
   _check_names(path, members, modalities)
-  known = {*FIELDS, *modalities, *(field for name in modalities for field in _fields_of(name))}
+  known = {*fields, *modalities, *(field for name in modalities for field in _fields_of(name))}
   rest = [name for name in members if name not in known]
   for name in modalities:
     _check_fields(path, name, members, rest)
   if chosen:
-    return Roles(modalities, tuple(rest))
+    return Roles(modalities, tasks, tuple(rest))
   doubts = {
     name: doubt(members[name], others) or "belongs to none of the modalities" for name in rest
   }
   if doubts or not modalities:
     raise ValueError(_refusal(path, members, modalities, doubts))
-  return Roles(modalities, ())
+  return Roles(modalities, tasks, ())
+
+
+def is_task(name: str) -> bool:
+  """Says whether an array's name is one of labels to learn: `label`, or `label_<task>`.
+
+  What ends like a field of a modality, or is about labels (label_mask, label_ids) or another form of them
+  (label_onehot, label_logits), is none.
+  """
+  if name == LABEL:
+    return True
+  words = _words(name.removeprefix(LABEL))
+  about = bool(words) and (words[-1] in _BOOK_WORDS or words[0] in _BOOK_FIRST | _ABOUT_LABELS)
+  other_form = not _LABEL_WORDS.isdisjoint([*words, "".join(words)])
+  return bool(_TASK.fullmatch(name)) and not about and not other_form
 
 
 def doubt(member: Member, others: Iterable[str] = ()) -> str | None:
@@ -131,7 +152,9 @@ def doubt(member: Member, others: Iterable[str] = ()) -> str | None:
   if not _NAME.fullmatch(member.name):
     return "is named with other characters than letters, digits, _ and -"
   if looks_like_a_label(member.name):
-    return "looks like a label"
+    further = "; further labels are called label_NAME, in letters, digits, _ and -, and not after"
+    further += " masks, lengths, ids or forms of another label"
+    return "looks like a label" + further * member.name.startswith(f"{LABEL}_")
   stem, _, ending = member.name.rpartition("_")
   if _is_bookkeeping(words) or (ending.lower() in _ABOUT and stem in others):
     names = bool({"id", "uid", "uuid", "guid"} & {words[0], words[-1]})
@@ -283,8 +306,8 @@ def _refusal(path, members, modalities, doubts: Mapping[str, str]) -> str:
     else f"add a modality, {KINDS}"
   )
   rename = "; labels are read from an array named label"
-  rename = rename if "label" not in members and any(map(looks_like_a_label, doubts)) else ""
+  rename = rename if LABEL not in members and any(map(looks_like_a_label, doubts)) else ""
   return (
-    f"{path}: {next(iter(doubts))}: expected modalities ({KINDS}), label, ids, <modality>_length and"
-    f" <modality>_present, found: {found}; {hint}{rename}"
+    f"{path}: {next(iter(doubts))}: expected modalities ({KINDS}), label, label_<task>, ids,"
+    f" <modality>_length and <modality>_present, found: {found}; {hint}{rename}"
   )

@@ -14,7 +14,7 @@ _LOST = 0.01  # standard deviations
 _BYTES, _MANY, _ROWS_LOOKED_AT, _COLUMNS = 256, 64, 4096, 4
 
 # Name -> array with the example as its first axis: modalities, `<modality>_length`, `<modality>_present`
-# (where some example lacks it), `label`, `ids`; and `index`, the rows of the file.
+# (where some example lacks it), tasks, `ids`; and `index`, the rows of the file.
 Found = dict[str, np.ndarray]
 
 
@@ -23,7 +23,7 @@ def read(
   members: Mapping[str, Member],
   modalities: Sequence[str],
   *,
-  labelled: bool,
+  tasks: Sequence[str] = (),
   rounded: bool = False,
 ) -> Found:
   """Reads what is used of an archive.
@@ -32,7 +32,7 @@ def read(
     path: of the archive, for messages.
     members: its arrays.
     modalities: names of those to use.
-    labelled: whether `label` is used.
+    tasks: names of the arrays of labels to use, all of which are there.
     rounded: whether float32 is all that is used of a modality: then what varies must be left in it.
 
   Returns:
@@ -43,11 +43,9 @@ def read(
     ValueError: an array does not fit; it is named.
   """
   found: Found = {}
-  if labelled:
-    if "label" not in members:
-      raise ValueError(f"{path}: expected arrays ['label'], found only {sorted(members)}")
-    where = f"{path}: label"
-    found["label"] = array_labels.check_split(where, _read_plain(where, members["label"]))
+  for task in tasks:
+    where = f"{path}: {task}"
+    found[task] = array_labels.check_split(where, _read_plain(where, members[task]))
   for name in modalities:
     reason = array_roles.unusable(members[name])
     if reason:

@@ -10,6 +10,8 @@ Each holds, with the example as the first axis of every array:
   label                integers, texts or booleans (classes), or floats (a regression), or of several
                        labels an example [examples, labels] of 0 and 1 (`label_kind=multilabel`); may be
                        left out
+  label_<task>         further labels, each a task of its own that is probed beside the others; a method
+                       that learns from labels learns one of them, `config.data.task`
   <modality>_length    of sequences that are padded at the end: steps of every example; 0: it lacks them
   <modality>_present   booleans: False where an example lacks the modality, whose values may be anything
   ids                  texts or integers that name the examples in `embeddings.npz`
@@ -18,7 +20,7 @@ Without validation.npz a tenth of the training examples is held out, which is lo
 called like a split in another way, such as val.npz, is refused. Any other array is refused, unless
 `config.data.modalities` says which are used: then the others are ignored (`array_roles`). Classes are
 those that occur in training (`array_labels`); examples of others are left out of validation and test, and
-counted.
+counted, or of several tasks refused (`array_tasks`).
 """
 
 import hashlib
@@ -30,10 +32,11 @@ from typing import NamedTuple
 import numpy as np
 
 from synjax.data import (
-  array_labels,
+  array_kinds,
   array_remarks,
   array_roles,
   array_split,
+  array_tasks,
   array_views,
   npz,
   pipeline,
@@ -41,7 +44,9 @@ from synjax.data import (
   stored,
   transforms,
 )
+from synjax.data.array_kinds import Asked
 from synjax.data.array_split import Found
+from synjax.data.array_tasks import Task
 
 SPLITS = {"train": "train.npz", "val": "validation.npz", "test": "test.npz"}
 _VAL_SHARE = 0.1
@@ -54,7 +59,6 @@ _OTHER_NAMES = {
   **dict.fromkeys(("test", "testing", "tst"), "test.npz"),
 }
 _ENDINGS = re.compile("(sets?|splits?|data|folds?|parts?|file|arrays?|samples|examples)$")
-_CLASSES_COUNTED = 20  # more are not counted one by one in the facts
 
 
 class _Source(NamedTuple):
@@ -73,27 +77,20 @@ class _Source(NamedTuple):
   chosen: tuple[str, ...]
 
 
-class _Labels(NamedTuple):
-  """What labels are: kind, the classes' names in the order of their numbers, what to say of numbers."""
-
-  kind: str
-  classes: tuple = ()
-  remark: str = ""
-
-
 def load(config, statistics: standardize.Statistics | None = None) -> pipeline.Dataset:
   """Loads a folder of archives.
 
   Args:
     config: the run's config; `data.data_dir` is the folder, `data.modalities` those to use (():
-      all), `data.label_kind` what labels are (see `array_labels.find_kind`), `data.standardize` whether
-      features are standardised, `data.views` see `array_views`, and `data.padding`, `data.buckets`,
-      `data.transform`, `data.resolution` as for the MultiBench datasets.
+      all), `data.label_kind` what labels are (`array_kinds`), `data.task` which of them is learned
+      (`array_tasks.choose`), `data.standardize` whether features are standardised, `data.views` see
+      `array_views`, and `data.padding`, `data.buckets`, `data.transform`, `data.resolution` as for the
+      MultiBench datasets.
     statistics: what features are standardised by, of a run that is trained; None: those of the training
       examples.
 
   Returns:
-    The `Dataset`, with one task, regression or set of labels named "label", or none. A batch holds
+    The `Dataset`, whose tasks are called like their arrays; without labels it has none. A batch holds
     `<modality>_present` bool[batch] when some example of the dataset lacks that modality.
 
   Raises:
@@ -109,20 +106,20 @@ def load(config, statistics: standardize.Statistics | None = None) -> pipeline.D
     for split, path in paths.items()
     if split != "val" or path.exists()
   }
-  roles = array_roles.assign(paths["train"], archives["train"], chosen)
-  modalities, ignored = roles.modalities, dict.fromkeys(roles.ignored)
-  for split in list(archives)[1:]:
-    others = array_roles.assign(paths[split], archives[split], modalities)
-    ignored |= dict.fromkeys(others.ignored)
-  asked = config.data.get("label_kind")
-  array_labels.check_presence(paths["train"], archives["train"], asked)
-  labelled = asked != "none" and "label" in archives["train"]
+  roles = {}
+  for split, members in archives.items():
+    modalities = roles["train"].modalities if roles else chosen
+    roles[split] = array_roles.assign(paths[split], members, modalities)
+  modalities = roles["train"].modalities
+  ignored = dict.fromkeys(name for own in roles.values() for name in own.ignored)
+  tasks = {split: own.tasks for split, own in roles.items()}
+  asked = array_tasks.ask(paths, archives, tasks, config.data.get("label_kind"))
   found = {
     split: array_split.read(
       paths[split],
       members,
       modalities,
-      labelled=labelled,
+      tasks=asked.used(),
       rounded=split == "train" and not config.data.standardize,
     )
     for split, members in archives.items()
@@ -132,17 +129,19 @@ def load(config, statistics: standardize.Statistics | None = None) -> pipeline.D
   facts = {}
   if "val" not in found:
     count = len(found["train"]["index"])
-    found["train"], found["val"] = _hold_out(paths["train"], found["train"])
+    found["train"], found["val"] = _hold_out(paths, found["train"], asked)
     facts["validation"] = (
       f"{len(found['val']['index'])} of the {count} examples of train.npz are held out, for there is no"
       " validation.npz"
     )
     paths["val"], archives["val"] = paths["train"], archives["train"]
   _complete_presence(found, modalities)
-  labels = _find_labels(paths, found, asked)
+  known = array_tasks.find(paths, found, asked)
   facts |= {"modalities": array_remarks.list_modalities(archives["train"], modalities, ignored)}
   source = _Source(paths, archives, modalities, chosen)
-  return _make_dataset(config, source, labels, found, facts, statistics)
+  fingerprints = _fingerprints(found, modalities, known)
+  facts |= array_tasks.encode(paths, known, found, asked)
+  return _make_dataset(config, source, known, fingerprints, found, facts, statistics)
 
 
 def refuse_other_splits(folder: pathlib.Path) -> None:
@@ -166,37 +165,42 @@ def refuse_other_splits(folder: pathlib.Path) -> None:
 
 
 def _make_dataset(
-  config, source: _Source, labels: _Labels, found: dict[str, Found], facts, statistics
+  config,
+  source: _Source,
+  tasks: Mapping[str, Task],
+  fingerprints: Mapping[str, str],
+  found: dict[str, Found],
+  facts: dict[str, object],
+  statistics: standardize.Statistics | None,
 ) -> pipeline.Dataset:
-  """Numbers the classes, checks and describes the whole, and makes the splits."""
+  """Checks and describes the whole, and makes the splits."""
   paths, modalities, chosen = source.paths, source.modalities, source.chosen
-  fingerprint = _fingerprint(found, modalities, labels.classes)
-  split_fingerprints = {
-    split: _fingerprint({split: arrays}, modalities, labels.classes)
-    for split, arrays in found.items()
-  }
-  facts |= _encode(paths, labels, found)
+  learned = array_tasks.choose(config.data.get("task", ""), tasks)
   facts |= _check_sizes(paths, found)
   array_remarks.refuse_bookkeeping(paths["train"], found["train"], modalities, chosen)
-  facts |= array_remarks.look_for_labels(paths["train"], found["train"], modalities, chosen)
+  facts |= array_remarks.look_for_labels(
+    paths["train"], found["train"], modalities, chosen, tuple(tasks)
+  )
   facts |= array_remarks.describe(found, modalities, standardized=config.data.standardize)
   statistics = _standardize(source, found, statistics) if config.data.standardize else {}
   facts |= array_remarks.list_constant(statistics)
   splits = {
-    split: _make_split(arrays, modalities, labels, paths[split].name)
+    split: _make_split(arrays, modalities, tasks, learned, paths[split].name)
     for split, arrays in found.items()
   }
   train = found["train"]
   longest = max((train[name].shape[1] for name in _padded(train, modalities)), default=None)
-  classes = labels.classes
-  width = train["label"].shape[1] if labels.kind in ("regression", "multilabel") else 0
+  kinds = {kind: array_tasks.sizes(tasks, train, kind) for kind in array_kinds.KINDS[:3]}
+  several = learned in kinds["multilabel"]
   return pipeline.Dataset(
     name="arrays",
     modalities=modalities,
-    tasks={"label": len(classes)} if classes else {},
-    regressions={"label": width} if labels.kind == "regression" else {},
-    multilabels={"label": width} if labels.kind == "multilabel" else {},
-    label_kind="multilabel" if labels.kind == "multilabel" else "classes",
+    tasks=kinds["classes"],
+    regressions=kinds["regression"],
+    multilabels=kinds["multilabel"],
+    task=learned,
+    called=learned or array_roles.LABEL,
+    label_kind="multilabel" if several else "classes",
     train=splits["train"],
     probe=splits["train"],
     val=splits["val"],
@@ -205,13 +209,13 @@ def _make_dataset(
       name: make_transform(config, train[name], standardize.real_rows(train[name], train, name))
       for name in modalities
     },
-    fingerprint=fingerprint,
-    split_fingerprints=split_fingerprints,
+    fingerprint=fingerprints[""],
+    split_fingerprints={split: own for split, own in fingerprints.items() if split},
     facts=facts,
-    num_classes=width if labels.kind == "multilabel" else len(classes),
+    num_classes=kinds["multilabel" if several else "classes"].get(learned, 0),
     padding=stored.make_padding(config, longest),
     published_validation=True,
-    class_names={"label": classes} if classes else {},
+    class_names={name: task.classes for name, task in tasks.items() if task.classes},
     standardization=statistics,
   )
 
@@ -272,19 +276,20 @@ def _kind(dtype: np.dtype) -> str:
   return {"i": "integers", "u": "integers", "f": "floats", "b": "booleans"}.get(dtype.kind, "texts")
 
 
-def _hold_out(path: pathlib.Path, train: Found) -> tuple[Found, Found]:
+def _hold_out(paths, train: Found, asked: Asked) -> tuple[Found, Found]:
   """Splits the training arrays into (training, validation)."""
   count = len(train["index"])
   if count < 2:
     raise ValueError(
-      f"{path}: expected at least 2 examples, one of them to hold out for validation, found {count};"
-      " or write validation.npz"
+      f"{paths['train']}: expected at least 2 examples, one of them to hold out for validation, found"
+      f" {count}; or write validation.npz"
     )
   held_out = np.zeros(count, bool)
   chosen = np.random.default_rng(_SPLIT_SEED).permutation(count)[
     : max(1, round(_VAL_SHARE * count))
   ]
   held_out[chosen] = True
+  held_out = array_tasks.spare_classes(train, held_out, paths, asked)
   return array_split.take(train, ~held_out), array_split.take(train, held_out)
 
 
@@ -294,58 +299,6 @@ def _complete_presence(found: Mapping[str, Found], modalities) -> None:
     if any(f"{name}_present" in arrays for arrays in found.values()):
       for arrays in found.values():
         arrays[f"{name}_present"] = array_split.present(arrays, name)
-
-
-def _find_labels(paths, found: Mapping[str, Found], asked: str | None) -> _Labels:
-  train, where = found["train"], f"{paths['train']}: label"
-  kind = array_labels.find_kind(where, train.get("label"), asked)
-  if kind == "classes":
-    return _Labels(kind, array_labels.classes_of(where, train["label"]))
-  if kind in ("none", "multilabel"):
-    return _Labels(kind)
-  labels = {split: arrays["label"] for split, arrays in found.items()}
-  return _Labels(kind, remark=array_labels.ask_about_numbers(paths, labels, asked))
-
-
-def _encode(paths, labels: _Labels, found: dict[str, Found]) -> dict[str, object]:
-  """Turns labels into what is learned, in place; leaves out what training lacks; returns the facts."""
-  if labels.kind == "none":
-    return {"label": "none: pre-training, there is nothing to probe"}
-  if labels.kind == "regression":
-    said = array_remarks.describe_numbers(f"{paths['train']}: label", found["train"]["label"])
-    for arrays in found.values():
-      arrays["label"] = arrays["label"].astype(np.float32).reshape(len(arrays["label"]), -1)
-    return {"label": "; ".join(filter(None, (said, labels.remark)))}
-  if labels.kind == "multilabel":
-    return _encode_multilabel(paths, found)
-  left_out = {}
-  for split, arrays in found.items():
-    number = array_labels.encode(f"{paths[split]}: label", arrays["label"], labels.classes)
-    unknown = arrays["label"][number < 0]
-    if len(unknown):
-      left_out[split] = array_labels.describe_unknown(unknown)
-    found[split] = array_split.take(arrays | {"label": number}, number >= 0)
-  facts: dict[str, object] = {"label": f"{len(labels.classes)} classes"}
-  if len(labels.classes) <= _CLASSES_COUNTED:
-    facts["examples_per_class"] = {
-      split: array_labels.count(arrays["label"], labels.classes) for split, arrays in found.items()
-    }
-  if left_out:
-    facts["left out, of classes that training lacks"] = left_out
-  return facts
-
-
-def _encode_multilabel(paths, found: dict[str, Found]) -> dict[str, object]:
-  """Turns 0 and 1 into int32[examples, labels], in place; returns the facts."""
-  for split, arrays in found.items():
-    array_labels.require_zero_one(f"{paths[split]}: label", arrays["label"])
-    arrays["label"] = arrays["label"].astype(np.int32)
-  shares = {split: arrays["label"].mean(axis=0) for split, arrays in found.items()}
-  width = len(shares["train"])
-  facts: dict[str, object] = {"label": f"{width} labels, any of which an example may have"}
-  if width <= _CLASSES_COUNTED:
-    facts["share_per_label"] = {s: [round(float(x), 4) for x in own] for s, own in shares.items()}
-  return facts
 
 
 def _check_sizes(paths, found: Mapping[str, Found]) -> dict[str, str]:
@@ -364,12 +317,14 @@ def _padded(arrays: Found, modalities) -> list[str]:
   return [name for name in modalities if f"{name}_length" in arrays]
 
 
-def _make_split(arrays: Found, modalities, labels: _Labels, file: str) -> pipeline.Split:
+def _make_split(
+  arrays: Found, modalities, tasks: Mapping[str, Task], learned: str, file: str
+) -> pipeline.Split:
   arrays = dict(arrays)
   origin = pipeline.Origin(file, arrays.pop("index"), arrays.pop("ids", None))
-  known = {"label": arrays["label"]} if labels.kind != "none" else {}
-  if labels.kind == "regression":
-    del arrays["label"]
+  known = {task: arrays.pop(task) for task in tasks}
+  if learned and tasks[learned].kind != "regression":
+    arrays["label"] = known[learned]
   lengths = [arrays[f"{name}_length"] for name in _padded(arrays, modalities)]
   # At least one step, for a batch of examples that lack all sequences needs a shape too.
   longest = np.maximum(np.max(lengths, axis=0), 1) if lengths else None
@@ -391,10 +346,20 @@ def make_transform(config, array: np.ndarray, real: np.ndarray) -> pipeline.Tran
   )
 
 
-def _fingerprint(found: Mapping[str, Found], modalities: tuple[str, ...], classes: tuple) -> str:
+def _fingerprints(
+  found: Mapping[str, Found], modalities: tuple[str, ...], tasks: Mapping[str, Task]
+) -> dict[str, str]:
+  """Returns the fingerprint of all splits, under "", and of each alone."""
+  whole = {"": _fingerprint(found, modalities, tasks)}
+  return whole | {s: _fingerprint({s: arrays}, modalities, tasks) for s, arrays in found.items()}
+
+
+def _fingerprint(
+  found: Mapping[str, Found], modalities: tuple[str, ...], tasks: Mapping[str, Task]
+) -> str:
   """Hashes all arrays of all splits, labels as they are stored, and what decides the classes' numbers.
 
-  Modalities count in their order: another one is another fusion.
+  Modalities count in their order: another one is another fusion. Which task is learned does not count.
   """
   digest = hashlib.sha256(f"modalities/{modalities}".encode())
   for split, arrays in sorted(found.items()):
@@ -402,6 +367,8 @@ def _fingerprint(found: Mapping[str, Found], modalities: tuple[str, ...], classe
       if name != "index":
         digest.update(f"{split}/{name}/{array.dtype}/{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
-  if classes != tuple(range(len(classes))):
-    digest.update(f"classes/{classes}".encode())
+  for name, (_, classes, _) in sorted(tasks.items()):
+    if classes != tuple(range(len(classes))):
+      of = "" if name == array_roles.LABEL else f"{name}/"  # as of archives that had no other
+      digest.update(f"classes/{of}{classes}".encode())
   return digest.hexdigest()[:16]

@@ -58,6 +58,7 @@ def describe(dataset: pipeline.Dataset) -> dict[str, Any] | None:
     "regressions": dict(dataset.regressions),
     "multilabels": dict(dataset.multilabels),
     "label_kind": dataset.label_kind,
+    "task": dataset.task,
     "num_classes": dataset.num_classes,
     "class_names": {task: list(names) for task, names in dataset.class_names.items()},
     "num_examples": {name: getattr(dataset, name).num_examples for name in ("train", "val")},
@@ -91,6 +92,7 @@ def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
     tasks=schema["tasks"],
     regressions=schema["regressions"],
     multilabels=schema.get("multilabels", {}),
+    task=schema.get("task", ""),
     label_kind=schema.get("label_kind", "classes"),
     **splits,
     probe=splits["train"],
@@ -180,7 +182,7 @@ def read(
   names = [name for name in known if name in arrays]
   for name in names:
     _check_shape(where, members[name], known[name], fields.companion(name, "length") in arrays)
-  found = array_split.read(members[names[0]].path, members, names, labelled=False)
+  found = array_split.read(members[names[0]].path, members, names)
   for name in names:
     found |= _as_trained(where, members[name], known[name], found, statistics)
   for name in texts:

@@ -74,7 +74,7 @@ def apply(dataset: Dataset, config) -> Dataset:
     if id(split) not in made:  # the probe's examples are those of training
       made[id(split)] = _mutate(dataset, split, plan, name, i)
   splits = {name: made[id(getattr(dataset, name))] for name in _SPLITS}
-  task, *others = dataset.tasks
+  task = _task(dataset)
   decides = [rate, plan.seed, plan.modality]
   counts = {n: getattr(dataset, n) for n in splits if n != "probe"}
   said = ", ".join(
@@ -85,7 +85,7 @@ def apply(dataset: Dataset, config) -> Dataset:
   return dataclasses.replace(
     dataset,
     **splits,
-    tasks={task: plan.label + 1} | {name: dataset.tasks[name] for name in others},
+    tasks={**dataset.tasks, task: plan.label + 1},
     num_classes=plan.label + 1,
     sources=(*dataset.sources, NAME) if dataset.sources else (),
     class_names=names,
@@ -99,6 +99,11 @@ def apply(dataset: Dataset, config) -> Dataset:
   )
 
 
+def _task(dataset: Dataset) -> str:
+  """Names the task whose labels are changed."""
+  return dataset.task or next(iter(dataset.tasks))
+
+
 def _hash(fingerprint: str, decides: list) -> str:
   return hashlib.sha256(json.dumps([NAME, fingerprint, decides]).encode()).hexdigest()[:16]
 
@@ -107,12 +112,17 @@ def _plan(dataset: Dataset, config, rate: float) -> _Plan:
   """Checks the fields and the data."""
   if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 < rate < math.inf:
     raise ValueError(f"config.data.irony: expected a number of 0 or more, found {rate!r}")
-  if len(dataset.modalities) < 2 or dataset.num_classes < 2 or dataset.multilabels:
+  if dataset.tasks and not dataset.num_classes:
+    raise ValueError(
+      "config.data.task: expected the labels that config.data.irony changes, one of"
+      f" {', '.join(dataset.tasks)}, found {dataset.task!r}; choose one, or set config.data.irony to 0"
+    )
+  if len(dataset.modalities) < 2 or dataset.num_classes < 2 or dataset.label_kind != "classes":
     raise ValueError(
       f"config.data.irony: expected classes and two modalities or more, found {dataset.num_classes}"
       f" classes and {dataset.modalities} in {dataset.name}; set it to 0"
     )
-  task = next(iter(dataset.tasks))
+  task = _task(dataset)
   if NAME in dataset.class_names.get(task, ()):
     raise ValueError(
       f"config.data.irony: expected labels without a class {NAME!r}, which it adds, found one in {task};"
@@ -164,11 +174,10 @@ def _mutate(dataset: Dataset, split: Split, plan: _Plan, name: str, stream: int)
     if fields.modality_of(field, [plan.modality]):
       value[rows] = split.arrays[field][donors]
   arrays["label"][rows] = plan.label
-  task = next(iter(dataset.tasks))
   return dataclasses.replace(
     split,
     arrays=arrays,
-    labels={**split.labels, task: arrays["label"]},
+    labels={**split.labels, _task(dataset): arrays["label"]},
     lengths=_lengths(dataset, arrays, split.lengths),
   )
 

@@ -93,6 +93,7 @@ def load(config) -> pipeline.Dataset:
     tasks={task: known[task].classes for task in tasks if known[task].classes},
     regressions={task: known[task].outputs for task in tasks if known[task].outputs},
     multilabels={task: known[task].several for task in tasks if known[task].several},
+    task=label or "",
     label_kind="multilabel" if label and known[label].several else "classes",
     vocabularies={name: own.size for name, own in texts.tokenizers.items()},
     **splits,

@@ -214,6 +214,9 @@ class Dataset:
     traced: config fields that `generate` reads from `Trial.hyper`.
     regressions: task -> number of outputs; its labels are float32[num_examples, outputs].
     multilabels: task -> number of labels, any of which an example may have.
+    task: which of them `label` is, for methods that learn from labels; "": there is no `label`, or it has
+      no name of its own.
+    called: what the scores of classifiers call what they learn.
     label_kind: what `label` is, for methods that learn from labels: "classes", one of `num_classes`, or
       "multilabel", `num_classes` of 0 and 1.
     padding: of the sequences.
@@ -250,6 +253,8 @@ class Dataset:
   traced: tuple[str, ...] = ()
   regressions: Mapping[str, int] = dataclasses.field(default_factory=dict)
   multilabels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+  task: str = ""
+  called: str = "label"
   label_kind: str = "classes"
   padding: Padding = Padding()
   published_validation: bool = False

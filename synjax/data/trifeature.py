@@ -374,6 +374,7 @@ def load(
     transforms=dict(transforms),
     fingerprint=_fingerprint(metadata["sha256"], splits),
     facts=_facts(splits, pair_sets, metadata, protocol),
+    task=config.task,
     num_classes=TASKS[config.task],
     stand_in=_stand_in(config, period),
   )

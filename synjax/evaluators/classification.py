@@ -15,7 +15,6 @@ from synjax.workdir.scores import WITHOUT, Score
 
 logger = logging.getLogger("synjax")
 
-TASK = "label"
 # Of `score`.
 METRICS = ("accuracy", "macro_accuracy", "auroc", "cross_entropy", "calibration_error")
 CALIBRATION_BINS = 15
@@ -24,6 +23,8 @@ _NATS = "cross_entropy"
 
 class Classification(Evaluator):
   """Scores a classifier on the label it learned, "<split>/label/<metric>" of `score`.
+
+  Of arrays with labels of other names it is "<split>/<task>/<metric>" (`Dataset.called`).
 
   Each evaluation is of the validation split, and with `config.evaluate_train` of the training split
   ("train_split/..."). From the end on it is of the test split; "accuracy" and "macro_accuracy" come there
@@ -61,14 +62,16 @@ class Classification(Evaluator):
     """Returns the names of what an evaluation scores."""
     splits = ("val", "train_split") if self.config.evaluate_train else ("val",)
     if self._several:
-      return {str(Score(split, TASK, m)) for split in splits for m in (*multilabel.METRICS, _NATS)}
+      metrics: tuple[str, ...] = (*multilabel.METRICS, _NATS)
+      return {str(Score(split, self.dataset.called, m)) for split in splits for m in metrics}
     metrics = (*METRICS, *(f"{source}/accuracy" for source in self.dataset.sources))
     metrics += ("macro_f1", "irony_f1") if self.dataset.irony is not None else ()
-    return {str(Score(split, TASK, metric)) for split in splits for metric in metrics}
+    return {str(Score(split, self.dataset.called, m)) for split in splits for m in metrics}
 
   def chance(self) -> Mapping[str, float]:
     """Returns the chance level of the label."""
-    return {TASK: multilabel.CHANCE if self._several else 1 / self.dataset.num_classes}
+    level = multilabel.CHANCE if self._several else 1 / self.dataset.num_classes
+    return {self.dataset.called: level}
 
   @property
   def _several(self) -> bool:
@@ -90,29 +93,29 @@ class Classification(Evaluator):
     """Scores the class scores of a model."""
     if when is not When.EVALUATION:
       return self._test(frozen)
-    scores = _named("val", _score_split(self.dataset, self.dataset.val, frozen))
+    scores = self._named("val", _score_split(self.dataset, self.dataset.val, frozen))
     if self.config.evaluate_train:
       train = _score_split(self.dataset, self.dataset.train, frozen)
-      scores |= _named("train_split", train)
+      scores |= self._named("train_split", train)
     return scores
 
   def _test(self, frozen) -> dict[str, np.ndarray]:
     split = self.dataset.test
     logits, label = frozen.logits(split), frozen.field("label", split)
-    scores = _named("test", _score_split(self.dataset, split, frozen))
+    scores = self._named("test", _score_split(self.dataset, split, frozen))
     alone = self.dataset.modalities if len(self.dataset.modalities) > 1 else ()
     if self._several:
       for missing in alone:
         found = self._without(frozen, missing, label)
-        scores |= _named("test", found, f"{WITHOUT}{missing}")
+        scores |= self._named("test", found, f"{WITHOUT}{missing}")
       return scores
     predicted = logits.argmax(-1)
     rows = [_as_probed(*trial) for trial in zip(logits, label, strict=True)]
-    scores |= _named("test", _stack(rows) | self._classes(predicted, frozen.seeds))
+    scores |= self._named("test", _stack(rows) | self._classes(predicted, frozen.seeds))
     if split.generate is None:
-      scores |= _named("test", self._neighbors(frozen))
+      scores |= self._named("test", self._neighbors(frozen))
       for missing in alone:
-        scores |= _named("test", self._without(frozen, missing, label), f"{WITHOUT}{missing}")
+        scores |= self._named("test", self._without(frozen, missing, label), f"{WITHOUT}{missing}")
     return scores
 
   def _classes(self, predicted: np.ndarray, seeds: Sequence[int]) -> dict[str, np.ndarray]:
@@ -152,6 +155,12 @@ class Classification(Evaluator):
       return {"left_out": counts} | dict.fromkeys(metrics, np.nan * counts)
     rows = [self._seen(*trial) for trial in zip(logits[:, having], label[:, having], strict=True)]
     return {"left_out": counts} | _stack(rows)
+
+  def _named(
+    self, split: str, scores: Mapping[str, np.ndarray], seen: str = ""
+  ) -> dict[str, np.ndarray]:
+    called = self.dataset.called
+    return {str(Score(split, called, metric, seen)): value for metric, value in scores.items()}
 
   def _seen(self, logits: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Scores one trial that sees some of the modalities."""
@@ -260,7 +269,3 @@ def f1(predicted: np.ndarray, label: np.ndarray, irony: int) -> dict[str, float]
   """Returns "macro_f1" over the classes that occur, and "irony_f1", of the last class, `irony`."""
   found = metrics.f1_scores(predicted, label, irony + 1)
   return {"macro_f1": float(np.nanmean(found)), "irony_f1": float(found[irony])}
-
-
-def _named(split: str, scores: Mapping[str, np.ndarray], seen: str = "") -> dict[str, np.ndarray]:
-  return {str(Score(split, TASK, metric, seen)): value for metric, value in scores.items()}

@@ -43,7 +43,7 @@ class Predictions(Evaluator):
       logits = np.nansum(frozen.unimodal_logits(split), axis=2)
     pairs = zip(logits, frozen.field("label", split), strict=True)
     values = np.array([wrong_subsets.half_count(*pair) for pair in pairs])
-    return {str(Score("test", "label", "half_count")): values}
+    return {str(Score("test", self.dataset.called, "half_count")): values}
 
   def record(self, frozen: Any, moment: Moment) -> Scores:
     """Scores as `run` does, and writes the file."""

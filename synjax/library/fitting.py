@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from synjax import data, train
 from synjax.config import durations, ignored_fields
-from synjax.data import fields, inputs
+from synjax.data import array_roles, fields, inputs
 from synjax.data.arrays import SPLITS
 from synjax.library.model import Arrays, Model, load
 from synjax.sweeps.file import set_field
@@ -43,7 +43,9 @@ def fit(
   Args:
     arrays: modality -> [examples, ...]: vectors, sequences or uint8 images, as in README, "What an array
       is"; beside them `<modality>_length`, `<modality>_present` and `ids`. All names are used.
-    labels: [examples]: classes (texts, integers, booleans), or numbers; None: pre-training alone.
+    labels: [examples]: classes (texts, integers, booleans), or numbers; None: pre-training alone. Of
+      several tasks {"label": ..., "label_mood": ...}; `data__task` says which one a classifier learns,
+      and `data__label_kind` what they are where dtypes leave it open.
     method: as in README, Methods.
     validation: (arrays, labels), or without labels arrays.
     test: likewise.
@@ -112,11 +114,17 @@ def _replace(folder: pathlib.Path, new: pathlib.Path) -> None:
 
 def _joined(where: str, arrays: Arrays, labels: Any) -> dict[str, np.ndarray]:
   """Returns the arrays of a split and its labels, all of one number of examples."""
-  if "label" in arrays:
-    raise ValueError(f"{where}: label: expected modalities, found labels; give them as labels=")
+  for name in filter(array_roles.is_task, arrays):
+    raise ValueError(f"{where}: {name}: expected modalities, found labels; give them as labels=")
+  tasks = labels if isinstance(labels, Mapping) else {array_roles.LABEL: labels}
   found = {n: inputs.array(f"{where}: {n}", v) for n, v in arrays.items() if v is not None}
-  if labels is not None:
-    found["label"] = inputs.array(f"{where}: labels", labels)
+  for name, values in tasks.items():
+    if not array_roles.is_task(name):
+      raise ValueError(
+        f"{where}: labels: expected names of labels, label or label_NAME, found {name!r}; rename it"
+      )
+    if values is not None:
+      found[name] = inputs.array(f"{where}: {'labels' if tasks is not labels else name}", values)
   counts = {name: np.shape(values)[:1] for name, values in found.items()}
   if len(set(counts.values())) != 1 or () in counts.values():
     sizes = {name: count[0] if count else "no examples" for name, count in counts.items()}

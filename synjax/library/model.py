@@ -219,9 +219,12 @@ class Model:
 
   @property
   def classes(self) -> dict[str, tuple]:
-    """Returns task -> names of its classes, as they are in the data; numbers where they have none."""
+    """Returns task that is predicted -> names of its classes, as in the data; numbers without names."""
+    known = self._known_tasks()
     named, counts = self._dataset.class_names, {**self._dataset.tasks, **self._dataset.multilabels}
-    return {task: tuple(named.get(task, range(count))) for task, count in counts.items()}
+    return {
+      task: tuple(named.get(task, range(count))) for task, count in counts.items() if task in known
+    }
 
   def __repr__(self) -> str:
     """Says what it takes and gives."""
@@ -323,8 +326,6 @@ class Model:
   def _task(self, task: str | None) -> str:
     """Returns which labels are meant."""
     known = self._known_tasks()
-    if self._method.learns_from_labels:
-      known = known[:1]  # the one that the classifier has learned
     if not known:
       raise ValueError(
         "predict: expected a model of labelled data, found one that has seen no labels; use embed, and"
@@ -335,8 +336,10 @@ class Model:
     return task or known[0]
 
   def _known_tasks(self) -> list[str]:
+    """Returns the tasks that it predicts; of a classifier the one that it has learned."""
     dataset = self._dataset
-    return [*dataset.tasks, *dataset.multilabels, *dataset.regressions]
+    known = [*dataset.tasks, *dataset.multilabels, *dataset.regressions]
+    return [dataset.task or known[0]] if known and self._method.learns_from_labels else known
 
   def _outputs(self, arrays, task: str, lengths, batch_size: int | None) -> np.ndarray:
     """Returns class scores or numbers, [examples, outputs]."""

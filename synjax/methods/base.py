@@ -150,6 +150,12 @@ def require_classes(config: ConfigDict, dataset: Dataset) -> None:
   """Raises ValueError where there are no classes for a method that learns from labels."""
   if dataset.num_classes >= 2:
     return
+  if known := [*dataset.tasks, *dataset.multilabels]:
+    raise ValueError(
+      f"config.data.task: {config.method.name} learns one task: expected one of {', '.join(known)}, found"
+      f" {dataset.task or 'none'}{', a regression' * (dataset.task in dataset.regressions)}; choose one"
+      f" with --config.data.task={known[0]}"
+    )
   found = f"a regression: {', '.join(dataset.regressions)}" if dataset.regressions else "no labels"
   raise ValueError(
     f"config.method.name: {config.method.name} learns from labels: expected classes in"

@@ -13,7 +13,7 @@ from synjax.report.comparable import read_field
 from synjax.workdir import scores
 from synjax.workdir.scores import Baseline, Score
 
-LABEL = "label"  # what a classifier's scores are of, whatever task it learned
+LABEL = "label"  # what a classifier's scores are of, whatever task it learned, but of arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Column:
       tasks: of all runs that have classes.
     """
     if run.classifies:
-      return {task: LABEL for task in self.tasks if task == learned_task(run, tasks)}
+      called = scores.learned_in(run.scores)
+      return {task: called for task in self.tasks if task == learned_task(run, tasks)}
     if any(read_field(run.config, field) != value for field, value in self.where.items()):
       return {}
     return {task: task for task in self.tasks}
@@ -103,7 +104,7 @@ def learned_task(run: Run, tasks: Iterable[str]) -> str:
   asked = run.config["data"].get("task") or run.config["data"].get("tasks") or ()
   asked = (asked,) if isinstance(asked, str) else tuple(asked)
   known = [task for task in asked if task in tuple(tasks)] or list(asked)
-  return known[0] if known else LABEL
+  return known[0] if known else scores.learned_in(run.scores)
 
 
 @dataclasses.dataclass(frozen=True)

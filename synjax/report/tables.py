@@ -52,7 +52,7 @@ PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
 )
 MODALITIES = "data.modalities"
 _ABSENT = "(absent)"  # what `config_differences` says of a field that one config lacks
-_PREDICTED = str(scores.Score("test", "label", "predicted_classes"))
+_PREDICTED = "/predicted_classes"  # of a classifier's test split
 
 
 class Scored(NamedTuple):
@@ -314,7 +314,13 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
       if column.note and _fits(benchmark, name, measured)
     ]
   for group in groups:
-    alone = [row["seed"] for row in group.rows if row["best"].get(_PREDICTED) == 1]
+    counts = [
+      (row["seed"], row["best"][n])
+      for row in group.rows
+      for n in row["best"]
+      if n.endswith(_PREDICTED)
+    ]
+    alone = [seed for seed, count in counts if count == 1]
     if alone:
       seeds = ", ".join(map(str, alone))
       notes.append(

@@ -120,9 +120,9 @@ def choose(which: np.ndarray, new: Any, old: Any) -> Any:
 def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
   """Returns the selection metric: `config.select_metric`, or where that is "", one that fits the labels.
 
-  Macro accuracy of the classes or labels (mean over several tasks), the squared error of the first
-  regression, and without labels `LAST`: the loss of a method that compares the examples of a batch does
-  not say on its own which checkpoint is better.
+  Macro accuracy of the classes or labels (mean over several tasks; of a classifier that of the one it
+  learns), the squared error of the first regression, and without labels `LAST`: the loss of a method that
+  compares the examples of a batch does not say on its own which checkpoint is better.
 
   Raises:
     ValueError: the dataset has no labels that the metric could be of.
@@ -138,10 +138,12 @@ def choose_metric(config: ConfigDict, dataset: Dataset) -> str:
     return LAST
   if metric:
     return metric
+  if "classification" in config.evaluators and dataset.num_classes:
+    return str(Score("val", dataset.called, "macro_accuracy"))
   if dataset.regressions and not (dataset.tasks or several):
     return f"-{Score('val', next(iter(dataset.regressions)), 'mse')}"
   tasks = [*dataset.tasks, *several]
-  task = next(iter(tasks), "label") if len(tasks) < 2 else "mean"
+  task = next(iter(tasks), dataset.called) if len(tasks) < 2 else "mean"
   return str(Score("val", task, "macro_accuracy"))
 
 

@@ -71,6 +71,7 @@ _LATER = {
   "data": {
     **{"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0},
     **{"cache_features": False, "irony": 0.0, "irony_modality": "", "irony_seed": 0},
+    "task": "",
   },
   "method.synib": {**_CORRUPTION, "variant": "paper"},
   "method.full_corruption": _CORRUPTION,

@@ -28,6 +28,7 @@ FIELDS = {
     ...: int
   },  # number of labels, any of which an example may have; older runs: none
   "label_kind?": str,  # of what a classifier learns; older runs: classes
+  "task?": str,  # that a classifier learns; "": the first; older runs: likewise
   "num_classes": int,
   "class_names": {...: [(str, int, bool)]},
   "num_examples": {"train": int, "val": int},

@@ -1,5 +1,6 @@
 """Names of scores: "<split>/<task>/<metric>", and the rule that selects by one; taken apart only here."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 SPLITS = ("train_split", "val", "test", "subset")
@@ -13,7 +14,7 @@ class Score(NamedTuple):
 
   Attributes:
     split: "train_split", "val", "test"; "subset" is the test split, seen through some modalities.
-    task: label, "label" of a classifier; "mean" over tasks.
+    task: label, "label" of a classifier, of arrays their name; "mean" over tasks.
     metric: such as "macro_accuracy", or on a part of the examples "synergy/accuracy".
     modalities: that are seen: "without_text" of the test split, "text+audio" of subset; "": all.
   """
@@ -70,6 +71,12 @@ def parse(name: str) -> Score | None:
     return None
   modalities = rest.pop(0) if seen else ""
   return Score(split, rest[0], "/".join(rest[1:]), modalities)
+
+
+def learned_in(names: Iterable[str]) -> str:
+  """Returns the task that a classifier's scores are of: of these alone there is a cross-entropy."""
+  found = filter(None, map(parse, names))
+  return next((s.task for s in found if s == Score("test", s.task, "cross_entropy")), "label")
 
 
 def full_name(name: str, split: str, modalities: str = "") -> str:

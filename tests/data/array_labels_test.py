@@ -6,24 +6,9 @@ import numpy as np
 import pytest
 
 from synjax import data, methods, train
-from synjax.data import array_labels
+from synjax.data import array_kinds, array_labels
 from synjax.training import selection
 from tests.data.archives import add, load, make_config, make_split, write
-
-
-def test_features_that_follow_few_examples_by_chance_are_no_copies():
-  rng = np.random.default_rng(0)
-  label = (np.arange(200) < 2).astype(int)  # two examples of one class
-  words = (rng.random((200, 4000)) < 0.01).astype(np.float32)
-  words[:, 7] = label
-  assert not len(array_labels.copies(words, label))
-  label = rng.integers(0, 3, 5000)
-  features = rng.integers(0, 2, (5000, 5)).astype(np.float32)
-  features[:, 3] = label == 1
-  np.testing.assert_array_equal(array_labels.copies(features, label), [3])
-  features[4999, 3] = 1 - features[4999, 3]  # beyond the examples that are looked at first
-  assert not len(array_labels.copies(features, label))
-
 
 RENAMED = [
   (1, 2),
@@ -160,24 +145,6 @@ def test_minus_one_and_one_alone_are_two_classes(tmp_path):
   assert load(signs).class_names == {"label": (-1, 1)}
 
 
-def test_features_in_the_order_of_a_number_to_predict_are_copies_and_near_ones_are_not():
-  rng = np.random.default_rng(0)
-  label = rng.normal(size=(300, 2)).astype(np.float32)
-  features = rng.normal(size=(300, 6)).astype(np.float32)
-  features[:, 1] = np.exp(3 * label[:, 1])
-  features[:, 4] = -(label[:, 0] ** 3)
-  features[:, 5] = label[:, 0] + 0.05 * features[:, 5]  # a good feature
-  np.testing.assert_array_equal(array_labels.copies(features, label), [1, 4])
-  assert not len(array_labels.copies(features[:40], label[:40]))  # may be the order of a near one
-  last = np.arange(2000)[:, None] * np.ones((1, 2))
-  late = np.where(last[:, :1] < 1500, last[:, :1] ** 3, -last[:, :1])
-  assert not len(array_labels.copies(late, last.astype(np.float32)))
-  flat_at_first = np.maximum(last, 200).astype(np.float32)
-  np.testing.assert_array_equal(
-    array_labels.copies(np.sqrt(flat_at_first[:, :1]), flat_at_first), [0]
-  )
-
-
 @pytest.mark.parametrize("outputs", [1, 2])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_numbers_that_may_be_no_label_are_asked_about_and_then_said(tmp_path, split, outputs):
@@ -193,20 +160,6 @@ def test_numbers_that_may_be_no_label_are_asked_about_and_then_said(tmp_path, sp
     load(tmp_path)
   said = load(tmp_path, label_kind="regression").facts["label"]
   assert said.startswith(f"regression, {outputs} outputs; -999 for 2 of 72 examples ({split} 2)")
-
-
-def test_a_feature_in_the_order_of_few_numbers_is_said_where_it_is_no_chance(tmp_path):
-  rng = np.random.default_rng(0)
-  label = rng.normal(size=(20, 2))
-  features = np.c_[rng.normal(size=(20, 2)), np.exp(-label[:, 1]), label[:, 0] ** 2]
-  np.testing.assert_array_equal(array_labels.in_order(features, label), [2])
-  assert not len(array_labels.in_order(features[:7], label[:7]))
-  assert not len(array_labels.in_order(np.tile(features[:8], 2000), label[:8]))
-  few = np.round(label)  # such as -1, 0 and 1
-  assert not len(array_labels.in_order(few, few))
-  folder = write(tmp_path, add(label=lambda f: np.exp(f["table"][:, 0])))
-  said = load(folder).facts["label in table"]
-  assert said.startswith("1 of its 4 features, such as [0], are in the order of the label")
 
 
 def test_the_answers_are_taken(tmp_path):
@@ -297,7 +250,10 @@ def test_numbers_to_predict_are_judged_over_all_splits():
   paths = {split: pathlib.Path(f"{split}.npz") for split in ("train", "val", "test")}
   wide, few = np.arange(-45, 46) / 15, np.array([3.0, 3.0, 0.2, 0.4, 0.6, 0.8])
   judge = lambda *labels, asked=None: array_labels.ask_about_numbers(  # noqa: E731
-    paths, dict(zip(paths, labels, strict=True)), asked
+    paths,
+    "label",
+    dict(zip(paths, labels, strict=True)),
+    array_kinds.parse(asked, ["label"]).of("label"),
   )
   assert judge(wide, few, few) == ""
   missing = np.append(few, -999.0)

@@ -218,7 +218,7 @@ ERRORS = {
   ),
   "the labels are missing": (
     set_field("validation", "label", None),
-    r"validation.npz: expected arrays \['label'\]",
+    "validation.npz: label: expected an array, as in train.npz",
   ),
   "a modality has the wrong number of axes": (
     set_field("test", "table", lambda f: f["label"]),

@@ -125,6 +125,12 @@ def test_overrides_are_fields_with_two_underscores_for_a_dot(started):
     ({"method": "infmask"}, "infmasking"),
     ({"labels": np.arange(3)}, "the same number of examples .*'label': 3"),
     ({"arrays": {"a": np.ones((4, 2)), "label": np.ones(4)}}, "give them as labels="),
+    ({"arrays": {"a": np.ones((4, 2)), "label_b": np.ones(4)}}, "label_b: .*give them as labels="),
+    (
+      {"labels": {"mood": np.arange(20)}},
+      "expected names of labels, label or label_NAME, found 'mood'",
+    ),
+    ({"labels": {"label_b": np.arange(3)}}, "the same number of examples .*'label_b': 3"),
     ({"arrays": {"a": np.ones((2, 2))}, "labels": None}, "at least 3 examples"),
   ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from synjax.report.cells import NOT_AVAILABLE
 from synjax.report.sections import Heading, Section, Table, Text
-from synjax.workdir.scores import Score
+from synjax.workdir.scores import Score, learned_in
 
 ABOUT = (
   "Synergy subset: accuracy in % on the test examples that the unimodal models of the row's seed all get"
@@ -46,6 +46,9 @@ def _name(metric: str) -> str:
 
 def _row(label: str, found: Sequence[Mapping[str, float]]) -> list[str]:
   values = lambda metric: np.array([own.get(_name(metric), math.nan) for own in found])  # noqa: E731
+  whole = lambda metric: np.array(  # noqa: E731
+    [own.get(str(Score("test", learned_in(own), metric)), math.nan) for own in found]
+  )
   part = lambda metric: values(f"synergy_subset/{metric}")  # noqa: E731
   full = int((part("size") > 0).sum())
   ends = [_mean(part(f"permuted{end}")) for end in ("", "_low", "_high")]
@@ -59,7 +62,7 @@ def _row(label: str, found: Sequence[Mapping[str, float]]) -> list[str]:
     _share(part("flipped")),
     *(_other(values(f"{kind}_subset/accuracy"), values(f"{kind}_subset/size"))
       for kind in ("strict", "majority", "ensemble")),
-    *(_share(values(metric)) for metric in ("accuracy", "half_count", "calibration_error")),
+    _share(whole("accuracy")), _share(values("half_count")), _share(whole("calibration_error")),
   ]  # fmt: skip
 
 
