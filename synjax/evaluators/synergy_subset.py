@@ -51,6 +51,11 @@ class SynergySubset(Comparison):
       ValueError: a run of another method, on other data or labels, without a seed, or the run itself; or
         the modalities are not each there once.
     """
+    _require(
+      run.dataset.label_kind == "classes",
+      "expected one class an example, of which models are right or wrong, found"
+      f" {run.dataset.num_classes} labels any of which one may have; leave it out",
+    )
     owners = _owners(run, others)
     rows = [_match(run, other) for other in others]
     frozen, split = run.frozen(which), run.dataset.test

@@ -60,7 +60,8 @@ def _check_several(config: ConfigDict, dataset: Dataset, chosen: type[Method]) -
     raise ValueError(
       f"config.method.name: {config.method.name} learns from one class an example: expected such data,"
       f" found {dataset.num_classes} labels any of which an example of {dataset.name} may have; choose"
-      " supervised or synib, or a method without labels such as infmasking"
+      " supervised, ensemble or synib, or a method without labels such as infmasking"
+      + (f", or --config.data.task={next(iter(dataset.tasks))}" if dataset.tasks else "")
     )
   if config.model.single_logit:
     raise ValueError(

@@ -248,6 +248,11 @@ def judge(
   found = list(result["rows"])
   for i, row in keeping.items():
     own = {k: v if k in ("seeds", "members") else v[i] for k, v in arrays.items()}
+    if own["test/label"].ndim > 1:
+      raise ValueError(
+        f"row {row.id}: expected one class an example, for unimodal models judge which examples are all"
+        f" wrong, found {own['test/label'].shape[1]} labels; leave role and predictions out"
+      )
     if _is_judge(row):
       path = _file(folder, row.id)
       path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +294,8 @@ def ensemble(rows: Sequence[Row], journal: Journal) -> dict[str, Any]:
     if row.config["data"].get("irony"):  # the last class
       own |= classification.f1(test.argmax(-1), label, test.shape[-1] - 1)
     selected = classification.score(val, val_label).get(scores.kind_of(metric), np.nan)
-    best = {str(scores.Score("test", "label", name)): value for name, value in own.items()}
+    called = next(iter(facts.get("chance", {})), "label")
+    best = {str(scores.Score("test", called, name)): value for name, value in own.items()}
     judged = _scores(row, test, label, journal.folder)
     result = {"seed": row.trial["seed"], "best_value": sign * selected, "best": best | judged}
     results.append({**result, "last": {}, JUDGED_BY: _decisions(row, journal.folder)})

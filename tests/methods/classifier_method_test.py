@@ -21,7 +21,7 @@ VALID = np.arange(8) < 6
 def test_a_classifier_needs_labels():
   config = tiny.get_config("supervised")
   dataset = dataclasses.replace(
-    tiny.load_dataset(config), num_classes=0, regressions={}, name="stand-in"
+    tiny.load_dataset(config), num_classes=0, tasks={}, regressions={}, name="stand-in"
   )
   with pytest.raises(ValueError, match="learns from labels: .* stand-in, found no labels"):
     methods.create(config, dataset)
@@ -77,8 +77,11 @@ def test_confidence_in_several_labels_is_the_mean_divergence_of_their_coins(dire
 
 
 def test_what_learns_one_class_refuses_several_labels():
-  with pytest.raises(ValueError, match="ensemble learns from one class an example"):
-    several_labels("ensemble")
+  for name in ("reconboost", "mcr", "ogm_ge", "diagnose_relearn"):
+    with pytest.raises(
+      ValueError, match=f"{name} learns from one class .* supervised, ensemble or"
+    ):
+      several_labels(name)
   with pytest.raises(ValueError, match="single_logit: expected False"):
     several_labels("supervised", **{"model.single_logit": True})
   with pytest.raises(ValueError, match="dirichlet is of shares of classes"):

@@ -43,6 +43,7 @@ class ReconBoost(Ensemble):
   """
 
   traced = ("w1", "w2", "alpha")
+  learns_several = False  # what the others do not know is a share of one class an example
 
   def __init__(self, config: ConfigDict, dataset: Dataset):
     super().__init__(config, dataset)

@@ -22,9 +22,11 @@ class Ensemble(ClassifierMethod):
   each alone. Both the loss and the mean are over what is there: a model learns from the examples that
   have its modality, and an example is scored by the models of the modalities it has (by none: uniform).
   The published code averages probabilities or, elsewhere, adds logits (docs/spec/synib.md 7).
+  Of several labels an example q is each label's own probability, likewise averaged, and none's 1/2.
   """
 
   fuses = False
+  learns_several = True
 
   def members(self) -> tuple[str, ...]:
     """Returns the modalities whose models are trained."""
@@ -65,12 +67,24 @@ class Ensemble(ClassifierMethod):
 
   @override
   def logits(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
-    scores = jax.nn.log_softmax(self.unimodal_logits(params, model_state, batch))
+    scores = self.log_probabilities(self.unimodal_logits(params, model_state, batch))
+    mean = self._mean(scores, batch)
+    # Of several labels [batch, labels, 2]: the logit of the mean probability of having each.
+    several = self.dataset.label_kind == "multilabel"
+    return mean[..., 1] - mean[..., 0] if several else mean
+
+  def _mean(self, scores: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the log of the mean probability over the modalities that an example has.
+
+    Args:
+      scores: log-probabilities [batch, modalities, ..., outcomes].
+      batch: says who has what.
+    """
     present = models.present_subsets(batch, self.members())
     if present is None:
       return jax.nn.logsumexp(scores, axis=1) - jnp.log(scores.shape[1])
-    *members, has_any = present[:, :, None]
+    *members, has_any = present.reshape(*present.shape, *[1] * (scores.ndim - 2))
     scores = jnp.where(jnp.stack(members, axis=1), scores, -jnp.inf)
     count = jnp.maximum(sum(member.astype(scores.dtype) for member in members), 1)
     mean = jax.nn.logsumexp(scores, axis=1) - jnp.log(count)
-    return jnp.where(has_any, mean, -jnp.log(scores.shape[2]))
+    return jnp.where(has_any, mean, -jnp.log(scores.shape[-1]))
