@@ -10,11 +10,12 @@ import numpy as np
 
 from synjax.evaluators import raw_features
 from synjax.evaluators.base import Evaluator, Scores, When, provides
-from synjax.evaluators.estimators import knn, linear, metrics, ridge
+from synjax.evaluators.estimators import knn, linear, metrics, multilabel, ridge
 from synjax.evaluators.progress import Progress
 from synjax.evaluators.representation import (
   CALLED,
   Representation,
+  in_mean,
   is_labelled,
   probe,
   score_subset,
@@ -23,6 +24,7 @@ from synjax.workdir.scores import WITHOUT, Baseline, Score, full_name, parse
 
 logger = logging.getLogger("synjax")
 
+_OF_CONSTANTS = ("macro_accuracy", "accuracy")  # metrics of what says the same of every example
 # Digest of features, labels and fields -> scores: a sweep asks for those of one dataset in every stack.
 _scored: dict[str, dict[str, float]] = {}
 
@@ -45,6 +47,10 @@ class Baselines(Evaluator):
     features (`raw_features`), of all modalities together and of each alone; and logistic's "sis";
   * random_encoder: the run's own model as it was initialised, before any step and whatever
     `config.initialize_from` says, read off by the probe that reads off the trained one.
+
+  Of several labels an example the same, label by label, by the metrics of `multilabel.scores`: majority
+  says of each what most training examples have (equals: 0), logistic is one regression a label at one
+  cost, and knn a vote on each.
 
   Of regressions: mean_label, ridge (as logistic) and random_encoder; nearest neighbours vote for classes,
   so there are none. "test/<task>/sis" is that of the run's own probes (`metrics.relative_gain` of macro
@@ -95,7 +101,7 @@ class Baselines(Evaluator):
   def derive(self, scores: Scores) -> Scores:
     """Returns the run's own "test/<task>/sis"; nothing where its modalities were not scored alone."""
     modalities, found = self.dataset.modalities, {}
-    for task in self.dataset.tasks if len(modalities) > 1 else ():
+    for task in in_mean(self.dataset) if len(modalities) > 1 else ():
       names = [str(self._seen_alone(name, task)) for name in modalities]
       whole = str(Score("test", task, "macro_accuracy"))
       if {whole, *names} <= set(scores):
@@ -156,7 +162,12 @@ class Baselines(Evaluator):
     for task in self.dataset.tasks:
       found = metrics.accuracies(np.full(len(target[task]), _most(learned[task])), target[task])
       # Of a constant, macro accuracy has no error: it is one over the classes, whatever is drawn.
-      known = {name: found[name] for name in ("macro_accuracy", "accuracy")}
+      known = {name: found[name] for name in _OF_CONSTANTS}
+      yield from _named(Baseline("majority"), task, known)
+    for task in self.dataset.multilabels:
+      most = np.where(learned[task].mean(axis=0) > 0.5, 1.0, -1.0)
+      constant = multilabel.scores(np.broadcast_to(most, target[task].shape), target[task])
+      known = {name: constant[name] for name in (*_OF_CONSTANTS, "macro_f1", "weighted_f1")}
       yield from _named(Baseline("majority"), task, known)
     for task in self.dataset.regressions:
       mean = np.broadcast_to(learned[task].mean(0, dtype=np.float64), target[task].shape)
@@ -181,7 +192,8 @@ class Baselines(Evaluator):
   def _digest(self, problems) -> str:
     """Identifies what the scores on raw features depend on."""
     probe_fields = (self.config.probe.test_search, self.config.probe.neighbors, self._held_out)
-    digest = hashlib.sha256(repr((probe_fields, self.dataset.tasks)).encode())
+    kinds = (self.dataset.tasks, self.dataset.multilabels)
+    digest = hashlib.sha256(repr((probe_fields, *kinds)).encode())
     for seen, splits in problems:
       for name, split in splits.items():
         digest.update(f"{seen}/{name}/{split.features.shape}".encode())
@@ -195,20 +207,23 @@ class Baselines(Evaluator):
     return self.config.protocol == "paper" and not self.dataset.published_validation
 
   def _raw(self, problems) -> dict[str, float]:
-    tasks, regressions = self.dataset.tasks, self.dataset.regressions
-    said = Progress("baselines on raw features", len(problems) * (len(tasks) + len(regressions)))
+    dataset = self.dataset
+    fits = dict.fromkeys(dataset.tasks, self._classes)
+    fits |= dict.fromkeys(dataset.multilabels, self._several)
+    fits |= dict.fromkeys(dataset.regressions, self._numbers)
+    sizes = {**dataset.tasks, **dataset.multilabels, **dataset.regressions}
+    said = Progress("baselines on raw features", len(problems) * len(fits))
     scores: dict[str, float] = {}
     for seen, splits in problems:
-      for task, size in (tasks | regressions).items():
-        fit = self._classes if task in tasks else self._numbers
+      for task, fit in fits.items():
         own = {name: _of_task(s, task) for name, s in splits.items()}
         if reason := self._cannot_fit(task, own):
           what = (task, seen or "all modalities", reason)
           logger.warning("%s: no baselines on raw features of %s: %s", *what)
         else:
-          scores |= fit(seen, task, size, own)
+          scores |= fit(seen, task, sizes[task], own)
         said()
-    for task in tasks if len(problems) > 1 else ():
+    for task in in_mean(dataset) if len(problems) > 1 else ():
       whole, *parts = (
         scores.get(Baseline("logistic", seen).score(task, "macro_accuracy"), np.nan)
         for seen, _ in problems
@@ -222,7 +237,7 @@ class Baselines(Evaluator):
     empty = [CALLED[name] for name, split in splits.items() if not len(split.labels)]
     if empty:
       return f"no {' and no '.join(empty)} example has any"
-    if task in self.dataset.regressions:
+    if task not in self.dataset.tasks:
       return ""
     names = self.dataset.class_names.get(task)
     return linear.cannot_fit(splits["probe"].labels, names, hold_out=self._held_out)
@@ -237,6 +252,19 @@ class Baselines(Evaluator):
     neighbors = knn.knn_accuracy(
       *train, *test, num_classes=classes, num_neighbors=self.config.probe.neighbors
     )
+    return dict(_named(Baseline("logistic", seen), task, logistic)) | dict(
+      _named(Baseline("knn", seen), task, neighbors)
+    )
+
+  def _several(self, seen, task, labels, splits) -> dict[str, float]:
+    """Scores logistic regression and nearest neighbours of every label."""
+    train, val, test = (splits[name] for name in ("probe", "val", "test"))
+    search = self.config.probe.test_search
+    logistic = multilabel.evaluate(
+      train, test, None if self._held_out else val, num_labels=labels, search=search
+    )
+    votes = knn.label_votes(*train, test.features, num_neighbors=self.config.probe.neighbors)
+    neighbors = multilabel.scores(votes - 0.5, test.labels)
     return dict(_named(Baseline("logistic", seen), task, logistic)) | dict(
       _named(Baseline("knn", seen), task, neighbors)
     )

@@ -121,3 +121,74 @@ def test_several_labels_an_example_are_learned_probed_and_predicted(tmp_path, me
   np.testing.assert_array_equal(predicted[:, 2], label[:, 2])  # xor: more than a modality has
   alone = [best[f"test/without_{name}/label/macro_accuracy"] for name in ("left", "right")]
   assert max(alone) < best["test/label/macro_accuracy"] - 0.1
+
+
+def several_tasks(count, seed):
+  """What `several_labels` makes, its label as tags beside a mood and the exclusive or."""
+  found = several_labels(count, seed)
+  tags = found.pop("label")
+  mood = np.array(["sad", "glad"])[tags[:, 0]]
+  return found | {"label": tags[:, 2], "label_mood": mood, "label_tags": tags}
+
+
+def make_several(folder, method, **fields):
+  """A folder of several tasks, and a tiny run's config on it."""
+  for i, (split, count) in enumerate({"train": 128, "validation": 48, "test": 64}.items()):
+    np.savez(folder / f"{split}.npz", **several_tasks(count, i))
+  config = make_config(folder, method, label_kind="label_tags=multilabel", **fields)
+  config.num_devices, config.batch_size, config.eval_batch_size = 1, 32, 32
+  config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 2.0
+  config.model.width, config.model.num_heads = 16, 2
+  for modality in config.model.modalities.values():
+    modality.encoder.hidden = modality.encoder.features = 16
+  config.model.head_hidden = config.model.head_features = 8
+  return config
+
+
+@pytest.mark.whole_run
+def test_a_pretrained_run_is_scored_on_every_task_and_predicts_each(tmp_path):
+  config, workdir = make_several(tmp_path, "comm"), tmp_path / "run"
+  results = train.train_and_evaluate(config, str(workdir))
+  best = results["rows"][0]["best"]
+  tasks = ("label", "label_mood", "label_tags")
+  assert results["chance"] == dict.fromkeys(tasks, 0.5)
+  assert results["select_metric"] == "val/mean/macro_accuracy"
+  own = [best[f"test/{task}/macro_accuracy"] for task in tasks]
+  assert best["test/mean/macro_accuracy"] == pytest.approx(np.mean(own))
+  for task in tasks:
+    for name in ("majority", "logistic", "logistic/left", "knn/right", "random_encoder"):
+      assert 0 <= best[f"test/{task}/baseline/{name}/macro_accuracy"] <= 1
+  assert best["test/label_tags/baseline/logistic/right/weighted_f1"] > 0.5  # one of its labels
+  model, new = synjax.load(workdir), several_tasks(64, 2)
+  labels = {task: new.pop(task) for task in tasks}
+  for task, label in labels.items():
+    right = (model.predict(new, task=task) == label).mean()
+    assert right == pytest.approx(best[f"test/{task}/accuracy"], abs=1e-6)
+  with pytest.raises(ValueError, match="expected task, one of label, label_mood, label_tags"):
+    model.predict(new)
+  text = report.write_report([workdir], None, {}).read_text()
+  assert "| label_mood | 50.0 |" in text and "label_tags: probe" in text
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize(
+  ("method", "task"), [("supervised", "label_mood"), ("ensemble", "label_tags")]
+)
+def test_a_classifier_is_scored_beside_the_baselines_of_what_it_learned(tmp_path, method, task):
+  config, workdir = make_several(tmp_path, method, task=task), tmp_path / "run"
+  results = train.train_and_evaluate(config, str(workdir))
+  best = results["rows"][0]["best"]
+  assert results["chance"] == {task: 0.5}
+  assert results["select_metric"] == f"val/{task}/macro_accuracy"
+  assert not [name for name in best if name.startswith("test/label/") and "baseline" not in name]
+  model, new = synjax.load(workdir), several_tasks(64, 2)
+  labels = {name: new.pop(name) for name in ("label", "label_mood", "label_tags")}
+  right = (model.predict(new) == labels[task]).mean()
+  assert right == pytest.approx(best[f"test/{task}/accuracy"], abs=1e-6)
+  assert list(model.classes) == [task]
+  whole, left, right = (
+    best[f"test/{seen}{task}/macro_accuracy"] for seen in ("", "without_right/", "without_left/")
+  )
+  assert best[f"test/{task}/sis"] == pytest.approx(whole / max(left, right) - 1)
+  text = report.write_report([workdir], None, {}).read_text()
+  assert f"| {task} (chance 50.0) |" in text and f"{task}: classifier" in text

@@ -1,6 +1,7 @@
 """Baselines against scikit-learn and NumPy, and the untrained encoder against `Method.init`."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -310,3 +311,54 @@ def test_what_follows_from_all_scores_is_asked_for_when_all_are_there():
   chosen = [Derived(None, None, None), First(None, None, None)]
   assert evaluators.run(chosen, None, When.END) == {"test/a/b": [0], "test/a/b/c": [1]}
   assert evaluators.run(chosen, None, When.EVALUATION) == {}
+
+
+def test_of_several_labels_each_has_the_models_of_two_classes():
+  plain = make_dataset()
+  splits = {}
+  for name in SPLITS:
+    own = getattr(plain, name)
+    label = own.labels["label"]
+    tags = np.stack([label // 2, label % 2, label == 3], axis=1).astype(np.int32)
+    splits[name] = dataclasses.replace(own, labels={"label_tags": tags})
+  fields = {
+    "tasks": {},
+    "regressions": {},
+    "multilabels": {"label_tags": 3},
+    "train": splits["probe"],
+  }
+  dataset = dataclasses.replace(plain, **splits, **fields)
+  scores = score(dataset)
+  start = "test/label_tags/baseline"
+  tags = [split.labels["label_tags"] for split in splits.values()]
+  f1 = functools.partial(sklearn.metrics.f1_score, tags[2], zero_division=0)
+  most = np.broadcast_to(tags[0].mean(0) > 0.5, tags[2].shape).astype(int)
+  assert 0 < most[0].sum() < 3
+  for average in ("macro", "weighted"):
+    assert scores[f"{start}/majority/{average}_f1"] == pytest.approx(f1(most, average=average))
+  assert scores[f"{start}/majority/macro_accuracy"] == 0.5
+  assert scores[f"{start}/majority/accuracy"] == pytest.approx((most == tags[2]).mean())
+  for names, seen in SEEN:
+    features, _ = standardized(plain, names)
+    best = (-1.0,)
+    for cost in 10.0 ** np.arange(-6, 7, 2):
+      fits = [
+        sklearn.linear_model.LogisticRegression(C=cost, max_iter=5000, tol=1e-8).fit(features[0], t)
+        for t in tags[0].T
+      ]
+      val, test = (np.stack([m.predict(features[i]) for m in fits], 1) for i in (1, 2))
+      val = sklearn.metrics.f1_score(tags[1], val, average="macro", zero_division=0)
+      best = max(best, (val, -cost, test), key=lambda found: found[0])
+    for average in ("macro", "weighted"):
+      found = scores[f"{start}/logistic/{seen}{average}_f1"]
+      assert found == pytest.approx(f1(best[2], average=average), abs=0.01)
+    train, test = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (features[0], features[2]))
+    votes = []
+    for similar in test @ train.T:
+      near = np.argsort(-similar)[:20]
+      weight = np.exp(similar[near] / 0.07)
+      votes.append(weight @ (2 * tags[0][near] - 1) > 0)
+    found = scores[f"{start}/knn/{seen}macro_f1"]
+    assert found == pytest.approx(f1(np.array(votes), average="macro"), abs=0.005)
+  whole, left, right = (scores[f"{start}/logistic/{seen}macro_accuracy"] for _, seen in SEEN)
+  assert scores[f"{start}/logistic/sis"] == pytest.approx(whole / max(left, right) - 1)

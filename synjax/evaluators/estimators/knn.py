@@ -97,6 +97,36 @@ def knn_accuracies(
   }
 
 
+def label_votes(
+  train_features: np.ndarray,
+  train_labels: np.ndarray,
+  test_features: np.ndarray,
+  *,
+  num_neighbors: int = 20,
+  temperature: float = 0.07,
+) -> np.ndarray:
+  """Computes the share of each label in the vote of `knn_accuracy`, of several labels an example.
+
+  `sum_i exp(s_i / temperature) y_ik / sum_i exp(s_i / temperature)`: each label is decided on its own, as
+  of two classes, and an example has it by majority where its share is above 1/2.
+
+  Args:
+    train_features: `[train, dim]`; normalised here.
+    train_labels: `[train, labels]` of 0 and 1.
+    test_features: `[test, dim]`.
+    num_neighbors: as there.
+    temperature: as there.
+
+  Returns:
+    float64`[test, labels]` in [0, 1].
+  """
+  train, test = (np.asarray(x, np.float32) for x in (train_features, test_features))
+  rows, weights = map(np.asarray, _find(train, test, temperature, num_neighbors))
+  weights = weights.astype(np.float64)
+  votes = np.einsum("tn,tnk->tk", weights, np.asarray(train_labels, np.float64)[rows])
+  return votes / weights.sum(axis=1, keepdims=True)
+
+
 def _find(train, test, temperature: float, num_neighbors: int) -> tuple[jax.Array, jax.Array]:
   """Returns rows of the nearest training examples and the weight of each, `[test, neighbors]`."""
   (num_train, dim), num_test = train.shape, len(test)

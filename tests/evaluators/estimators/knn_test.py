@@ -112,3 +112,17 @@ def test_errors_say_what_is_wrong(splits, change, options, message):
   arguments = [change.get(i, part) for i, part in enumerate(splits)]
   with pytest.raises(ValueError, match=message):
     knn.knn_accuracy(*arguments, **({"num_classes": NUM_CLASSES} | options))
+
+
+def test_votes_on_several_labels_are_brute_force(splits):
+  train, labels, test, _ = splits
+  several = np.stack([labels % 2, labels // 2, labels > 0], axis=1)
+  a, b = (x / np.linalg.norm(x.astype(float), axis=1, keepdims=True) for x in (train, test))
+  expected = []
+  for similar in b @ a.T:
+    near = np.argsort(-similar)[:7]
+    weight = np.exp(similar[near] / 0.07)
+    expected.append((weight[:, None] * several[near]).sum(0) / weight.sum())
+  found = knn.label_votes(train, several, test, num_neighbors=7)
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+  assert 0 <= found.min() < 0.2 and 0.8 < found.max() <= 1
