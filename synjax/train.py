@@ -128,6 +128,7 @@ def opened(
     meant = {
       "select_metric": run.select_metric,
       "data.modalities": list(run.dataset.modalities),
+      "data.task": run.dataset.task,
     }
     # Not before everything was built: a config that is refused claims no workdir.
     length_before = identity.claim(

@@ -66,3 +66,15 @@ def test_irony_of_two_classes_leaves_out_the_rate_that_would_change_all(folder):
   assert arrays.count_classes(str(folder)) == 2  # -1 is none
   np.savez(folder / "train.npz", sensor=np.zeros((8, 3)))
   assert arrays.count_classes(str(folder)) is None
+
+
+def test_arrays_of_labels_are_no_modalities_of_own_data_and_may_be_classes(folder):
+  with np.load(folder / "train.npz") as file:
+    found = dict(file)
+  tags = np.zeros((8, 2), int)
+  np.savez(folder / "train.npz", **found | {"label_tags": tags, "label": np.arange(8) / 3})
+  dataset = datasets.find(str(folder), {})
+  assert dataset.modalities() == ("sensor", "text")
+  assert dataset.has_classes()
+  np.savez(folder / "train.npz", **found | {"label": np.arange(8) / 3})
+  assert not datasets.find(str(folder), {}).has_classes()

@@ -37,13 +37,19 @@ class Dataset(NamedTuple):
   def modalities(self) -> tuple[str, ...]:
     """Returns the modalities' names, in fusion order."""
     config = self.config("comm" if self.file in ("trifeature", "vision_touch") else "unimodal")
-    return tuple(config.data.get("modalities") or config.model.modalities)
+    known = config.data.get("modalities") or config.model.modalities
+    return tuple(name for name in known if self.file != "arrays" or not _holds_labels(name))
 
   def has_classes(self) -> bool:
     """Says whether own arrays have labels that may be classes: there are some, and no fractions."""
     with np.load(pathlib.Path(self.preset).expanduser() / "train.npz") as archive:
-      label = archive.get("label")
-    return label is not None and (label.dtype.kind != "f" or not (label % 1).any())
+      labels = [archive[name] for name in archive.files if _holds_labels(name)]
+    return any(label.dtype.kind != "f" or not (label % 1).any() for label in labels)
+
+
+def _holds_labels(name: str) -> bool:
+  """Says whether an array of own data is one of labels, by its name."""
+  return name == "label" or name.startswith("label_")
 
 
 def find(typed: str, files: Mapping[str, Sequence[str]]) -> Dataset:

@@ -143,13 +143,19 @@ def baseline_sections(found: Sequence[Contestant], *, scores_too: bool = True) -
   scored = [one for one in found if one.baselines]
   for data in dict.fromkeys(one.data for one in scored):
     same = [one for one in scored if one.data == data]
-    classes = list(same[0].chance)
+    classes = list(_levels(same))
     sections += _sections(same, ACCURACY, classes, scores_too) if classes else []
     dataset = same[0].config["data"]["name"]
     scale = units.error_scale(dataset)
     error = _Metric("mse", units.error_name(dataset), scale, 2 if scale != 1 else 4, -1)
-    sections += _sections(same, error, same[0].errors, scores_too) if same[0].errors else []
+    errors = list(dict.fromkeys(task for one in same for task in one.errors))
+    sections += _sections(same, error, errors, scores_too) if errors else []
   return sections
+
+
+def _levels(same: Sequence[Contestant]) -> dict[str, float]:
+  """Returns task -> chance level of all that any was scored on: a classifier is on one alone."""
+  return {task: level for one in same for task, level in one.chance.items()}
 
 
 def _sections(
@@ -177,7 +183,8 @@ def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> 
     for one in same
   ]
   if metric.sign > 0:
-    rows.append(["chance", "none", *(f"{100 * first.chance[task]:.1f}" for task in tasks)])
+    levels = _levels(same)
+    rows.append(["chance", "none", *(f"{100 * levels[task]:.1f}" for task in tasks)])
   for baseline in first.baselines:
     for one in same if baseline.model == "random_encoder" else [first]:
       cells = [str(metric.of(one, task, baseline)) for task in tasks]
@@ -194,18 +201,18 @@ def _gains(same: Sequence[Contestant], tasks: Sequence[str]) -> list[list[str]]:
     (f"{one.label}, {one.reader}", one, None) for one in same
   ]
   of.append((name_of(logistic, same[0].config), same[0], logistic))
-  rows = []
+  rows, levels = [], _levels(same)
   for label, one, baseline in of:
-    cells = [_gain(one, task, baseline) for task in tasks]
+    cells = [_gain(one, task, baseline, levels.get(task, 0)) for task in tasks]
     if any(cell not in (NOT_AVAILABLE, AT_CHANCE) for cell in cells):
       rows.append([f"SIS of {label}", "all against each", *cells])
   return rows
 
 
-def _gain(one: Contestant, task: str, baseline: Baseline | None) -> str:
+def _gain(one: Contestant, task: str, baseline: Baseline | None, level: float) -> str:
   """Returns a cell of SIS: of numbers that are not above chance it is no gain."""
   name = str(Score("test", task, "sis")) if baseline is None else baseline.score(task, "sis")
-  whole, chance = ACCURACY.of(one, task, baseline), 100 * one.chance.get(task, 0)
+  whole, chance = ACCURACY.of(one, task, baseline), 100 * level
   found = str(one.value(name, 100, 1))
   # Half a digit: the interval of a constant classifier is above chance by rounding.
   return AT_CHANCE if found != NOT_AVAILABLE and whole.low <= chance + 0.05 else found
@@ -266,7 +273,7 @@ def _rivals(one: Contestant, metric: _Metric, task: str) -> dict[str, Value]:
   for baseline, value in ordered:
     alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
     named[f"{name_of(baseline, one.config)}{alone}"] = value
-  if metric.sign > 0 and "majority" not in best:
+  if metric.sign > 0 and "majority" not in best and task in one.chance:
     level = 100 * one.chance[task]
     named["chance"] = Value(level, level, level)
   return named

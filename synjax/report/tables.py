@@ -27,6 +27,7 @@ OTHER_METRICS = {
   "accuracy": "top-1 (chance: the largest class' share)",
   "auroc": "AUROC (chance 50.0)",
 }
+_F1 = {"macro_f1": "macro F1", "weighted_f1": "weighted F1"}  # of several labels an example
 ERROR_METRICS = {  # {mse}: the error with its unit
   "mse": "{mse}",
   "r2": "R2",
@@ -410,7 +411,7 @@ def other_scores(group: Group) -> list[Section]:
   without = [name.replace("_", " ", 1) for name in missing]
   parts: list[Section] = []
   if group.chance:
-    header = ["task", "checkpoint", "chance", "macro accuracy", *OTHER_METRICS.values()]
+    header = ["task", "checkpoint", "chance", "macro accuracy", *_other_metrics(group).values()]
     header += [f"macro accuracy {name}" for name in without]
     lead = Text("Test split, %, mean ± std over seeds:")
     rows = _other_rows(group, missing)
@@ -422,6 +423,13 @@ def other_scores(group: Group) -> list[Section]:
     rows = _other_error_rows(group, missing)
     parts += [lead, *said_once.sections(header, rows, ("checkpoint",))]
   return parts
+
+
+def _other_metrics(group: Group) -> dict[str, str]:
+  """Returns metric -> header of the tasks with classes; F1 where a task has it."""
+  scored = group.rows[0]["best"]
+  having = [m for m in _F1 if any(on_test(task, m) in scored for task in group.chance)]
+  return OTHER_METRICS | {metric: _F1[metric] for metric in having}
 
 
 def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
@@ -438,7 +446,7 @@ def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
   rows = []
   for task, level in group.chance.items():
     for which, called in group.checkpoints.items():
-      names = [on_test(task, metric) for metric in ("macro_accuracy", *OTHER_METRICS)]
+      names = [on_test(task, metric) for metric in ("macro_accuracy", *_other_metrics(group))]
       names += [on_test(task, "macro_accuracy", subset) for subset in missing]
       cells = [
         _mean(group, which, [name])

@@ -56,6 +56,18 @@ def test_splits_that_are_given_are_used(started, tmp_path):
   assert len(files["train"]["label"]) == 20 and (tmp_path / "data/validation.npz").exists()
 
 
+def test_labels_of_several_tasks_are_given_by_name(started):
+  arrays, label = make(57)
+  mood = np.array(["sad", "glad"])[np.arange(57) % 2]
+  arrays["ids"] = np.arange(57)
+  fitting.fit(arrays, {"label": label, "label_mood": mood}, method="comm")
+  ((config, _, files),) = started
+  for found in files.values():
+    np.testing.assert_array_equal(found["label"], label[found["ids"]])
+    np.testing.assert_array_equal(found["label_mood"], mood[found["ids"]])
+  assert config.data.modalities == ("sensor", "table")
+
+
 def test_the_data_of_a_folder_are_replaced_whole_and_only_by_a_call_that_is_accepted(
   started, tmp_path, monkeypatch
 ):

@@ -1,5 +1,6 @@
 """Verdicts against what follows by hand from a few numbers; the sections where reports have them."""
 
+import dataclasses
 import json
 
 import pytest
@@ -159,3 +160,18 @@ def test_sequences_are_spoken_of_where_there_are_some():
     return baselines.baseline_sections([one])[0].text
 
   assert "a sequence is mean" not in about("mlp") and "a sequence is mean" in about("gru")
+
+
+def test_a_classifier_first_hides_no_task_that_others_are_scored_on():
+  own = {"test/label_b/macro_accuracy": 0.7}
+  row = scores(0.9, logistic=0.8) | own
+  probed = contestant(row)
+  probed = dataclasses.replace(probed, chance={"label": 0.5, "label_b": 0.25})
+  alone = {name: value for name, value in row.items() if not name.startswith("test/label/macro")}
+  learned = dataclasses.replace(contestant(alone), label="2: supervised", chance={"label_b": 0.25})
+  for order in ([learned, probed], [probed, learned]):
+    (table,) = [s for s in baselines.baseline_sections(order) if isinstance(s, Table)]
+    column = list(table.header).index("label")
+    cells = {found[0]: found[column] for found in table.rows}
+    assert cells["1: infmasking, probe"].startswith("90.0") and cells["chance"] == "50.0"
+    assert cells["2: supervised, probe"] == "n/a"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from synjax.report.comparison import Column, Comparison, Entrant, Run, t_interval
+from synjax.report.comparison import Column, Comparison, Entrant, Run, chance_levels, t_interval
 
 RAW = "test/label/baseline"
 PROBED = {"method": {"name": "comm"}, "evaluators": ["representation"], "data": {"name": "arrays"}}
@@ -186,3 +186,19 @@ def test_a_column_takes_the_runs_of_its_setting_and_a_classifier_what_it_learned
   mixed = [Column("synergy", ("synergy",))]
   with pytest.raises(ValueError, match="expected one run of m with seed 0 on synergy, found two"):
     compare(both, columns=mixed, tasks=tasks)
+
+
+def test_a_classifier_of_arrays_stands_in_the_column_of_its_task_beside_probes_of_it():
+  tasks, data = ("label", "label_mood"), {"name": "arrays", "task": ""}
+  scored = {"test/label/macro_accuracy": 0.9, "test/label_mood/macro_accuracy": 0.7}
+  baseline = {"test/label/baseline/majority/macro_accuracy": 0.5}  # of a task it did not learn
+  own = {"test/label_mood/macro_accuracy": 0.8, "test/label_mood/cross_entropy": 0.4} | baseline
+  probed = Entrant("A", [Run(0, PROBED | {"data": data}, scored)], 1)
+  config = {"method": {"name": "s"}, "evaluators": ["classification", "baselines"], "data": data}
+  learned = Entrant("S", [Run(0, config, own)], 1)
+  columns = [Column(task, (task,)) for task in tasks]
+  lines = by_label(compare(probed, learned, columns=columns, tasks=tasks))
+  assert lines["A"].values == ({0: 90.0}, {0: 70.0})
+  assert lines["S"].values == ({}, {0: 80.0})
+  levels = chance_levels([(learned.runs[0], {"label_mood": 0.25})])
+  assert levels == {"label_mood": 0.25}

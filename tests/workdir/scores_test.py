@@ -9,6 +9,7 @@ from synjax.workdir.scores import (
   baseline_of,
   full_name,
   kind_of,
+  learned_in,
   parse,
   parse_rule,
   split_of,
@@ -117,3 +118,10 @@ def test_names_of_older_versions_are_read_as_todays_where_the_data_had_them():
   assert todays_names(old, "own") == old
   assert successor("share", "trifeature") == "; it is called 'redundancy' now"
   assert successor("synergy", "trifeature") == successor("share", "own") == ""
+
+
+def test_a_classifiers_task_is_that_of_its_cross_entropy():
+  baseline = "test/label/baseline/logistic/accuracy"
+  names = [baseline, "test/without_x/label_c/cross_entropy", "test/label_b/cross_entropy"]
+  assert learned_in(names) == "label_b"
+  assert learned_in([baseline]) == learned_in([]) == "label"  # of versions that had no such score
