@@ -40,6 +40,7 @@ LEFT = {
   "data_dir": "where the data are",
   "modalities": "what is there",
   "label_kind": "what is learnt",
+  "task": "which of several labels is learnt, tests/data/array_tasks_test.py",
   "buckets": "with data.padding, below",
   "cache_features": "refused where nothing is cached, tests/training/feature_cache_test.py",
   "irony": "what is learnt, tests/data/irony_test.py",
