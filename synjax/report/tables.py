@@ -53,7 +53,6 @@ PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
 )
 MODALITIES = "data.modalities"
 _ABSENT = "(absent)"  # what `config_differences` says of a field that one config lacks
-_PREDICTED = "/predicted_classes"  # of a classifier's test split
 
 
 class Scored(NamedTuple):
@@ -315,13 +314,8 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
       if column.note and _fits(benchmark, name, measured)
     ]
   for group in groups:
-    counts = [
-      (row["seed"], row["best"][n])
-      for row in group.rows
-      for n in row["best"]
-      if n.endswith(_PREDICTED)
-    ]
-    alone = [seed for seed, count in counts if count == 1]
+    names = {on_test(scores.learned_in(r["best"]), "predicted_classes") for r in group.rows}
+    alone = [row["seed"] for row in group.rows if 1 in map(row["best"].get, names)]
     if alone:
       seeds = ", ".join(map(str, alone))
       notes.append(
@@ -413,9 +407,8 @@ def other_scores(group: Group) -> list[Section]:
   if group.chance:
     header = ["task", "checkpoint", "chance", "macro accuracy", *_other_metrics(group).values()]
     header += [f"macro accuracy {name}" for name in without]
-    lead = Text("Test split, %, mean ± std over seeds:")
-    rows = _other_rows(group, missing)
-    parts += [lead, *said_once.sections(header, rows, ("checkpoint",))]
+    parts.append(Text("Test split, %, mean ± std over seeds:"))
+    parts += said_once.sections(header, _other_rows(group, missing), ("checkpoint",))
   if group.regressions:
     header = ["regression", "checkpoint", *_error_headers(group)]
     header += [f"{units.error_name(group.dataset)} {name}" for name in without]
@@ -427,9 +420,8 @@ def other_scores(group: Group) -> list[Section]:
 
 def _other_metrics(group: Group) -> dict[str, str]:
   """Returns metric -> header of the tasks with classes; F1 where a task has it."""
-  scored = group.rows[0]["best"]
-  having = [m for m in _F1 if any(on_test(task, m) in scored for task in group.chance)]
-  return OTHER_METRICS | {metric: _F1[metric] for metric in having}
+  having = {scores.kind_of(name) for name in group.rows[0]["best"]}
+  return OTHER_METRICS | {m: title for m, title in _F1.items() if m in having}
 
 
 def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
