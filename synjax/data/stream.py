@@ -87,8 +87,12 @@ class Feed:
     read += [read[-1]] * (steps_per_call - num_steps)
     return [
       self._devices.assemble(
-        {name: np.stack([batch[name] for batch in steps], axis=1) for name in steps[0]},
-        batch_axis=2,
+        {name: _stacked([batch[name] for batch in steps]) for name in steps[0]}, batch_axis=2
       )
       for steps in zip(*read, strict=True)
     ]
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+  """Returns [trials, steps, ...]; of one step without a copy, for features of towers are large."""
+  return parts[0][:, None] if len(parts) == 1 else np.stack(parts, axis=1)
