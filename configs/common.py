@@ -111,6 +111,7 @@ def base_config() -> ConfigDict:
   config.data = ConfigDict()
   # Computes what frozen towers with weights make of the data once, and keeps it on disk.
   config.data.cache_features = False
+  config.data.cache_dir = ""  # where that and token ids are kept; "": ~/.cache/synjax
   # rho > 0: of N examples of C classes, rho N / C get a modality of another one and the class "irony"
   # (`synjax.data.irony`). The modality, "": the first; and a seed beside that of the run.
   config.data.irony = 0.0

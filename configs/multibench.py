@@ -25,6 +25,9 @@ def stored_config(method: str, name: str) -> ConfigDict:
   config.data.name = name
   config.data.data_dir = "~/.cache/synjax/tfds"  # where `data_prep.convert --data_dir` wrote
   config.data.modalities = ()
+  # Splits, or cached features in their place, that are larger than this together are streamed.
+  config.data.resident_gb = 4.0
+  config.data.read_threads = 4  # of a stream
   config.data.views = ConfigDict({"probability": 0.5, "drop_fraction": 0.8, "noise_std": 0.1})
 
   config.optim.lr = 1e-3
@@ -54,8 +57,6 @@ def multibench_config(method: str, name: str) -> ConfigDict:
   config.data.tasks = ()  # the first classification is what methods with labels learn
   # NaN and infinities: "parity": as converted; "clean": 0, and |x| <= 1e6. None: as the protocol says.
   config.data.nonfinite = placeholder(str)
-  config.data.resident_gb = 4.0  # splits larger than this together are streamed
-  config.data.read_threads = 4  # of a stream
   return config
 
 

@@ -21,11 +21,12 @@ ALLOWED = {
   "parallel.keys": set(),
   "parallel": {"parallel.keys", "workdir.stopping"},
   "workdir.checkpoint": {"parallel", "workdir", "workdir.stopping"},
+  "workdir.disk_cache": {"workdir", "workdir.json_files"},
   "models": {"data.fields", "masking"},
   "trial": set(),
   "data": {
-    "config.protocols", "data.fields", "trial", "workdir.json_files", "workdir.safe_paths",
-    "workdir.scores",
+    "config.protocols", "data.fields", "trial", "workdir.disk_cache", "workdir.json_files",
+    "workdir.safe_paths", "workdir.scores",
   },
   "methods": {"data", "data.fields", "losses", "masking", "models", "parallel"},
   "evaluators": {
@@ -45,7 +46,8 @@ ALLOWED = {
   "training.sources": {"models", "training", "workdir"},
   "training.tower_weights": {"models", "training"},
   "training.feature_cache": {
-    "data", "data.fields", "methods", "models", "parallel", "training.tower_weights", "workdir",
+    "data", "data.fields", "methods", "models", "parallel", "training.tower_weights",
+    "workdir.disk_cache",
   },
   "training.outcome": {"evaluators", "training", "training.run", "trial", "workdir", "workdir.scores"},
   "training.run_log": {

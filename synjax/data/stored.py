@@ -8,7 +8,7 @@ both give the same batches.
 import copy
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -118,20 +118,38 @@ class StoredRows:
     other._ready = {name: own for name, own in self._ready.items() if name not in names}
     return other
 
-  def read_all(self, what: str) -> dict[str, np.ndarray]:
-    """Reads the whole split, each array [examples, ...]; shows progress named `what`."""
-    arrays: dict[str, np.ndarray] = {}
-    for chunk in shards.chunks(len(self), what):
-      rows = np.asarray(chunk)
-      for name, part in self.read(rows).items():
-        if name not in arrays:
-          arrays[name] = np.empty((len(self), *part.shape[1:]), part.dtype)
-        arrays[name][rows] = part
-    return arrays
 
-  def nbytes(self) -> int:
-    """Returns the size of the whole split as arrays."""
-    return len(self) * sum(value.nbytes for value in self.read(np.array([0])).values())
+def read_all(rows: pipeline.RowReader, what: str) -> dict[str, np.ndarray]:
+  """Reads a whole split, each array [examples, ...]; shows progress named `what`."""
+  arrays: dict[str, np.ndarray] = {}
+  for chunk in shards.chunks(len(rows), what):
+    index = np.asarray(chunk)
+    for name, part in rows.read(index).items():
+      if name not in arrays:
+        arrays[name] = np.empty((len(rows), *part.shape[1:]), part.dtype)
+      arrays[name][index] = part
+  return arrays
+
+
+def nbytes(rows: pipeline.RowReader) -> int:
+  """Returns the size of a whole split as arrays."""
+  return len(rows) * sum(value.nbytes for value in rows.read(np.array([0])).values())
+
+
+def are_resident(rows: Iterable[pipeline.RowReader], name: str, resident_gb: float) -> bool:
+  """Says, and logs, whether splits stay on the device: all together fit into `resident_gb` 10^9 bytes.
+
+  Args:
+    rows: of the splits; those that share one have it once.
+    name: of the dataset.
+    resident_gb: `config.data.resident_gb`.
+  """
+  size = sum(nbytes(reader) for reader in {id(reader): reader for reader in rows}.values())
+  resident = size <= resident_gb * 1e9
+  logger.info(
+    "%s: %.2f GB, %s", name, size / 1e9, "on the device" if resident else "streamed from disk"
+  )
+  return resident
 
 
 def pad(sequences: Sequence[np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -198,16 +216,12 @@ def make_splits(
   if empty:
     raise ValueError(f"{name}: expected examples in every split, found none in {empty}")
   unique = {id(reader): reader for reader in rows.values()}
-  size = sum(reader.nbytes() for reader in unique.values())
-  resident = size <= resident_gb * 1e9
-  logger.info(
-    "%s: %.2f GB, %s", name, size / 1e9, "on the device" if resident else "streamed from disk"
-  )
+  resident = are_resident(unique.values(), name, resident_gb)
   made = {}
   for key, reader in unique.items():
     labelled = (len(reader), reader.labels)
     if resident:
-      arrays = reader.read_all(name)
+      arrays = read_all(reader, name)
       made[key] = pipeline.Split(arrays, *labelled, lengths=reader.lengths, origin=reader.origin)
     else:
       made[key] = pipeline.Split(

@@ -1,13 +1,14 @@
 """Texts as token ids, by the tokenizer that belongs to a tower's weights.
 
 `tokenizer.json` is read by the package `tokenizers`, `spm.model` (DeBERTa-v2 and v3) by `sentencepiece`;
-both are optional, the extra `text`.
+both are optional, the extra `text`. The ids of a dataset's texts are kept on disk, see `Texts`.
 """
 
 import functools
 import hashlib
 import importlib
 import json
+import logging
 import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from synjax.data import pipeline
+from synjax.data import pipeline, shards
+from synjax.workdir import disk_cache
+
+logger = logging.getLogger("synjax")
 
 FILES = ("tokenizer.json", "spm.model")
 _MASKS = ("[MASK]", "<mask>")
 _SPM_START, _SPM_END, _SPM_OTHERS = "[CLS]", "[SEP]", ("[PAD]", "[UNK]")
+_ARRAYS = ("ids", "lengths")  # that are kept on disk
+_VERSION = 1  # of them
 
 
 class Tokenizer(NamedTuple):
@@ -33,6 +39,7 @@ class Tokenizer(NamedTuple):
     special: ids that stand for no part of a text, ascending.
     mask: id that hides a token; None: there is none.
     encode: (texts, longest) -> ids of each text, special ones included, at most `longest`.
+    reader: the package that reads the file, and its version.
   """
 
   file: pathlib.Path
@@ -40,10 +47,18 @@ class Tokenizer(NamedTuple):
   special: tuple[int, ...]
   mask: int | None
   encode: Callable[[Sequence[str], int], list[list[int]]]
+  reader: str = ""
 
-  def __call__(self, texts: Sequence[str], longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (ids int32[texts, steps], 0 behind the end; lengths int32[texts]), steps <= `longest`."""
-    found = self.encode(texts, longest)
+  def __call__(
+    self, texts: Sequence[str], longest: int, what: str = "texts"
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (ids int32[texts, steps], 0 behind the end; lengths int32[texts]), steps <= `longest`.
+
+    Shows progress named `what`.
+    """
+    found: list[list[int]] = []
+    for rows in shards.chunks(len(texts), f"tokenising {what}"):
+      found += self.encode(texts[rows.start : rows.stop], longest)
     lengths = np.array([len(ids) for ids in found], np.int32)
     padded = np.zeros((len(found), max(int(lengths.max(initial=0)), 1)), np.int32)
     for row, ids in zip(padded, found, strict=True):
@@ -122,7 +137,8 @@ def _read_json(where: str, file: pathlib.Path) -> Tokenizer:
 
   mask = next((special[name] for name in _MASKS if name in special), None)
   size = max([read.get_vocab_size(with_added_tokens=True), *(i + 1 for i in special.values())])
-  return Tokenizer(file, size, tuple(sorted(special.values())), mask, encode)
+  reader = f"{package.__name__} {package.__version__}"
+  return Tokenizer(file, size, tuple(sorted(special.values())), mask, encode, reader)
 
 
 def _read_spm(where: str, file: pathlib.Path) -> Tokenizer:
@@ -142,7 +158,8 @@ def _read_spm(where: str, file: pathlib.Path) -> Tokenizer:
     return [[first, *ids[: longest - 2], last] for ids in read.encode(list(texts))]
 
   size = read.get_piece_size()  # [MASK] is added behind the pieces
-  return Tokenizer(file, size + 1, (*sorted(special.values()), size), size, encode)
+  reader = f"{package.__name__} {package.__version__}"
+  return Tokenizer(file, size + 1, (*sorted(special.values()), size), size, encode, reader)
 
 
 def transform(tokenizer: Tokenizer, probability: float) -> pipeline.Transform:
@@ -191,11 +208,12 @@ class Texts:
   """
 
   def __init__(self, config, texts: Mapping[str, Mapping[str, Sequence[str]]]):
-    """Tokenises.
+    """Tokenises, or reads what an earlier run on the same texts has kept of it.
 
     Args:
       config: the run's; `data.tokenizer` is a folder, "": that of the tower's weights; `data.max_length`
-        tokens of an example, longer texts are cut; `data.mask_tokens`, see `transform`.
+        tokens of an example, longer texts are cut; `data.mask_tokens`, see `transform`; ids are kept in
+        `data.cache_dir`, see `disk_cache`, a split each.
       texts: modality -> split -> texts.
 
     Raises:
@@ -206,7 +224,7 @@ class Texts:
     self._found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
     for name, splits in texts.items():
       tokenizer = of_modality(config, name)
-      found = {split: tokenizer(own, config.data.max_length) for split, own in splits.items()}
+      found = {split: _kept(config, tokenizer, own, split) for split, own in splits.items()}
       longest = max(ids.shape[1] for ids, _ in found.values())
       self._found[name] = {
         split: (np.pad(ids, ((0, 0), (0, longest - ids.shape[1]))), steps)
@@ -221,7 +239,39 @@ class Texts:
 
   def digest(self) -> list[str]:
     """Identifies what made the tokens."""
-    return [
-      hashlib.sha256(own.file.read_bytes()).hexdigest()
-      for _, own in sorted(self.tokenizers.items())
-    ]
+    return [_hash(own.file) for _, own in sorted(self.tokenizers.items())]
+
+
+def _hash(file: pathlib.Path) -> str:
+  return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _kept(
+  config, tokenizer: Tokenizer, texts: Sequence[str], split: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns what the tokenizer makes of the texts of a split, read from disk where that is there."""
+  longest = config.data.max_length
+  about = [_VERSION, tokenizer.file.name, _hash(tokenizer.file), tokenizer.reader, longest]
+  key = hashlib.sha256(json.dumps([*about, list(texts)]).encode()).hexdigest()[:24]
+  folder = disk_cache.folder(config, "tokens")
+  found = disk_cache.read(folder / key)
+  if found is None:
+    logger.info("tokenising %d texts of %s by %s", len(texts), split, tokenizer.file)
+    found = dict(zip(_ARRAYS, tokenizer(texts, longest, split), strict=True))
+    try:
+      with disk_cache.writing(folder / key) as append:
+        for name, array in found.items():
+          append(name, array, len(array))
+    except OSError as error:
+      _say_unkept(folder, error.strerror or str(error))
+  return tuple(np.asarray(found[name]) for name in _ARRAYS)
+
+
+@functools.cache  # once a process
+def _say_unkept(folder: pathlib.Path, error: str) -> None:
+  logger.warning(
+    "%s: token ids cannot be kept there (%s), so that every start makes them anew; config.data.cache_dir"
+    " names another folder",
+    folder,
+    error,
+  )

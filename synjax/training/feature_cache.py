@@ -21,11 +21,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from synjax import methods, parallel
-from synjax.data import fields, pipeline
+from synjax.data import fields, pipeline, stored
 from synjax.models import backbone
 from synjax.models.precision import compute_dtype
 from synjax.training import tower_weights
-from synjax.workdir import files
+from synjax.workdir import disk_cache
 
 logger = logging.getLogger("synjax")
 
@@ -59,7 +59,8 @@ def apply(config: ConfigDict, dataset: pipeline.Dataset) -> pipeline.Dataset:
   A tower takes part where `optim.frozen` has all of it and `encoder.weights` names its folder. Its
   dropout is off; without the cache it is on in training, as published. Features lie in `data.cache_dir`,
   else in `~/.cache/synjax`, under a name made of the weights, the tower's fields, the data's fingerprint
-  and how they are read: of anything else they are computed anew.
+  and how they are read: of anything else they are computed anew. Where they and what else there is fit
+  into `data.resident_gb` they are placed on the device, else each batch is read from disk.
 
   Args:
     config: of the run.
@@ -88,13 +89,14 @@ def apply(config: ConfigDict, dataset: pipeline.Dataset) -> pipeline.Dataset:
     variables = tower_weights.variables(encoders[name].weights, encoders[name].name)
     key = _key(config, dataset, modules[name], variables)
     towers.append(Tower(name, modules[name], variables, key))
-  folder = files.resolve(config.data.get("cache_dir") or "~/.cache/synjax") / "features"
-  made: dict[int, pipeline.Split] = {}
-  for split in _SPLITS:
-    own = getattr(dataset, split)
-    if id(own) not in made:
-      found = {t.name: _features(folder / t.key / split, dataset, own, t) for t in towers}
-      made[id(own)] = _replaced(own, found)
+  folder = disk_cache.folder(config, "features")
+  encoded: dict[int, EncodedSplit] = {}
+  for name in _SPLITS:
+    own = getattr(dataset, name)
+    if id(own) not in encoded:  # probe is often train
+      found = {t.name: _features(folder / t.key / name, dataset, own, t) for t in towers}
+      encoded[id(own)] = EncodedSplit(own, found)
+  made = _make_splits(encoded, dataset.name, config.data.resident_gb)
   same = pipeline.Transform(augment=pipeline.unchanged, evaluate=pipeline.unchanged)
   return dataclasses.replace(
     dataset,
@@ -106,22 +108,21 @@ def apply(config: ConfigDict, dataset: pipeline.Dataset) -> pipeline.Dataset:
 def _check(config: ConfigDict, dataset: pipeline.Dataset, names: Sequence[str]) -> None:
   """Raises ValueError where features cannot be computed once for the whole run."""
   method = methods.find(config)
-  augmented = [
-    name
-    for name in names
-    if set(method.views) != {"clean"}
-    and dataset.transforms[name].augment is not dataset.transforms[name].evaluate
-  ]
+  own = {name: dataset.transforms[name] for name in names}
+  augmented = [name for name, views in own.items() if views.augment is not views.evaluate]
+  by = "config.data.augment_training augments" if dataset.augments_clean else ""
+  if set(method.views) != {"clean"}:
+    by = f"views of {config.method.name} augment"
   wrong = ""
   if not names:
     wrong = (
       "a tower with config.model.modalities.*.encoder.weights that config.optim.frozen has whole, such"
       f" as ('encoders_{dataset.modalities[0]}',), found none"
     )
-  elif augmented:
+  elif augmented and by:
     wrong = (
-      f"inputs that are the same at every step, found that views of {config.method.name} augment"
-      f" {', '.join(augmented)}: its features differ from step to step"
+      f"inputs that are the same at every step, found that {by} {', '.join(augmented)}: its features"
+      " differ from step to step"
     )
   elif method.tokenizes or config.method.get("site") == "input":
     wrong = (
@@ -133,6 +134,8 @@ def _check(config: ConfigDict, dataset: pipeline.Dataset, names: Sequence[str]) 
     )
   elif dataset.train.generate is not None:
     wrong = "stored data, found data that are made for every run"
+  elif dataset.train.gather not in (pipeline.gather_rows, pipeline.already_gathered):
+    wrong = f"one stored row an example, found that {dataset.name} puts examples together"
   if wrong:
     raise ValueError(f"{FIELD}: expected {wrong}; set it to False")
 
@@ -154,19 +157,17 @@ def _features(
   folder: pathlib.Path, dataset: pipeline.Dataset, split: pipeline.Split, tower: Tower
 ) -> dict[str, np.ndarray]:
   """Returns a tower's features of a split, and what else batches say of the modality, memory-mapped."""
-  done = folder / "done.json"  # written last: without it an earlier process was interrupted
-  if not done.exists():
+  found = disk_cache.read(folder)
+  if found is None:
     logger.info("%s: computing features of %s for %s", FIELD, tower.name, folder)
     _compute(folder, dataset, split, tower)
-    files.write_atomically(done, files.to_json({"dtype": str(_dtype(tower))}))
-  found = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
-  found["encoded"] = found["encoded"].view(_dtype(tower))
-  if len(found["encoded"]) != split.num_examples:
+    found = disk_cache.read(folder)
+  if found is None or len(found["encoded"]) != split.num_examples:
     raise ValueError(
-      f"{folder}: expected features of {split.num_examples} examples, found those of"
-      f" {len(found['encoded'])}; delete the folder"
+      f"{folder}: expected features of {split.num_examples} examples, found"
+      f" {'none' if found is None else len(found['encoded'])}; delete the folder"
     )
-  return found
+  return {**found, "encoded": found["encoded"].view(_dtype(tower))}
 
 
 def _dtype(tower: Tower) -> np.dtype:
@@ -187,43 +188,83 @@ def _compute(
     valid = fields.valid(batch, tower.name)
     return tower.module.apply(variables, batch[tower.name], valid=valid, train=False)
 
-  folder.mkdir(parents=True, exist_ok=True)
-  rest: dict[str, list[np.ndarray]] = {}
-  written = None
-  for start in range(0, split.num_examples, _BATCH):
-    rows = np.minimum(np.arange(start, start + _BATCH), split.num_examples - 1)
-    raw = split.read(rows)
-    features = np.asarray(encode(raw, jnp.asarray(rows), tower.variables))
-    count = min(_BATCH, split.num_examples - start)
-    if written is None:
+  count = split.num_examples
+  with disk_cache.writing(folder) as append:
+    for start in range(0, count, _BATCH):
+      rows = np.minimum(np.arange(start, start + _BATCH), count - 1)
+      raw, some = split.read(rows), min(_BATCH, count - start)
+      features = np.asarray(encode(raw, jnp.asarray(rows), tower.variables))[:some]
       # As plain numbers of the same size: NumPy's files do not know bfloat16.
       plain = np.float32 if features.dtype == np.float32 else np.uint16
-      shape = (split.num_examples, *features.shape[1:])
-      written = np.lib.format.open_memmap(folder / "encoded.npy", "w+", plain, shape)
-    written[start : start + count] = features[:count].view(written.dtype)
-    for what in ("length", "present"):
-      values = raw.get(fields.companion(tower.name, what))
-      if values is not None:
-        rest.setdefault(what, []).append(np.asarray(values)[:count])
-  written.flush()
-  for what, parts in rest.items():
-    np.save(folder / f"{what}.npy", np.concatenate(parts))
+      append("encoded", features.view(plain), count)
+      for what in ("length", "present"):
+        values = raw.get(fields.companion(tower.name, what))
+        if values is not None:
+          append(what, np.asarray(values)[:some], count)
 
 
-def _replaced(
-  split: pipeline.Split, found: Mapping[str, Mapping[str, np.ndarray]]
-) -> pipeline.Split:
-  """Returns a split in which some modalities are encoded."""
-  columns = {}
-  for name, own in found.items():
-    columns[name] = own["encoded"]
-    columns[fields.companion(name, "encoded")] = np.ones(split.num_examples, bool)
-    for what in ("length", "present"):
-      if what in own:
-        columns[fields.companion(name, what)] = own[what]
-  if split.rows is None:
-    return dataclasses.replace(split, arrays={**split.arrays, **columns})
-  return dataclasses.replace(split, rows=EncodedRows(split.rows.without(found), columns))
+class EncodedSplit:
+  """A split, and features that stand in the place of some of its modalities."""
+
+  def __init__(self, split: pipeline.Split, found: Mapping[str, Mapping[str, np.ndarray]]):
+    """Takes the split as it is stored, and modality -> its "encoded", "length" and "present"."""
+    self._split, self._names = split, tuple(found)
+    self._columns = {}
+    for name, own in found.items():
+      self._columns[name] = own["encoded"]
+      self._columns[fields.companion(name, "encoded")] = np.ones(split.num_examples, bool)
+      for what in [what for what in own if what != "encoded"]:
+        self._columns[fields.companion(name, what)] = own[what]
+
+  def _others(self) -> dict[str, np.ndarray]:
+    """Returns what is in memory of the rest."""
+    arrays = self._split.arrays.items()
+    return {n: array for n, array in arrays if fields.modality_of(n, self._names) is None}
+
+  def streamed(self) -> pipeline.Split:
+    """Returns the split whose batches are read while it is used."""
+    rows = self._split.rows
+    rest = ArrayRows(self._others()) if rows is None else rows.without(self._names)
+    rows = EncodedRows(rest, self._columns)
+    return dataclasses.replace(self._split, arrays={}, gather=pipeline.already_gathered, rows=rows)
+
+  def resident(self, what: str) -> pipeline.Split:
+    """Returns the split on the device; shows progress named `what`."""
+    rows = self._split.rows
+    rest = self._others() if rows is None else stored.read_all(rows.without(self._names), what)
+    arrays = {**rest, **self._columns}
+    return dataclasses.replace(self._split, arrays=arrays, gather=pipeline.gather_rows, rows=None)
+
+
+def _make_splits(
+  encoded: Mapping[int, EncodedSplit], name: str, resident_gb: float
+) -> dict[int, pipeline.Split]:
+  """Makes the splits of a dataset: all on the device where they fit, else all streamed."""
+  what = f"{name}, features"
+  made = {key: split.streamed() for key, split in encoded.items()}
+  if stored.are_resident([split.rows for split in made.values()], what, resident_gb):
+    return {key: split.resident(what) for key, split in encoded.items()}
+  return made
+
+
+class ArrayRows:
+  """Examples of arrays [examples, ...], in memory or memory-mapped; a `pipeline.RowReader`."""
+
+  def __init__(self, arrays: Mapping[str, np.ndarray]):
+    """Takes the fields of a batch of all examples."""
+    self._arrays = self.columns = dict(arrays)
+
+  def __len__(self) -> int:
+    """Returns the number of examples."""
+    return len(next(iter(self._arrays.values())))
+
+  def read(self, index: np.ndarray, length: int | None = None) -> dict[str, np.ndarray]:
+    """Reads examples as a padded batch, see `pipeline.RowReader`."""
+    padded = {n for n in self._arrays if fields.length(self._arrays, n) is not None}
+    return {
+      name: np.asarray(array[index, :length] if name in padded else array[index])
+      for name, array in self._arrays.items()
+    }
 
 
 class EncodedRows:
@@ -231,15 +272,13 @@ class EncodedRows:
 
   def __init__(self, rows: pipeline.RowReader, features: Mapping[str, np.ndarray]):
     """Takes what the others are read from, and arrays [examples, ...] of these."""
-    self._rows, self._features, self.columns = rows, dict(features), rows.columns
+    self._rows, self._features = rows, ArrayRows(features)
+    self.columns = {**rows.columns, **self._features.columns}
 
   def __len__(self) -> int:
     """Returns the number of examples."""
-    return len(self._rows)
+    return len(self._features)
 
   def read(self, index: np.ndarray, length: int | None = None) -> dict[str, np.ndarray]:
     """Reads examples as a padded batch, see `pipeline.RowReader`."""
-    batch = {name: np.asarray(array[index]) for name, array in self._features.items()}
-    padded = {name for name in batch if fields.length(batch, name) is not None}
-    batch = {name: x[:, :length] if name in padded else x for name, x in batch.items()}
-    return self._rows.read(index, length) | batch
+    return self._rows.read(index, length) | self._features.read(index, length)

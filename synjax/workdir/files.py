@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,7 +54,9 @@ def require_folder(path: pathlib.Path, name: str) -> None:
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields where to write a file that takes its place when it is whole; if not, nothing is left of it."""
-  temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
+  # The host, too: processes of two containers that share a folder often have one number.
+  writer = f"{socket.gethostname()}-{os.getpid()}"
+  temporary = path.with_name(f"{path.stem}.{writer}.tmp{path.suffix}")
   try:
     yield temporary
     os.replace(temporary, path)

@@ -71,8 +71,9 @@ _LATER = {
   "data": {
     **{"mixing": "none", "mixing_seed": 0, "mixing_scale": 1.0},
     **{"cache_features": False, "irony": 0.0, "irony_modality": "", "irony_seed": 0},
-    "task": "",
+    **{"task": "", "cache_dir": ""},
   },
+  "data.arrays": {"resident_gb": 4.0, "read_threads": 4},
   "method.synib": {**_CORRUPTION, "variant": "paper"},
   "method.full_corruption": _CORRUPTION,
   "method.masked_augmentation": {**_CORRUPTION, "variant": "paper"},

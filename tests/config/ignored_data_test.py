@@ -38,6 +38,9 @@ OTHER = {
 LEFT = {
   "name": "chooses what is there: another network or another dataset",
   "data_dir": "where the data are",
+  "cache_dir": "where what is made of them is kept",
+  "resident_gb": "whether features are streamed, tests/training/feature_cache_test.py",
+  "read_threads": "of a stream",
   "modalities": "what is there",
   "label_kind": "what is learnt",
   "task": "which of several labels is learnt, tests/data/array_tasks_test.py",

@@ -127,7 +127,7 @@ def test_the_budget_counts_every_split_once_and_decides_between_device_and_disk(
   train, test = make_rows(), make_rows(rows=[1, 4])
   # A row: (4 + 2) numbers at 7 steps, 3 of the table, two lengths and the label, 4 bytes each.
   row_bytes = 4 * (7 * 6 + 3 + 2 + 1)
-  assert train.nbytes() == 6 * row_bytes
+  assert stored.nbytes(train) == 6 * row_bytes
   splits = {"train": train, "probe": train, "test": test}
   fits = stored.make_splits(splits, "made", 8 * row_bytes / 1e9)
   exceeds = stored.make_splits(splits, "made", (8 * row_bytes - 1) / 1e9)

@@ -1,11 +1,14 @@
 """Texts as token ids: tiny vocabularies in both formats, and masks that spare special tokens."""
 
 import json
+import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from data_prep.write import picture_fixture
 from synjax.data import tokens
@@ -80,3 +83,116 @@ def test_masks_that_cannot_be_are_refused():
     tokens.transform(make(), 1.5)
   with pytest.raises(ValueError, match="has no mask token"):
     tokens.transform(make(None)._replace(file="F"), 0.1)
+
+
+TEXTS = {"train": ["sun of Storm", "", "river unknownword " * 9], "test": ["sun"]}
+
+
+def make_config(folder, **fields):
+  own = {"tokenizer": str(folder / "tokenizer"), "max_length": 6, "mask_tokens": 0.0}
+  return ConfigDict(
+    {
+      "data": own | {"cache_dir": str(folder / "cache")} | fields,
+      "model": {"modalities": {"text": {"encoder": {"name": "distilbert"}}}},
+    }
+  )
+
+
+def read(folder, texts=None, **fields):
+  """What `Texts` has of every example of every split."""
+  found = tokens.Texts(make_config(folder, **fields), {"text": texts or TEXTS})
+  return {
+    split: found.ready(split, np.arange(len(own)))["text"]
+    for split, own in (texts or TEXTS).items()
+  }
+
+
+@pytest.fixture
+def folder(tmp_path):
+  pytest.importorskip("tokenizers")
+  (tmp_path / "tokenizer").mkdir()
+  (tmp_path / "tokenizer" / "tokenizer.json").write_bytes(picture_fixture.make_tokenizer())
+  return tmp_path
+
+
+def refuse(*_):
+  raise AssertionError("tokenised a second time")
+
+
+def test_ids_are_made_once_and_are_those_of_the_package(folder, monkeypatch):
+  import tokenizers
+
+  package = tokenizers.Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+  made = read(folder)
+  monkeypatch.setattr(tokens.Tokenizer, "__call__", refuse)
+  for found in (made, read(folder)):
+    for split, own in TEXTS.items():
+      ids, lengths = found[split]
+      assert ids.dtype == lengths.dtype == np.int32 and ids.shape == (len(own), 6)
+      for row, steps, text in zip(ids, lengths, own, strict=True):
+        whole = package.encode(text).ids  # of what is longer, the last is the end's id
+        assert steps == min(len(whole), 6)
+        np.testing.assert_array_equal(row[:steps], [*whole[: steps - 1], whole[-1]])
+        np.testing.assert_array_equal(row[steps:], 0)
+
+
+def test_ids_are_made_anew_of_other_texts_lengths_tokenizers_and_packages(folder, monkeypatch):
+  read(folder)
+  shutil.copytree(folder / "tokenizer", folder / "same")
+  shutil.copytree(folder / "tokenizer", folder / "other")
+  file = folder / "other" / "tokenizer.json"
+  file.write_text(file.read_text().replace('"Lowercase"', '"NFC"'))
+  known, package = tokens.load, __import__("tokenizers")
+  monkeypatch.setattr(tokens.Tokenizer, "__call__", refuse)
+  read(folder, tokenizer=str(folder / "same"))
+  for fields in (
+    {"texts": {"train": ["sun of storm", *TEXTS["train"][1:]]}},
+    {"texts": {"train": TEXTS["train"][:2]}},
+    {"texts": {"train": ["sun of Storm", " ", TEXTS["train"][2]]}},
+    {"max_length": 5},
+    {"tokenizer": str(folder / "other")},
+    {"cache_dir": str(folder / "elsewhere")},
+  ):
+    with pytest.raises(AssertionError, match="second time"):
+      read(folder, **fields)
+  monkeypatch.setattr(package, "__version__", "0.0.1")
+  with pytest.raises(AssertionError, match="second time"):
+    read(folder)
+  assert known("", str(folder / "tokenizer")).reader == "tokenizers 0.0.1"
+
+
+def test_damaged_ids_are_made_again(folder, caplog):
+  expected = read(folder)
+  for file in (folder / "cache").rglob("ids.npy"):
+    file.write_bytes(file.read_bytes()[:-4] + b"\1\0\0\0")
+  with caplog.at_level(logging.WARNING, "synjax"):
+    for again in (read(folder), read(folder)):
+      for split, arrays in expected.items():
+        for one, other in zip(arrays, again[split], strict=True):
+          np.testing.assert_array_equal(one, other)
+  assert len(caplog.records) == len(TEXTS)
+  assert all("is made again: ids.npy: expected the bytes" in r.getMessage() for r in caplog.records)
+
+
+def test_without_a_place_to_keep_them_ids_are_the_same_and_it_is_said_once(folder, caplog):
+  expected = read(folder)
+  (folder / "file").write_text("")
+  place = str(folder / "file" / "below")
+  with caplog.at_level(logging.WARNING, "synjax"):
+    for again in (read(folder, cache_dir=place), read(folder, cache_dir=place)):
+      for split, arrays in expected.items():
+        for one, other in zip(arrays, again[split], strict=True):
+          np.testing.assert_array_equal(one, other)
+  (record,) = caplog.records
+  assert f"{place}/tokens: token ids cannot be kept there" in record.getMessage()
+  assert "config.data.cache_dir names another folder" in record.getMessage()
+
+
+def test_many_texts_are_those_one_by_one(folder):
+  tokenizer = tokens.load("", str(folder / "tokenizer"))
+  texts = [" ".join(["sun", "storm", "river"][: i % 4]) for i in range(600)]  # several chunks
+  ids, lengths = tokenizer(texts, 8)
+  for i in (0, 255, 256, 511, 512, 599):
+    one, (steps,) = tokenizer([texts[i]], 8)
+    assert lengths[i] == steps
+    np.testing.assert_array_equal(ids[i, :steps], one[0])

@@ -25,7 +25,8 @@ def make_config(tower, cache, method="supervised", **more):
   fields_ |= {"data.cache_features": True}
   config = tiny.get_config(method, **fields_ | more)
   with config.unlocked():
-    config.data.cache_dir = str(cache)
+    config.data.cache_dir, config.data.resident_gb = str(cache), 1.0
+    config.data.read_threads = 2
     encoder = {"name": "clip_vision", "weights": str(tower)}
     config.model.modalities = {
       "table": {"encoder": encoder, "adapter": {"name": "sequence"}},
@@ -80,6 +81,31 @@ def test_a_run_on_cached_features_is_the_run_with_the_tower(tower, tmp_path, mon
     feature_cache.apply(config, run.stored)
 
 
+def test_features_that_do_not_fit_are_streamed_and_give_the_same_run(tower, tmp_path, monkeypatch):
+  def load_probe_is_train(config):
+    dataset = load_dataset(config)
+    return dataclasses.replace(dataset, probe=dataset.train)
+
+  monkeypatch.setitem(data.DATASETS, "tiny", load_probe_is_train)
+  config = make_config(tower, tmp_path / "cache")
+  # Features float32[17, 24] and "encoded" of the table; series float32[5, 3], label and source.
+  size = (96 + 40 + 40) * (4 * 17 * 24 + 1 + 4 * 5 * 3 + 4 + 4)
+  found = {}
+  for name, limit in (("fits", size), ("exceeds", size - 1)):
+    config.data.resident_gb = limit / 1e9
+    found[name] = trained(config, tmp_path / name)
+  (run, params, scores), (streamed, others, expected) = found["fits"], found["exceeds"]
+  assert run.dataset.train.rows is None and streamed.dataset.train.arrays == {}
+  assert streamed.dataset.train.rows is streamed.dataset.probe.rows is not None
+  batch = streamed.dataset.train.read(np.array([3, 1]))
+  for field, value in run.dataset.train.read(np.array([3, 1])).items():
+    np.testing.assert_array_equal(batch.pop(field), value)
+  assert not batch
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), params, others)
+  for name, value in expected.items():
+    np.testing.assert_allclose(scores[name], value, atol=1e-6, err_msg=name)
+
+
 def tower_of_other_weights(tower, tmp_path):
   folder = tmp_path / "other"
   shutil.copytree(tower, folder)
@@ -106,6 +132,26 @@ def test_inputs_that_change_and_towers_that_train_are_refused(tmp_path, method, 
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (
+      {"augments_clean": True},
+      "found that config.data.augment_training augments table: its features differ",
+    ),
+    ({"gather": lambda arrays, index: {}}, "one stored row an example, found that tiny puts"),
+  ],
+)
+def test_data_that_change_and_pairs_are_refused(tmp_path, change, message):
+  config = make_config(tmp_path, tmp_path)
+  stored = load_dataset(config)
+  if "gather" in change:
+    change = {"train": dataclasses.replace(stored.train, **change)}
+  with pytest.raises(ValueError, match=f"config.data.cache_features: expected .*{message}"):
+    feature_cache.apply(config, dataclasses.replace(stored, **change))
+  assert not list(tmp_path.iterdir())
+
+
 class Rows:
   """Two modalities, one of them a padded sequence; says what was read."""
 
@@ -128,12 +174,15 @@ class Rows:
     return Rows(tuple(name for name in self.names if name not in names))
 
 
+def make_features():
+  features = np.arange(6 * 4 * 3, dtype=np.float32).reshape(6, 4, 3)
+  return {"text": {"encoded": features, "length": np.array([4, 3, 2, 1, 4, 4])}}
+
+
 def test_streamed_features_come_in_the_place_of_what_is_not_read():
   split = pipeline.Split({}, 6, {}, pipeline.already_gathered, rows=Rows())
-  features = np.arange(6 * 4 * 3, dtype=np.float32).reshape(6, 4, 3)
-  found = feature_cache._replaced(
-    split, {"text": {"encoded": features, "length": np.array([4, 3, 2, 1, 4, 4])}}
-  )
+  found = feature_cache.EncodedSplit(split, make_features()).streamed()
+  features = make_features()["text"]["encoded"]
   index = np.array([5, 1])
   batch = found.rows.read(index, 3)
   np.testing.assert_array_equal(batch["text"], features[index, :3])
@@ -141,3 +190,28 @@ def test_streamed_features_come_in_the_place_of_what_is_not_read():
   np.testing.assert_array_equal(batch["label"], index)
   assert batch["text_encoded"].all() and found.rows._rows.names == ("image",)
   assert len(found.rows) == 6
+
+
+def test_a_split_from_disk_fits_on_the_device_once_its_features_do():
+  split = pipeline.Split({}, 6, {}, pipeline.already_gathered, rows=Rows())
+  encoded = feature_cache.EncodedSplit(split, make_features())
+  streamed, found = encoded.streamed(), encoded.resident("made")
+  assert found.rows is None and found.gather is pipeline.gather_rows
+  index = np.array([5, 1, 0])
+  batch = found.read(index)
+  for field, value in streamed.rows.read(index).items():
+    np.testing.assert_array_equal(batch.pop(field), value)
+  assert not batch
+
+
+def test_what_is_asked_of_all_examples_is_known_of_streamed_features():
+  present = np.array([True, False, True, True, False, True])
+  label = np.arange(12).reshape(6, 2) % 2  # several an example
+  arrays = {"text": np.zeros((6, 4)), "text_present": present, "label": label}
+  features = {"text": make_features()["text"] | {"present": present}}
+  found = feature_cache.EncodedSplit(pipeline.Split(arrays, 6, {}), features).streamed()
+  np.testing.assert_array_equal(found.having(["text"]), present)
+  np.testing.assert_array_equal(found.rows.columns["label"], label)  # `Predictor.field` reads it
+  assert set(found.rows.read(np.arange(2))) == {
+    "text", "text_present", "text_length", "text_encoded", "label",
+  }  # fmt: skip
