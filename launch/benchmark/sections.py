@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from launch.benchmark import (
   alexnet,
   baselines,
+  cached,
   evaluation,
   fusion,
   multibench,
@@ -43,4 +44,5 @@ SECTIONS: dict[str, Callable[[], Iterator[Row]]] = {
   "conversion": shards.conversion_rows,
   "evaluation": evaluation.evaluation_rows,
   "input": shards.input_rows,
+  "cached": cached.cached_rows,
 }

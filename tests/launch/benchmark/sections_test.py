@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from configs import trifeature
-from launch.benchmark import baselines, measure, sections, step, synib, towers
+from launch.benchmark import baselines, cached, measure, sections, step, synib, towers
+from synjax.models import pretrained
 
 
 def test_every_function_that_yields_rows_is_a_section():
@@ -33,6 +34,17 @@ def test_a_step_through_towers_holds_parameters_and_two_moments_of_each():
   )
   embeddings = 3 * 4 * 5000 * 8  # of words: nearly all there is
   assert embeddings < outside < 1.2 * embeddings and temporary > 0
+
+
+def test_towers_that_are_made_up_are_read_as_published_ones(tmp_path):
+  image = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "intermediate_size": 10}
+  image |= {"image_size": 16, "patch_size": 4, "hidden_size": 12, "num_attention_heads": 3}
+  text = {"model_type": "distilbert", "n_layers": 1, "vocab_size": 9, "dim": 8, "n_heads": 2}
+  inputs = {"image": jnp.zeros((2, 16, 16, 3)), "text": jnp.zeros((2, 5), int)}
+  for name, fields, shape in (("image", image, (2, 17, 12)), ("text", text, (2, 5, 8))):
+    found = pretrained.load(cached.write_tower(tmp_path / name, fields))
+    seen = found.module.apply(found.variables, inputs[name])
+    assert seen.shape == shape and jnp.isfinite(seen).all()
 
 
 def test_parts_of_a_step_follow_the_model():
