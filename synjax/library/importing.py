@@ -73,7 +73,7 @@ def _start(run: Run, tensors: Any, file: pathlib.Path) -> None:
   entries = _entries(run, tensors, file, {path: np.shape(leaf)[1:] for path, leaf in flat.items()})
   checksum = 0
   for path, entry in entries.items():
-    array = np.asarray(layouts.read(entry, tensors), flat[path].dtype)
+    array = np.asarray(layouts.read(entry, tensors.__getitem__), flat[path].dtype)
     if not np.isfinite(array).all():
       raise ValueError(
         f"{file}: {entry.names[0]}: expected finite numbers, found others; get the file again"

@@ -78,9 +78,9 @@ def mismatches(
   return "; ".join(wrong[:_LISTED]) + more
 
 
-def read(entry: Entry, tensors: Any) -> np.ndarray:
-  """Reads one array of ours from tensors by name."""
-  parts = [np.asarray(tensors[name]) for name in entry.names]
+def read(entry: Entry, tensor: Callable[[str], Any]) -> np.ndarray:
+  """Returns one array of ours, made of published tensors: `tensor` gets them by name."""
+  parts = [np.asarray(tensor(name)) for name in entry.names]
   return entry.layout.ours(np.concatenate(parts) if len(parts) > 1 else parts[0])
 
 

@@ -74,7 +74,7 @@ def load(folder: str | os.PathLike, *, dtype: str = "float32") -> Pretrained:
   published, tensors, config = _describe(folder)
   kind = np.float64 if dtype == "float64" else np.float32
   variables = {
-    path: jnp.asarray(layouts.read(entry, tensors).astype(kind))
+    path: jnp.asarray(layouts.read(entry, tensors.weights).astype(kind))
     for path, entry in published.entries.items()
   }
   module = _with_dtype(published.module, jnp.bfloat16 if dtype == "bfloat16" else None)

@@ -53,7 +53,12 @@ class Tensors:
         self.shapes[name] = tuple(opened.get_slice(name).get_shape())
 
   def __getitem__(self, name: str) -> np.ndarray:
-    """Reads one tensor, in the type that the file has.
+    """Reads one tensor, in the type that the file has."""
+    _, opened = self._files[name]
+    return opened.get_tensor(name)
+
+  def weights(self, name: str) -> np.ndarray:
+    """Reads one tensor of a tower, in the type that the file has.
 
     Raises:
       ValueError: it holds no numbers of a published type, or some that float32 cannot hold: training
@@ -66,7 +71,7 @@ class Tensors:
         f"{file}: {name}: expected numbers of type {', '.join(_TYPES)}, found {kind}; get weights that"
         " are not quantised"
       )
-    found = opened.get_tensor(name)
+    found = self[name]
     with np.errstate(over="ignore"):
       wrong = np.size(found) - np.isfinite(np.asarray(found, np.float32)).sum()
     if wrong:

@@ -83,7 +83,7 @@ def test_arrays_are_laid_out_as_the_map_of_the_golden_files_says():
   expected = flax.traverse_util.flatten_dict(torch_weights.variables(state, known))
   assert set(expected) == set(entries)
   for path, entry in entries.items():
-    np.testing.assert_array_equal(layouts.read(entry, state), expected[path], str(path))
+    np.testing.assert_array_equal(layouts.read(entry, state.__getitem__), expected[path], str(path))
 
 
 def test_other_checkpoints_and_other_encoders_are_refused():

@@ -120,7 +120,7 @@ def test_numbers_that_no_tower_computes_with_are_named_with_their_file(tmp_path,
   saved(tmp_path, **{"layer.weight": value})
   tensors = Tensors(tmp_path)
   with pytest.raises(ValueError, match=rf"/model.safetensors: layer.weight: expected {message}"):
-    tensors["layer.weight"]
+    tensors.weights("layer.weight")
 
 
 def test_what_a_tower_is_read_from_is_listed(tmp_path):
