@@ -17,6 +17,10 @@ texts of at most 64 tokens, a linear map to 512, LayerNorm without parameters, t
 `data.cache_features=True` computes what frozen towers say once, as released. Differences: padding is
 marked, dev_seen selects (released: dev_unseen), and the trunk is this library's.
 
+One GPU, by XLA's counts on a CPU in bfloat16 (`python -m launch.benchmark --only=published`; measured on
+none): 6.9 GB, and 40 PFLOP for 50 epochs of SynIB, a quarter of an hour at 50 TFLOP/s; finetuned 17.5 GB
+and 79 PFLOP. Early stopping may end it before.
+
 Fixture, on any machine: `data_prep.fixtures hateful_memes` has all lists, and a tokenizer in
 tokenizer/: `configs/hateful_memes.py:METHOD,tiny` with `data.tokenizer=FIXTURE/tokenizer`.
 """

@@ -92,7 +92,7 @@ def _plans() -> dict[str, _Plan]:
   picture = (_PIXELS, _PIXELS, 3)
   films, memes = ({"image": picture, "text": (length,)} for length in (_TOKENS, 64))
   b32, b16 = ({"image_size": _PIXELS, "patch_size": size, "width": 768} for size in (32, 16))
-  clips = {"audio": (257, 188), "video": (3, *picture)}
+  clips = {"audio": (257, 188, 1), "video": (3, *picture)}
   film = {"image": b32, "text": {"width": 768}}
   meme = {"image": b16, "text": {"width": 768}}
   return {
@@ -103,7 +103,7 @@ def _plans() -> dict[str, _Plan]:
       hateful_memes.get_config("synib,finetuned"), meme, memes, 8500, 2
     ),
     "CREMA-D, synib": _Plan(
-      cremad.get_config("synib,fold1"), {"audio": {}, "video": {}}, clips, 4465, 6
+      cremad.get_config("synib,fold1"), {"audio": {}, "video": {}}, clips, 4043, 6
     ),
   }
 
