@@ -33,8 +33,8 @@ which genres is not either). Accuracy in %, 3 seeds (docs/spec/synib_release.md 
 supervised 83.5, diagnose_relearn 83.4, mmpareto 83.7, reconboost 84.6, mcr 83.8, synib 85.1.
 
 One GPU, by XLA's counts on a CPU in bfloat16 (`python -m launch.benchmark --only=published`; measured on
-none): 1.9 GB, and 45 PFLOP for 70 epochs of InfMasking, a quarter of an hour at 50 TFLOP/s; probes come on
-top.
+none): 1.9 GB, and 45 PFLOP for 70 epochs of InfMasking, a quarter of an hour at 50 TFLOP/s; probes come
+on top.
 
 Fixture, on any machine: `METHOD,tiny` and `data.tokenizer=FIXTURE/tokenizer`, which `data_prep.fixtures
 mmimdb` writes.
