@@ -75,10 +75,10 @@ class Heartbeat(logging.Handler):
 
 def _bar_position() -> int | None:
   """Returns where the bars of this process are; None: none is shown."""
-  bars = sys.modules.get("tqdm")
-  if not bars:
+  bars = getattr(sys.modules.get("tqdm"), "tqdm", None)  # that module may be half imported just now
+  if bars is None:
     return None
-  with bars.tqdm.get_lock():  # one that is being made has neither a position nor a place in the set
-    made = [bar for bar in bars.tqdm._instances if not getattr(bar, "disable", True)]
+  with bars.get_lock():  # one that is being made has neither a position nor a place in the set
+    made = [bar for bar in bars._instances if not getattr(bar, "disable", True)]
   shown = [getattr(bar, "n", 0) for bar in made]
   return sum(shown) if shown else None

@@ -1,6 +1,7 @@
 """What a user says that labels are: `config.data.label_kind`, of every task or task by task."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -78,7 +79,8 @@ def parse(text: str | None, tasks: Sequence[str]) -> Asked:
         f" {','.join(f'{name}=classes' for name in tasks) or 'label=classes'}, found {text!r}"
       )
     if task not in tasks or task in named:
-      found = f"{task!r} twice" if task in named else repr(task)
+      found, near = repr(task), difflib.get_close_matches(task, tasks, 1)
+      found += " twice" if task in named else f" (did you mean {near[0]}?)" if near else ""
       raise ValueError(
         f"{_FIELD}: expected each of the labels in train.npz at most once, {', '.join(tasks) or 'none'},"
         f" found {found} in {text!r}"

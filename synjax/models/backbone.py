@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from synjax.data import fields
 from synjax.models.adapters import ADAPTERS
-from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS, TINY
+from synjax.models.encoders import ENCODERS, PUBLISHED_FIELDS, TINY, TOWERS
 
 # modality -> [batch, width], or tokens [batch, length, width]
 Features = Mapping[str, jax.Array]
@@ -301,7 +301,7 @@ def _build(
   if folder:
     return pretrained_tower(where, folder, known[name], fields, dtype)
   fields = {**(TINY[name] if size else {}), **fields}
-  if "width" in known[name].__dataclass_fields__:
+  if "width" in known[name].__dataclass_fields__ and name not in TOWERS:  # those have their own
     fields.setdefault("width", config.width)
   fields = {**published.get(name, {}), **fields}
   unknown = sorted(set(fields) - set(known[name].__dataclass_fields__))

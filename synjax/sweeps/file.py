@@ -126,7 +126,11 @@ def _nearest(path: str, needed: str, flag: str, folder: str) -> str:
   close = difflib.get_close_matches(pathlib.Path(path).stem, known, n=1)
   if close:
     return f"did you mean {flag}={known[close[0]]}"
-  return f"{folder} has {', '.join(known)}" if known else "give a path that ends in .py"
+  return (
+    f"{folder} has {', '.join(known)}"
+    if known
+    else f"give one that is there from {pathlib.Path.cwd()}"
+  )
 
 
 def load(name: str) -> tuple[list[Overrides], dict[str, Any]]:

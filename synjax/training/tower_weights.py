@@ -62,6 +62,22 @@ def spelled_out(config: ConfigDict, modalities: Collection[str]) -> dict[str, di
   }
 
 
+def check(config: ConfigDict) -> None:
+  """Looks at the towers of a config before its data are loaded: whether weights are there, and fit.
+
+  Raises:
+    OSError: a folder lacks a file.
+    ValueError: it holds another tower, or under `config.protocol=paper` a tower has no weights.
+  """
+  used = tuple(config.data.get("modalities") or config.model.modalities)
+  for name in used:
+    encoder = config.model.modalities.get(name, {}).get("encoder", {})
+    if encoder.get("weights"):
+      backbone.spelled_out(f"config.model.modalities.{name}.encoder", encoder.to_dict())
+    elif "weights" in encoder and config.protocol == "paper":
+      _say_random(config, name, encoder.name)
+
+
 def _say_random(config: ConfigDict, name: str, encoder: str) -> None:
   """Says that a tower starts at random; ValueError under `paper`, which has published weights."""
   if encoder not in TOWERS:

@@ -44,3 +44,10 @@ def test_what_a_message_says_to_type_keeps_what_was_said_and_takes_it_back():
 def test_what_says_nothing_is_refused(text, message):
   with pytest.raises(ValueError, match=f"^config.data.label_kind: .*{message}"):
     array_kinds.parse(text, TASKS)
+
+
+def test_a_label_that_there_is_not_is_told_the_nearest():
+  with pytest.raises(ValueError, match=r"found 'label_bb' \(did you mean label_b\?\) in"):
+    array_kinds.parse("label_bb=classes", TASKS)
+  with pytest.raises(ValueError, match="found 'label' twice in"):
+    array_kinds.parse("label=classes,label=none", TASKS)

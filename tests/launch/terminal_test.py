@@ -2,6 +2,8 @@
 
 import io
 import logging
+import sys
+import types
 
 import tqdm
 
@@ -52,6 +54,11 @@ def test_before_ten_silent_seconds_are_over_it_is_said_what_goes_on_and_again():
   assert said[-1] == beats[1]
   at(42)
   assert said[-1] == ["still at it after 42 s: compiling the training step"]
+
+
+def test_bars_that_are_just_being_imported_are_none_yet(monkeypatch):
+  monkeypatch.setitem(sys.modules, "tqdm", types.ModuleType("tqdm"))  # half way: without its names
+  assert terminal._bar_position() is None
 
 
 def test_a_bar_that_is_just_being_made_is_none_yet():

@@ -5,8 +5,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs import hateful_memes
 from synjax import data, train
-from synjax.models import pretrained
+from synjax.models import backbone, pretrained
 from synjax.training import frozen_params
 from tests import tiny, tower_folders
 
@@ -59,13 +60,47 @@ def test_a_frozen_tower_is_at_its_weights_once_for_all_seeds(golden, tmp_path, m
 
 
 def test_a_tower_without_weights_is_said_or_refused(tmp_path, monkeypatch, caplog):
-  small = {"image_size": 16, "patch_size": 8, "num_layers": 1, "num_heads": 2, "hidden": 8}
+  small = {
+    "image_size": 16,
+    "patch_size": 8,
+    "num_layers": 1,
+    "num_heads": 2,
+    "hidden": 8,
+    "width": 24,
+  }
   encoder = {"name": "clip_vision", **small}
   with caplog.at_level(logging.WARNING, "synjax"):
     started(tmp_path / "clean", monkeypatch, encoder)
   assert "table.encoder.weights: not given: the tower clip_vision starts at random" in caplog.text
   with pytest.raises(ValueError, match=r"table.encoder.weights: expected the folder of the publi"):
     started(tmp_path / "paper", monkeypatch, encoder, protocol="paper")
+
+
+def test_towers_are_looked_at_before_data_are_loaded(golden, tmp_path, monkeypatch):
+  """Hundreds of thousands of posters may be read before a typo is found."""
+
+  def loading(*_):
+    raise AssertionError("data were loaded first")
+
+  monkeypatch.setattr(data, "load", loading)
+  folder = str(tower_folders.write_case(golden, tmp_path / "tower", "distilbert"))
+  for weights, message in (
+    ("", "expected the folder of the published weights under protocol=paper"),
+    (str(tmp_path / "towre"), "towre"),
+    (folder, "expected a folder of ClipVision, found DistilBert"),
+  ):
+    config = hateful_memes.get_config("supervised")
+    config.protocol = "paper"
+    config.model.modalities.image.encoder.weights = weights
+    with pytest.raises(ValueError, match=message):
+      train.Run(config, tmp_path / "run", None)
+
+
+def test_a_tower_without_weights_has_the_width_of_its_kind():
+  """Hateful Memes' fusion is 512 wide, which ClipVision's twelve heads do not divide."""
+  config = hateful_memes.get_config("supervised")
+  modules, _ = backbone.build_modules(config.model, ("image", "text"), None, "clean")
+  assert [modules[name].width for name in ("image", "text")] == [768, 768]
 
 
 def test_weights_that_do_not_fit_are_named_with_their_field(golden, tmp_path, monkeypatch):
