@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from configs import defaults
 from synjax import train
+from synjax.training import sources
 from synjax.workdir import files, identity, json_files, places, schema
 
 
@@ -62,10 +63,19 @@ def _read_config(flag: str, path: pathlib.Path) -> dict[str, Any]:
 
 
 def _without_towers(path: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
-  """Returns a config that no longer names the folders of its towers' weights, where one is gone."""
-  modalities = config["model"]["modalities"]
-  folders = [own["encoder"].get("weights") for own in modalities.values()]
-  if all(files.resolve(folder).is_dir() for folder in folders if folder):
+  """Returns a config that names no folder of weights, where one is gone or is no longer what it was."""
+  started_from = identity.read_run(path).get("sources") or {}
+  folders = {
+    f"config.model.modalities.{name}.encoder.weights": own["encoder"].get("weights")
+    for name, own in config["model"]["modalities"].items()
+  }
+  # A folder that only the config of an older run names is taken for what it was.
+  if all(
+    files.resolve(folder).is_dir()
+    and started_from.get(field) in (None, sources.hash_weights(folder))
+    for field, folder in folders.items()
+    if folder
+  ):
     return config
   towers = schema.read(path).get("towers", {})
   if "cache_features" in config["data"]:

@@ -82,16 +82,22 @@ def spare_classes(
 ) -> np.ndarray:
   """Returns what is to be held out of training, bool[examples], of a draw.
 
-  Of several tasks, examples of classes all of whose examples were drawn stay in training.
+  Of several tasks, examples of classes all of whose examples were drawn stay in training; of several
+  labels an example, those with a 1 (or 0) that no other example of training has.
 
   Raises:
     ValueError: nothing is left to hold out, or labels are not what was asked for.
   """
   tasks = asked.used()
-  for task in tasks if len(tasks) > 1 else ():
+  for task in tasks:
     label = train[task]
-    if array_labels.find_kind(f"{paths['train']}: {task}", label, asked.of(task)) == "classes":
+    kind = array_labels.find_kind(f"{paths['train']}: {task}", label, asked.of(task))
+    if kind == "classes" and len(tasks) > 1:
       held_out = held_out & np.isin(label, label[~held_out]).reshape(len(label))
+    if kind == "multilabel":
+      kept = label[~held_out]
+      constant = (kept == kept[0]).all(axis=0)
+      held_out = held_out & ~(label != kept[0])[:, constant].any(axis=1)
   if not held_out.any():
     raise ValueError(
       f"{paths['train']}: expected examples to hold out for validation, found that each is the only one"

@@ -22,7 +22,11 @@ def mark(rows: Sequence[Mapping[str, float]], name: str, chance: float | None = 
     chance: of a macro accuracy; None: of another metric.
   """
   known = [[row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")] for row in rows]
-  ones = sum(chance is not None and is_one_class(*own[:2], chance) for own in known)
+  counted = [row.get(f"{name.rpartition('/')[0]}/predicted_classes") for row in rows]
+  ones = sum(
+    chance is not None and (is_one_class(*own[:2], chance) if count is None else count == 1)
+    for own, count in zip(known, counted, strict=True)
+  )
   if ones:
     return f" ({_ONE})" if ones == len(known) else f" ({_ONE}: {ones} of {len(known)} seeds)"
   return f" ({_FLAT})" if known and all(low == high for _, low, high in known) else ""

@@ -256,6 +256,22 @@ def test_of_several_tasks_a_rare_class_is_not_held_out_of_training(tmp_path):
   )
 
 
+def test_a_rare_tag_is_not_held_out_of_training(tmp_path):
+  splits = {"splits": {"train": 40, "test": 16}}
+  usual = load(several(tmp_path / "usual", **splits), **KINDS)
+  rare = int(usual.val.origin.index[1])
+
+  def change(split, found):
+    if split == "train":
+      found["label_tags"][:, 1] = np.arange(40) == rare
+
+  dataset = load(several(tmp_path / "rare", change, **splits), **KINDS)
+  np.testing.assert_array_equal(
+    dataset.val.origin.index, np.setdiff1d(usual.val.origin.index, [rare])
+  )
+  assert dataset.train.labels["label_tags"][:, 1].sum() == 1
+
+
 def test_irony_is_of_the_task_that_is_learned_and_leaves_the_others(tmp_path):
   config = make_config(several(tmp_path), "supervised", task="label_mood", **KINDS)
   plain = data.load(config)

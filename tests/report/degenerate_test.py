@@ -32,6 +32,17 @@ def test_predictions_at_chance_by_accident_are_not_marked():
     assert row[NAME] == pytest.approx(0.5) and degenerate.mark([row], NAME, 0.5) == ""
 
 
+def test_a_second_class_that_is_always_wrong_is_a_second_class():
+  """The interval is that of one class for every example: counted where that is known."""
+  labels = np.repeat([0, 1, 2], 20)
+  row = scored(np.where(labels == 0, 1, np.where(labels == 1, 1, 0)), labels)
+  assert degenerate.mark([row], NAME, 1 / 3) == " (one class)"
+  assert degenerate.mark([row | {"test/label/predicted_classes": 2.0}], NAME, 1 / 3) == ""
+  assert (
+    degenerate.mark([row | {"test/label/predicted_classes": 1.0}], NAME, 1 / 3) == " (one class)"
+  )
+
+
 def test_of_several_seeds_it_is_said_how_many():
   labels = np.repeat([0, 1], 30)
   one, other = scored(np.zeros(60, int), labels), scored(labels, labels)
