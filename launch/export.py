@@ -1,8 +1,8 @@
 """Writes a trained model as a folder to share: python -m launch.export --workdir=W --out=FOLDER.
 
-FOLDER then holds `model.safetensors`, `config.json` and a model card, `README.md`; `synjax.load(FOLDER)`
-reads it without the run, its data or a published tower's folder. With --jax_export there is also
-`embed.jax_export`, a function that any JAX program runs without synjax:
+FOLDER then holds `model.safetensors`, `config.json`, a model card, `README.md`; of texts `tokenizer/`;
+`synjax.load(FOLDER)` reads it without the run, its data or a published tower's folder. With --jax_export
+there is also `embed.jax_export`, a function that any JAX program runs without synjax:
 
   function = jax.export.deserialize(bytearray(open("FOLDER/embed.jax_export", "rb").read()))
   vectors = function.call({"sensor": sensor, "sensor_length": lengths, "table": table})
@@ -40,9 +40,11 @@ def main() -> None:
   run = runs.read_run(path)
   licence = _LICENCE.value or _recorded_licence(run.config["data"]) or model_card.UNKNOWN
   exporting.export(model, out, jax_export=_JAX_EXPORT.value)
-  sections = model_card.card(run, _TRIAL.value or 0, takes=model.shapes, licence=licence)
+  sections = model_card.card(
+    run, _TRIAL.value or 0, takes=model.shapes, texts=model.texts, licence=licence
+  )
   files.write_atomically(out / exported.CARD, markdown.render(sections) + "\n")
-  for file in sorted(out.iterdir()):
+  for file in sorted(filter(pathlib.Path.is_file, out.rglob("*"))):
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
 

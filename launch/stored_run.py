@@ -29,7 +29,7 @@ def load(flag: str, workdir: str | pathlib.Path, data_dir: str | None = None) ->
   file = path / files.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = _without_towers(path, _read_config(flag, path))
+  config = places.with_kept_tokenizer(_without_towers(path, _read_config(flag, path)), path)
   trials = config.pop("trials", None)
   config = ConfigDict(config)
   if data_dir:

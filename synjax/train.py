@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from synjax import evaluators, parallel
 from synjax.config.checks import check_config, check_start, traced_fields
-from synjax.data import inputs
+from synjax.data import inputs, tokens
 from synjax.training import outcome, sources, tower_weights
 from synjax.training.run import Points, Run
 from synjax.training.run_log import RunLog, announce
@@ -50,8 +50,8 @@ def train_and_evaluate(
 
   Args:
     config: locked `ConfigDict`, see `configs/`.
-    workdir: output folder: `config.json`, `run.json`, `checkpoints/`, `metrics.jsonl`, `results.json`;
-      written to when dataset, method, sizes and durations have been checked.
+    workdir: output folder: `config.json`, `run.json`, `checkpoints/`, `metrics.jsonl`, `results.json`,
+      of texts `tokenizer/`; written to when dataset, method, sizes and durations have been checked.
     trials: runs to train together, each `seed` and values of `traced_fields(config)`; None:
       `config.num_seeds` seeds from `config.seed` on.
     defaults: nested dict of what a field was in runs of versions that had no such field.
@@ -150,7 +150,8 @@ def opened(
       standardization.write(path, run.dataset.standardization)
     if writes and (described := inputs.describe(run.stored)):
       towers = tower_weights.spelled_out(config, run.dataset.modalities)
-      schema.write(path, described | {"towers": towers})
+      kept = tokens.keep(config, inputs.texts(described), path)
+      schema.write(path, described | {"towers": towers} | ({"tokenizers": kept} if kept else {}))
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()
     announce(run, length_before)

@@ -65,6 +65,11 @@ def describe(dataset: pipeline.Dataset) -> dict[str, Any] | None:
   }
 
 
+def texts(schema: Schema) -> list[str]:
+  """Returns the modalities that are texts."""
+  return [m["name"] for m in schema["modalities"] if m["dtype"] == "int32"]
+
+
 def empty_dataset(config, schema: Schema) -> pipeline.Dataset:
   """Returns a run's dataset with two examples of zeros in the place of its own.
 
@@ -160,10 +165,10 @@ def read(
     if value is not None
   }
   _check_names(where, arrays, known)
-  texts = [name for name, own in known.items() if own["dtype"] == "int32" and name in arrays]
+  given_texts = [name for name in texts(schema) if name in arrays]
   stored_as = known
-  for name in texts:
-    arrays |= _token_ids(f"{where}: {name}", name, arrays[name], known[name]["shape"][0], config)
+  for name in given_texts:
+    arrays |= _token_ids(f"{where}: {name}", name, arrays[name], schema, config)
     own = known[name] | {"shape": (*known[name]["shape"], 1), "dtype": "float32"}
     known = known | {name: own}  # ids are checked and padded as numbers of one feature
   maps = [name for name, own in known.items() if _is_map(own) and name in arrays]
@@ -185,7 +190,7 @@ def read(
   found = array_split.read(members[names[0]].path, members, names)
   for name in names:
     found |= _as_trained(where, members[name], known[name], found, statistics)
-  for name in texts:
+  for name in given_texts:
     found[name] = found[name][..., 0].astype(np.int32)
   for name in maps:
     shape, dtype = stored_as[name]["shape"], np.dtype(stored_as[name]["dtype"])
@@ -232,15 +237,19 @@ def _flat_map(
 
 
 def _token_ids(
-  where: str, name: str, value: np.ndarray, longest: int, config
+  where: str, name: str, value: np.ndarray, schema: Schema, config
 ) -> dict[str, np.ndarray]:
   """Returns texts as ids float64[examples, steps, 1], exact below 2^24, and of strings their lengths.
 
   Raises:
-    ValueError: they are neither strings nor ids, or the run's tokenizer is not there.
+    ValueError: they are neither strings nor ids, or the run's tokenizer is not there, or another.
   """
   if value.ndim == 1 and all(isinstance(one, str) for one in value.tolist()):
-    ids, lengths = tokens.of_modality(config, name)(value.tolist(), longest)
+    (longest,) = next(m["shape"] for m in schema["modalities"] if m["name"] == name)
+    tokenizer = tokens.of_modality(config, name)
+    if known := schema.get("tokenizers", {}).get(name):
+      tokens.require_same(tokenizer, known)
+    ids, lengths = tokenizer(value.tolist(), longest)
     return {name: ids[..., None].astype(np.float64), fields.companion(name, "length"): lengths}
   if value.ndim != 2 or value.dtype.kind not in "iu" or (value < 0).any():
     raise ValueError(

@@ -50,6 +50,12 @@ class Member:
 
   def read(self) -> np.ndarray:
     """Reads the array; ValueError where its bytes are damaged or would be objects."""
+    if self.dtype.hasobject:
+      raise ValueError(
+        f"{self.path}: {self.name}: expected numbers, texts or bytes, found {self}: pickled by NumPy,"
+        " never read; save picture files (JPEG, PNG) as numpy.array([bytes, ...]), of dtype S,"
+        " and texts as numpy.array(values, dtype=str)"
+      )
     try:
       with np.load(self.path, allow_pickle=False) as file:
         return file[self.name]

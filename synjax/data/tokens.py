@@ -11,7 +11,7 @@ import json
 import logging
 import pathlib
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax.data import pipeline, shards
-from synjax.workdir import disk_cache
+from synjax.workdir import disk_cache, files
 
 logger = logging.getLogger("synjax")
 
@@ -86,9 +86,14 @@ def load(where: str, folder: str) -> Tokenizer:
       " none; name one (fixtures of data_prep have one in tokenizer/)"
     )
   path = pathlib.Path(folder).expanduser()
-  file = next((path / name for name in FILES if (path / name).exists()), None)
+  file = _find(folder)
   if file is None:
     what = "a file; give its folder" if path.is_file() else "neither; name the folder that has it"
+    if not path.exists():
+      what = (
+        "no such folder; name another, or bring it back: of a trained run, or of an exported model, copy"
+        f" its file into {files.TOKENIZER}/text of the run's or the exported folder"
+      )
     raise ValueError(f"{where}: expected {' or '.join(FILES)} in {path}, found {what}")
   return _read_json(where, file) if file.name == FILES[0] else _read_spm(where, file)
 
@@ -99,10 +104,64 @@ def of_modality(config, name: str) -> Tokenizer:
   Raises:
     ValueError: as `load`.
   """
+  return load(*_place(config, name))
+
+
+def keep(config, names: Iterable[str], folder: pathlib.Path) -> dict[str, str]:
+  """Copies what reads the texts of a run, or of a model, to where `places.with_kept_tokenizer` finds it.
+
+  Args:
+    config: as of `Texts`.
+    names: modalities that are texts.
+    folder: workdir or exported folder; it need not exist.
+
+  Returns:
+    modality -> hash of its file; without those whose file is gone.
+
+  Raises:
+    OSError: a copy cannot be written.
+  """
+  kept = {}
+  for name in names:
+    file = _find(_place(config, name)[1])
+    if file is None:
+      continue
+    content, own = file.read_bytes(), folder / files.TOKENIZER / name
+    own.mkdir(parents=True, exist_ok=True)
+    copy = own / file.name
+    if not copy.exists() or copy.read_bytes() != content:
+      with files.replacing(copy) as temporary:
+        temporary.write_bytes(content)
+    for other in {*FILES} - {file.name}:
+      (own / other).unlink(missing_ok=True)
+    kept[name] = hash_file(copy)
+  return kept
+
+
+def require_same(tokenizer: Tokenizer, known: str) -> None:
+  """Raises ValueError where a tokenizer's file has another hash than the one a run was trained with."""
+  found = hash_file(tokenizer.file)
+  if found != known:
+    raise ValueError(
+      f"{tokenizer.file}: expected the tokenizer that the run was trained with (hash {known[:16]}), found"
+      f" another ({found[:16]}); bring the old one back, or export the run again"
+    )
+
+
+def _find(folder: str) -> pathlib.Path | None:
+  """Returns the file of a tokenizer in a folder; None: there is none."""
+  path = pathlib.Path(folder).expanduser()
+  return next((path / name for name in FILES if folder and (path / name).exists()), None)
+
+
+def _place(config, name: str) -> tuple[str, str]:
+  """Returns (config field, folder) of a modality's tokenizer."""
+  folder = config.data.get("tokenizer", "")
   weights = config.model.modalities[name].encoder.get("weights", "")
-  if config.data.tokenizer or not weights:
-    return load("config.data.tokenizer", config.data.tokenizer)
-  return load(f"config.data.tokenizer, config.model.modalities.{name}.encoder.weights", weights)
+  if weights and not folder:
+    return f"config.data.tokenizer, config.model.modalities.{name}.encoder.weights", weights
+  own = str(pathlib.Path(folder) / name)  # as runs keep them, a folder a modality
+  return "config.data.tokenizer", own if folder and not _find(folder) and _find(own) else folder
 
 
 def _package(where: str, name: str, file: pathlib.Path) -> types.ModuleType:
@@ -239,10 +298,11 @@ class Texts:
 
   def digest(self) -> list[str]:
     """Identifies what made the tokens."""
-    return [_hash(own.file) for _, own in sorted(self.tokenizers.items())]
+    return [hash_file(own.file) for _, own in sorted(self.tokenizers.items())]
 
 
-def _hash(file: pathlib.Path) -> str:
+def hash_file(file: pathlib.Path) -> str:
+  """Returns the hash that identifies what a file holds."""
   return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -251,7 +311,7 @@ def _kept(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns what the tokenizer makes of the texts of a split, read from disk where that is there."""
   longest = config.data.max_length
-  about = [_VERSION, tokenizer.file.name, _hash(tokenizer.file), tokenizer.reader, longest]
+  about = [_VERSION, tokenizer.file.name, hash_file(tokenizer.file), tokenizer.reader, longest]
   key = hashlib.sha256(json.dumps([*about, list(texts)]).encode()).hexdigest()[:24]
   folder = disk_cache.folder(config, "tokens")
   found = disk_cache.read(folder / key)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax import parallel
-from synjax.data import fields, pipeline, standardize
+from synjax.data import fields, pipeline, standardize, tokens
 from synjax.library import exported
 from synjax.library.model import Model
 from synjax.models import backbone
 from synjax.workdir import files, places, results
+
+logger = logging.getLogger("synjax")
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -24,7 +27,7 @@ def export(model: Model, folder: pathlib.Path, *, jax_export: bool = False) -> N
   """Writes `model.safetensors` and `config.json`, which `synjax.load` reads without anything else.
 
   Paths of the machine that trained it are left out, and a tower of published weights is described by its
-  sizes: its weights are among the model's.
+  sizes: its weights are among the model's. What reads texts is copied to `tokenizer/`.
 
   Args:
     model: of `synjax.load`.
@@ -50,6 +53,20 @@ def export(model: Model, folder: pathlib.Path, *, jax_export: bool = False) -> N
   # First of all: a model that cannot be exported so leaves no folder.
   serialized = _serialize(make_callable(model)) if jax_export else None
   folder.mkdir(parents=True, exist_ok=True)
+  kept = tokens.keep(model._config, model.texts, folder)
+  if kept:
+    content["schema"] = {
+      **stored.schema,
+      "tokenizers": {**kept, **stored.schema.get("tokenizers", {})},
+    }
+  for name in sorted({*model.texts} - {*kept}):
+    logger.warning(
+      "%s: the tokenizer of %s is gone: what is exported takes token ids, and strings when its file is"
+      " put into %s",
+      stored.workdir,
+      name,
+      folder / files.TOKENIZER / name,
+    )
   weights = jax.tree.map(lambda x: np.asarray(x[0]), stored.weights)
   exported.write(folder, content, weights, stored.probes)
   if serialized is not None:

@@ -30,7 +30,8 @@ def load(folder: str | os.PathLike, *, trial: int | None = None) -> "Model":
 
   Args:
     folder: workdir of a run of `launch.train`, or of `synjax.fit`, or what `launch.export` made of one.
-      It may be a copy anywhere: nothing outside it is read.
+      It may be a copy anywhere: nothing outside it is read (of a run of an older version, which keeps no
+      tokenizer, that of the text tower's folder).
     trial: which of the runs that were trained together, from 0 on; None: there is one.
 
   Returns:
@@ -63,7 +64,7 @@ def _exported(path: pathlib.Path) -> "Stored":
   content, weights, fitted = exported.read(path)
   return Stored(
     path,
-    content["config"],
+    places.with_kept_tokenizer(content["config"], path),
     0,
     content["schema"],
     jax.tree.map(lambda x: x[None], weights),
@@ -83,9 +84,10 @@ def _stored(
       " train the run further first"
     )
   finished = (path / files.RESULTS).exists()
+  config = places.standing_alone(config, known.get("towers", {}))
   return Stored(
     path,
-    places.standing_alone(config, known.get("towers", {})),
+    places.with_kept_tokenizer(config, path),
     position,
     known,
     _weights(chosen, position),
@@ -216,6 +218,11 @@ class Model:
   def shapes(self) -> dict[str, tuple[int, ...]]:
     """Returns modality -> shape of an example."""
     return {m["name"]: tuple(m["shape"]) for m in self._stored.schema["modalities"]}
+
+  @property
+  def texts(self) -> tuple[str, ...]:
+    """Returns the modalities that are texts."""
+    return tuple(inputs.texts(self._stored.schema))
 
   @property
   def classes(self) -> dict[str, tuple]:

@@ -1,7 +1,8 @@
 """The card of an exported model: what it learned from, by which protocol, and how it was scored."""
 
 import math
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from synjax.report.comparison import t_interval
@@ -20,7 +21,12 @@ UNKNOWN = "not stated: see where the data are from"
 
 
 def card(
-  run: Run, position: int, *, takes: Mapping[str, Sequence[int]], licence: str
+  run: Run,
+  position: int,
+  *,
+  takes: Mapping[str, Sequence[int]],
+  licence: str,
+  texts: Collection[str] = (),
 ) -> list[Section]:
   """Describes one trial of a run.
 
@@ -29,6 +35,7 @@ def card(
     position: of the trial.
     takes: modality -> shape of an example.
     licence: of the data.
+    texts: modalities that are texts; an example has the most tokens that are read.
 
   Returns:
     Sections: use, data, protocol, scores with their intervals.
@@ -36,7 +43,12 @@ def card(
   found = run.results or {}
   listed = ", ".join(f'"{name}": {name}' for name in takes)
   code = f'import synjax\n\nmodel = synjax.load("FOLDER")\nvectors = model.embed({{{listed}}})'
-  shapes = [[name, " x ".join(map(str, ("examples", *shape)))] for name, shape in takes.items()]
+  shapes = [
+    [name, f"texts, of which {shape[0]} tokens are read"]
+    if name in texts
+    else [name, " x ".join(map(str, ("examples", *shape)))]
+    for name, shape in takes.items()
+  ]
   return [
     Heading(f"{run.config['method']['name']} on {run.config['data']['name']}", 1),
     Text(f"```python\n{code}\n```"),
@@ -72,8 +84,24 @@ def _protocol(run: Run, position: int) -> list[str]:
     f"protocol {config.get('protocol', 'clean')}; config {run.config_hash};"
     f" code {found.get('code', 'unknown')}",
     f"seed {seed}, parameters of step {steps} of {total}, selected as {rule}",
-    f"started from {(found.get('initialized_from') or {}).get('workdir') or 'random parameters'}",
+    f"started from {_start(run)}",
   ]
+
+
+def _start(run: Run) -> str:
+  """Says what the parameters were before training."""
+  sources = identity.read_run(run.workdir).get("sources", {})
+  towers = []
+  for name, own in run.config.get("model", {}).get("modalities", {}).items():
+    encoder = own.get("encoder", {})
+    if folder := encoder.get("weights"):
+      known = sources.get(f"config.model.modalities.{name}.encoder.weights", "unknown")
+      towers.append(f"{name} {encoder['name']} of {pathlib.Path(folder).name} (hash {known})")
+  origin = ((run.results or {}).get("initialized_from") or {}).get("workdir")
+  named = [origin] * bool(origin)
+  named += [f"towers of published weights: {', '.join(towers)}"] * bool(towers)
+  rest = "; the rest at random" if towers and not origin else ""
+  return (", ".join(named) or "random parameters") + rest
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], position: int) -> list[Section]:

@@ -6,6 +6,7 @@ neither sees a part of what the other writes.
 """
 
 import contextlib
+import functools
 import io
 import logging
 import pathlib
@@ -21,7 +22,7 @@ logger = logging.getLogger("synjax")
 
 PLACE = "~/.cache/synjax"  # where `config.data.cache_dir` is empty
 _RECORD = "done.json"
-_SCHEMA = {"files": {...: {"bytes": int, "crc32": int}}}
+_SCHEMA = {"files?": {...: {"bytes": int, "crc32": int}}}  # of older versions: none
 # Bytes. Larger files are checked by their size alone: reading all of one would hold up every start.
 _SUMMED = 2**28
 _GIVEN_UP = 3600  # seconds without a write: its writer was killed
@@ -36,16 +37,31 @@ def read(entry: pathlib.Path) -> dict[str, np.ndarray] | None:
   """Returns the arrays of an entry, memory-mapped, so that only what is used is read.
 
   Returns:
-    name -> array; None: there is no such entry, or, with a warning, it is damaged or may not be read.
+    name -> array; None: there is no such entry, or one of an older version, or, with a warning, it is
+    damaged or may not be read.
   """
   try:
     if not (entry / _RECORD).exists():
       return None
-    record = json_files.read(entry / _RECORD, "record of an entry", _SCHEMA, "it is made again")
+    record = json_files.read(
+      entry / _RECORD, "record of an entry", _SCHEMA, "nothing is to be done"
+    )
+    if "files" not in record:
+      _say_older(entry.parent)
+      return None
     return {name: _open(entry / f"{name}.npy", **known) for name, known in record["files"].items()}
   except (OSError, ValueError) as error:
     logger.warning("%s: cannot be used and is made again: %s", entry, error)
     return None
+
+
+@functools.cache  # once a process
+def _say_older(folder: pathlib.Path) -> None:
+  logger.info(
+    "%s: kept there by an older version of synjax, in another form: what this run uses is computed anew,"
+    " once",
+    folder,
+  )
 
 
 def _open(file: pathlib.Path, bytes: int, crc32: int) -> np.ndarray:

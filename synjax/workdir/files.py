@@ -23,6 +23,7 @@ PREDICTIONS = "predictions.npz"
 GAUSSIANITY = "gaussianity.npz"
 STANDARDIZATION = "standardization.json"  # what inputs were standardised by, see `standardization`
 SCHEMA = "schema.json"  # what its model takes and gives, see `schema`
+TOKENIZER = "tokenizer"  # copies of the files that read its texts, a folder a modality
 PROBES = "probes.npz"  # the linear classifiers and regressions that scored its representation
 PID = "pid.json"  # what launch.pid found, and its figure
 PID_FIGURE = "pid.png"

@@ -2,6 +2,7 @@
 
 import copy
 import fnmatch
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,4 +69,21 @@ def standing_alone(config: Mapping[str, Any], towers: Mapping[str, Any]) -> dict
       folder = modalities[name]["encoder"]["weights"]
       data["tokenizer"] = folder if "vocabulary" in encoder else ""
     modalities[name]["encoder"] = dict(encoder)
+  return config
+
+
+def with_kept_tokenizer(config: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+  """Returns a config whose texts are read by the tokenizer of which a folder keeps a copy, if it does.
+
+  Args:
+    config: nested dict, of the run of a workdir or of an exported model.
+    folder: that workdir, or the exported folder.
+  """
+  config = copy.deepcopy(dict(config))
+  kept, data = folder / files.TOKENIZER, config["data"]
+  modalities = config.get("model", {}).get("modalities", {})
+  towers = [own["encoder"].get("weights") for own in modalities.values() if "encoder" in own]
+  # An exported model names no other place: what is missing is missed there.
+  if "tokenizer" in data and (any(kept.glob("*/*")) or not (data["tokenizer"] or any(towers))):
+    data["tokenizer"] = str(kept)
   return config

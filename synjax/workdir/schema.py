@@ -33,6 +33,7 @@ FIELDS = {
   "class_names": {...: [(str, int, bool)]},
   "num_examples": {"train": int, "val": int},
   "towers?": {...: dict},  # modality -> encoder of published weights, spelled out; older runs: none
+  "tokenizers?": {...: str},  # modality -> hash of the file that reads its texts; older runs: none
 }
 _AGAIN = (
   "start launch.train again with the run's own --config and --workdir: it writes the file and, on a"

@@ -12,9 +12,11 @@ import synjax
 from configs import mmimdb
 from data_prep import convert, fixtures
 from data_prep.write import picture_fixture
+from launch import stored_run
 from synjax import data, methods, train
 from synjax.data import inputs, pictures, tokens
 from synjax.data.shards import Shards
+from synjax.library import exporting
 from synjax.models import pretrained
 from synjax.training import feature_cache
 from tests import tower_folders
@@ -280,11 +282,12 @@ def test_a_run_embeds_raw_pictures_and_texts_as_it_did_and_outlives_its_towers_f
   with pytest.raises(ValueError, match="image.encoder.weights: .*/c.*something else: hash"):
     train.train_and_evaluate(config, str(workdir))
 
-  (tmp_path / "b" / "text" / "tokenizer.json").rename(tmp_path / "tokenizer.json")
-  shutil.rmtree(tmp_path / "b")
+  shutil.rmtree(tmp_path / "b")  # with the tokenizer, of which the run keeps a copy
   model = synjax.load(workdir)
-  (tmp_path / "b" / "text").mkdir(parents=True)
-  (tmp_path / "tokenizer.json").rename(tmp_path / "b" / "text" / "tokenizer.json")
+  exporting.export(model, tmp_path / "exported")
+  again = stored_run.load("--workdir", workdir)
+  assert again.dataset.vocabularies == {"text": 29}
+  again.checkpointer.close()
   kept = np.load(workdir / "embeddings.npz")
   expected = kept["test/embeddings"][0]
   split = {"hateful_memes": "test_seen", "mmimdb": "test"}[name]
@@ -299,7 +302,19 @@ def test_a_run_embeds_raw_pictures_and_texts_as_it_did_and_outlives_its_towers_f
     "image": [one["image"] for one in stored],
     "text": [text(one).decode() for one in stored],
   }
-  np.testing.assert_allclose(model.embed(given), expected, rtol=1e-4, atol=1e-5)
+  embedded = model.embed(given)
+  np.testing.assert_allclose(embedded, expected, rtol=1e-4, atol=1e-5)
+  shutil.copytree(workdir / "tokenizer", tmp_path / "kept")
+  shutil.rmtree(workdir / "tokenizer")  # as of an older version
+  with pytest.raises(ValueError, match="found no such folder.*tokenizer/text of the run's"):
+    synjax.load(workdir).embed(given)
+  exported = synjax.load(tmp_path / "exported")
+  np.testing.assert_array_equal(exported.embed(given), embedded)
+  file = tmp_path / "exported" / "tokenizer" / "text" / "tokenizer.json"
+  file.write_text(file.read_text().replace('"Lowercase"', '"NFC"'))
+  with pytest.raises(ValueError, match="tokenizer.json: expected the tokenizer .*hash.*found"):
+    exported.embed(given)
+  shutil.copytree(tmp_path / "kept", workdir / "tokenizer")
   larger = [
     np.repeat(np.repeat(one, 1 + i, 0), 1 + i, 1) for i, one in enumerate(given["image"][:3])
   ]

@@ -1,5 +1,6 @@
 """Texts as token ids: tiny vocabularies in both formats, and masks that spare special tokens."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from data_prep.write import picture_fixture
 from synjax.data import tokens
+from synjax.workdir import places
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
@@ -113,6 +115,29 @@ def folder(tmp_path):
   (tmp_path / "tokenizer").mkdir()
   (tmp_path / "tokenizer" / "tokenizer.json").write_bytes(picture_fixture.make_tokenizer())
   return tmp_path
+
+
+def test_a_copy_is_kept_and_read_first_wherever_the_folder_is_gone(folder):
+  config = make_config(folder)
+  given = (folder / "tokenizer" / "tokenizer.json").read_bytes()
+  own = folder / "run" / "tokenizer" / "text"
+  own.mkdir(parents=True)
+  (own / "spm.model").write_text("of another run that was given up here")
+  hashes = tokens.keep(config, ["text"], folder / "run")
+  assert hashes == {"text": hashlib.sha256(given).hexdigest()}
+  assert [file.name for file in own.iterdir()] == ["tokenizer.json"]
+  assert (own / "tokenizer.json").read_bytes() == given
+  (folder / "tokenizer").rename(folder / "moved")
+  with pytest.raises(ValueError, match="found no such folder.*copy its file .* tokenizer/text"):
+    tokens.of_modality(config, "text")
+  assert tokens.keep(config, ["text"], folder / "none") == {}
+  kept = ConfigDict(places.with_kept_tokenizer(config.to_dict(), folder / "run"))
+  assert tokens.of_modality(kept, "text").file == own / "tokenizer.json"
+  assert tokens.keep(kept, ["text"], folder / "run") == hashes  # onto itself
+  assert tokens.keep(kept, ["text"], folder / "out") == hashes
+  assert (folder / "out" / "tokenizer" / "text" / "tokenizer.json").read_bytes() == given
+  older = places.with_kept_tokenizer(config.to_dict(), folder / "none")
+  assert older == config.to_dict()
 
 
 def refuse(*_):

@@ -33,10 +33,12 @@ def render(monkeypatch):
   }
   monkeypatch.setattr(identity, "read_data", lambda path: data)
 
-  def render(results, position=1, licence="CC BY 4.0"):
+  def render(results, position=1, licence="CC BY 4.0", texts=()):
     run = Run(pathlib.Path("/nowhere"), CONFIG, results, [])
     return markdown.render(
-      model_card.card(run, position, takes={"sensor": (6, 3), "table": (4,)}, licence=licence)
+      model_card.card(
+        run, position, takes={"sensor": (6, 3), "table": (4,)}, texts=texts, licence=licence
+      )
     )
 
   return render
@@ -57,6 +59,28 @@ def test_a_card_says_data_licence_protocol_and_scores_with_intervals(render):
     'model.embed({"sensor": sensor, "table": table})',
   ):  # fmt: skip
     assert said in text, said
+
+
+def test_towers_that_it_started_from_and_texts_are_named(render, monkeypatch):
+  field = "config.model.modalities.{}.encoder.weights".format
+  sources = {field("sensor"): "ab12", field("gone"): "ff"}
+  monkeypatch.setattr(identity, "read_run", lambda path: {"sources": sources})
+  assert "started from random parameters" in render(RESULTS)
+  encoders = {
+    "sensor": {"name": "clip_vision", "weights": "/data/weights/clip-vit-base"},
+    "table": {"name": "distilbert", "weights": "/data/weights/distilbert"},
+  }
+  monkeypatch.setitem(
+    CONFIG, "model", {"modalities": {m: {"encoder": own} for m, own in encoders.items()}}
+  )
+  towers = (
+    "towers of published weights: sensor clip_vision of clip-vit-base (hash ab12), table distilbert of"
+    " distilbert (hash unknown)"
+  )
+  assert f"started from {towers}; the rest at random" in render(RESULTS, texts=["table"])
+  assert "| table | texts, of which 4 tokens are read |" in render(RESULTS, texts=["table"])
+  warm = {**RESULTS, "initialized_from": {"workdir": "/runs/a"}}
+  assert f"started from /runs/a, {towers}\n" in render(warm)
 
 
 def test_one_seed_has_no_mean_and_an_unfinished_run_no_scores(render):

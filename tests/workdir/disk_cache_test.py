@@ -121,7 +121,7 @@ def flip(position):
     lambda entry: os.truncate(entry / "large.npy", 0),
     lambda entry: (entry / "small.npy").unlink(),
     lambda entry: (entry / "done.json").write_text(""),
-    lambda entry: (entry / "done.json").write_text('{"dtype": "float32"}'),
+    lambda entry: (entry / "done.json").write_text('{"files": 3}'),
     lambda entry: (entry / "done.json").write_text('{"files": {"large": {"bytes": 3}}}'),
   ],
 )
@@ -132,6 +132,19 @@ def test_a_damaged_entry_is_said_and_made_again(tmp_path, caplog, damage):
     assert disk_cache.read(tmp_path / "a") is None
   (record,) = caplog.records
   assert f"{tmp_path / 'a'}: cannot be used and is made again: " in record.getMessage()
+  assert record.getMessage().count("made again") == 1
+  write(tmp_path / "a")
+  check(disk_cache.read(tmp_path / "a"))
+
+
+def test_entries_of_an_older_version_are_no_damage_and_said_once(tmp_path, caplog):
+  for name in ("a", "b"):
+    write(tmp_path / name)
+    (tmp_path / name / "done.json").write_text('{"dtype": "float32"}')
+  with caplog.at_level(logging.INFO, "synjax"):
+    assert [disk_cache.read(tmp_path / name) for name in ("a", "b", "a")] == [None] * 3
+  (record,) = caplog.records
+  assert record.levelno == logging.INFO and "older version" in record.getMessage()
   write(tmp_path / "a")
   check(disk_cache.read(tmp_path / "a"))
 
