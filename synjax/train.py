@@ -68,6 +68,11 @@ def train_and_evaluate(
   with opened(config, workdir, trials, defaults) as (run, scored), RunLog(run, log_to) as log:
     found = _earlier_results(run)
     if scored and found:
+      logger.info(
+        "%s: finished at step %d, nothing was trained; train longer, or in a new workdir",
+        run.workdir,
+        run.step,
+      )
       return found
     # The order of log, evaluation and save is what makes resuming exact.
     with stopping.deferred():

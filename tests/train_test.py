@@ -311,6 +311,12 @@ def test_a_wrong_field_is_named(tmp_path, overrides, message):
   assert not (tmp_path / "run").exists()  # so the corrected command just runs
 
 
+def test_that_nothing_was_trained_of_a_finished_run_is_said_once(straight, caplog):
+  caplog.set_level("INFO", "synjax")
+  train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
+  assert caplog.text.count("finished at step 20, nothing was trained") == 1
+
+
 def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
   changed = dataclasses.replace(tiny.load_dataset(None), fingerprint="corrected")
   monkeypatch.setitem(data.DATASETS, "tiny", lambda config: changed)

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synjax.report import drawn, html, markdown, paper
+from synjax.report.all_scores import other_scores
 from synjax.report.cells import format_score
 from synjax.report.origin import Preset, origin_sections
 from synjax.report.plots import PLOTS, projection
 from synjax.report.plots.base import Plot
 from synjax.report.runs import Group, Run, find_workdirs, group_runs, read_run
 from synjax.report.sections import Heading, Section, Text
-from synjax.report.tables import other_scores, result_sections
+from synjax.report.tables import result_sections
 from synjax.report.together import (
   compared_sections,
   comparisons,

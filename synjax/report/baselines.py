@@ -78,6 +78,12 @@ class Contestant:
     return [s.task for s in found if s and s == Score("test", s.task, "mse")]
 
   @property
+  def several(self) -> list[str]:
+    """Tasks any of whose labels an example may have: of these alone there is F1."""
+    found = [scores.parse(name) for name in self.rows[0][self.which]]
+    return [s.task for s in found if s and s == Score("test", s.task, "macro_f1")]
+
+  @property
   def baselines(self) -> list[Baseline]:
     """The baselines that were scored, those of one model together."""
     parsed = filter(None, map(scores.parse, self.rows[0][self.which]))
@@ -100,6 +106,7 @@ class _Metric:
     scale: what it is multiplied with.
     digits: behind the point.
     sign: 1 where higher is better, else -1.
+    said: what stands behind a task that it is of; "": the metric goes without saying.
   """
 
   name: str
@@ -107,6 +114,7 @@ class _Metric:
   scale: float
   digits: int
   sign: int
+  said: str = ""
 
   def of(self, contestant: Contestant, task: str, baseline: Baseline | None = None) -> Value:
     """Returns the score of a contestant, or of one of its baselines."""
@@ -116,6 +124,15 @@ class _Metric:
 
 
 ACCURACY = _Metric("macro_accuracy", "macro accuracy in %", 100, 1, 1)
+F1 = (
+  _Metric("macro_f1", "macro F1 in %", 100, 1, 1, ", macro F1"),
+  _Metric("weighted_f1", "weighted F1 in %", 100, 1, 1, ", weighted F1"),
+)
+ABOUT_F1 = (
+  "F1 of several labels an example, in %, on the same splits: macro is the mean over the labels, weighted"
+  " counts a label by how many examples have it. The majority class says of each label what most training"
+  " examples have: a run below it is worse than one that looks at no example. F1 has no interval here."
+)
 
 
 def contestants(groups: Sequence[Group]) -> list[Contestant]:
@@ -145,6 +162,7 @@ def baseline_sections(found: Sequence[Contestant], *, scores_too: bool = True) -
     same = [one for one in scored if one.data == data]
     classes = list(_levels(same))
     sections += _sections(same, ACCURACY, classes, scores_too) if classes else []
+    sections += _f1_sections(same, scores_too)
     dataset = same[0].config["data"]["name"]
     scale = units.error_scale(dataset)
     error = _Metric("mse", units.error_name(dataset), scale, 2 if scale != 1 else 4, -1)
@@ -168,26 +186,38 @@ def _sections(
   if scores_too:
     sequences = SEQUENCES if any(map(_has_sequences, same)) else ""
     about = ABOUT.format(metric=metric.title, sequences=sequences)
-    table = [Text(about), Table(header, _rows(same, metric, tasks) + gains)]
+    table = [Text(about), Table(header, _rows(same, [(metric, task) for task in tasks]) + gains)]
   elif gains:
     table = [Text(SIS), Table(header, gains)]
   rule = RULE if scores_too else f"{RULE} {BRACKETS}"
   return [*table, Text(rule), Points(list(filter(None, verdicts)))]
 
 
-def _rows(same: Sequence[Contestant], metric: _Metric, tasks: Sequence[str]) -> list[list[str]]:
-  """Returns a row for each contestant, each baseline of the data, and each gain over one modality."""
+def _f1_sections(same: Sequence[Contestant], scores_too: bool) -> list[Section]:
+  """Returns text, table and verdicts of F1; nothing where no task has several labels an example."""
+  tasks = dict.fromkeys(task for one in same for task in one.several)
+  columns = [(metric, task) for task in tasks for metric in F1]
+  if not columns:
+    return []
+  header = ["score of", "modalities", *(f"{task}{metric.said}" for metric, task in columns)]
+  table = [Table(header, _rows(same, columns))] if scores_too else []
+  verdicts = [verdict(one, metric, task) for one in same for metric, task in columns]
+  return [Text(ABOUT_F1), *table, Points(list(filter(None, verdicts)))]
+
+
+def _rows(same: Sequence[Contestant], columns: Sequence[tuple[_Metric, str]]) -> list[list[str]]:
+  """Returns a row for each contestant, for chance where it is known, and for each baseline."""
   first = same[0]
   rows = [
-    [f"{one.label}, {one.reader}", "all", *(str(metric.of(one, task)) for task in tasks)]
+    [f"{one.label}, {one.reader}", "all", *(str(metric.of(one, task)) for metric, task in columns)]
     for one in same
   ]
-  if metric.sign > 0:
+  if all(metric is ACCURACY for metric, _ in columns):
     levels = _levels(same)
-    rows.append(["chance", "none", *(f"{100 * levels[task]:.1f}" for task in tasks)])
+    rows.append(["chance", "none", *(f"{100 * levels[task]:.1f}" for _, task in columns)])
   for baseline in first.baselines:
     for one in same if baseline.model == "random_encoder" else [first]:
-      cells = [str(metric.of(one, task, baseline)) for task in tasks]
+      cells = [str(metric.of(one, task, baseline)) for metric, task in columns]
       if any(cell != NOT_AVAILABLE for cell in cells):
         of = f" ({one.label})" if baseline.model == "random_encoder" else ""
         rows.append([f"{name_of(baseline, one.config)}{of}", _seen(baseline), *cells])
@@ -244,7 +274,7 @@ def verdict(one: Contestant, metric: _Metric, task: str) -> str:
   lost = {n: v for n, v in rivals.items() if metric.sign * (own.mean - v.mean) <= 0}
   unclear = {n: v for n, v in rivals.items() if n not in lost and not _apart(own, v, metric.sign)}
   list_ = lambda found: ", ".join(f"{name} {value}" for name, value in found.items())  # noqa: E731
-  start = f"{one.label}: {task}: {one.reader} {own}"
+  start = f"{one.label}: {task}{metric.said}: {one.reader} {own}"
   parts = [f"is not {better} {list_(lost)}"] * bool(lost)
   parts += [f"is not clearly {better} {list_(unclear)}"] * bool(unclear)
   if parts:
@@ -273,7 +303,7 @@ def _rivals(one: Contestant, metric: _Metric, task: str) -> dict[str, Value]:
   for baseline, value in ordered:
     alone = f" ({baseline.modalities} alone)" if baseline.modalities else ""
     named[f"{name_of(baseline, one.config)}{alone}"] = value
-  if metric.sign > 0 and "majority" not in best and task in one.chance:
+  if metric is ACCURACY and "majority" not in best and task in one.chance:
     level = 100 * one.chance[task]
     named["chance"] = Value(level, level, level)
   return named

@@ -226,7 +226,11 @@ class Group:
 
   @property
   def name(self) -> str:
-    """Names the method, and the one whose parameters it started from: "finetune from comm"."""
+    """Names the method, and its start ("finetune from comm") or modality ("unimodal of text")."""
+    used = (self.runs[0].results or {}).get("modalities") or self.config["data"].get("modalities")
+    if "modality" in self.config["method"]:
+      one = self.config["method"]["modality"] or (used or [""])[0]
+      return f"{self.method} of {one}" if one else self.method
     origin = (self.runs[0].results or {}).get("initialized_from") or {}
     return f"{self.method} from {origin['method']}" if origin.get("method") else self.method
 

@@ -3,19 +3,22 @@
 import math
 from collections.abc import Sequence
 
+from synjax.report.baselines import F1
 from synjax.report.cells import Value
-from synjax.report.comparison import LABEL, Column, Comparison, Line, t_interval
+from synjax.report.comparison import LABEL, Column, Comparison, Entrant, Line, t_interval
+from synjax.workdir.scores import Baseline, Score
 
 SYNERGY = "synergy"
 _MOST_NAMED = 6  # of those that a sentence says the same of
 
 
 def sentences(comparison: Comparison) -> list[str]:
-  """Returns two sentences: the best method beside chance, and beside the other methods and the baselines.
+  """Returns sentences: the best method beside chance, and beside the other methods and the baselines.
 
   "Above" and "below" are said where a 95 % interval leaves no doubt: that of the score and chance; of two
   methods that of the differences between equal seeds, or with fewer than two of them both scores' own.
-  They are about synergy where it was scored, else about the first column.
+  They are about synergy where it was scored, else about the first column. A third one names the methods
+  whose F1 of several labels an example is below that of the majority class, whatever the first two say.
 
   Args:
     comparison: of methods on one dataset.
@@ -27,7 +30,32 @@ def sentences(comparison: Comparison) -> list[str]:
   if i is None:
     return []
   best = comparison.best(i, trained=True) or _scored(comparison, i)[0]
-  return [_beside_chance(comparison, best, i), _beside_others(comparison, best, i)]
+  found = [_beside_chance(comparison, best, i), _beside_others(comparison, best, i)]
+  below = [_below_majority(comparison, entrant) for entrant in comparison.entrants]
+  below = [text for texts in below for text in texts]
+  return [*found, f"Below the majority class in F1: {_listed(_some(below))}."] if below else found
+
+
+def _below_majority(comparison: Comparison, entrant: Entrant) -> list[str]:
+  """Says of each task on which an entrant's F1 is below the majority class', by how much."""
+  texts, guess = [], Baseline("majority")
+  every = [run for one in comparison.entrants for run in one.runs]
+  for task in comparison.tasks:
+    reads = [(run, Column("", (task,)).reads(run, comparison.tasks)) for run in entrant.runs]
+    parts = []
+    for metric in F1:
+      trivial = guess.score(task, metric.name)
+      level = next((run.scores[trivial] for run in every if trivial in run.scores), math.nan)
+      rows = [
+        {"": run.scores.get(str(Score("test", called[task], metric.name)), math.nan)}
+        for run, called in reads
+        if called
+      ]
+      own = Value.of(rows, "", metric.scale, metric.digits) if rows else None
+      if own and own.mean < metric.scale * level:
+        parts.append(f"{metric.said.removeprefix(', ')} {own} against {metric.scale * level:.1f}")
+    texts += [f"{entrant.label} on {task} ({', '.join(parts)})"] if parts else []
+  return texts
 
 
 def _scored(comparison: Comparison, i: int) -> list[Line]:
@@ -41,15 +69,16 @@ def _headline(comparison: Comparison) -> int | None:
 
 
 def _name(column: Column) -> str:
-  if column.tasks == (LABEL,) and column.sign > 0:
-    return "accuracy"
   task = " and ".join(column.tasks)
   return task if column.sign > 0 else f"{task} ({column.title.rpartition(', ')[2]})"
 
 
 def _beside_chance(comparison: Comparison, best: Line, i: int) -> str:
   column, value = comparison.columns[i], comparison.value(best, i)
-  start = f"{best.label}'s {_name(column)} {value}"
+  what = _name(column)
+  if column.tasks == (LABEL,) and column.sign > 0:  # a task beside others is named
+    what = "accuracy on label" if len(comparison.columns) > 1 else "accuracy"
+  start = f"{best.label}'s {what} {value}"
   if column.chance is None:
     trivial = _guess(comparison, i)
     verdict = _against(value, trivial[1], column.sign, trivial[0]) if trivial else "was scored"

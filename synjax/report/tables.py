@@ -22,12 +22,6 @@ _START = ("checkpoint", "protocol", "seeds", "data")
 PROVENANCE = (
   *("run", "protocol", "seeds", "data", "steps", "selection rule", "hardware", "seconds", "code"),
 )
-OTHER_METRICS = {
-  "knn_macro_accuracy": "k-NN macro accuracy",
-  "accuracy": "top-1 (chance: the largest class' share)",
-  "auroc": "AUROC (chance 50.0)",
-}
-_F1 = {"macro_f1": "macro F1", "weighted_f1": "weighted F1"}  # of several labels an example
 ERROR_METRICS = {  # {mse}: the error with its unit
   "mse": "{mse}",
   "r2": "R2",
@@ -118,14 +112,14 @@ def _result_rows(group: Group, columns: Sequence[Scored]) -> list[list[str]]:
   return [
     _start(group, which)
     + [
-      _mean(group, which, [on_test(task, column.metric) for task in column.tasks])
+      mean_score(group, which, [on_test(task, column.metric) for task in column.tasks])
       for column in columns
     ]
     for which in group.checkpoints
   ]
 
 
-def _mean(group: Group, which: str, names: Sequence[str]) -> str:
+def mean_score(group: Group, which: str, names: Sequence[str]) -> str:
   """Formats the mean of tasks' scores, that of a task alone with its mark."""
   text, score = format_score(group.rows, which, names), scores.parse(names[0])
   alone = [row[which] for row in group.rows] if len(names) == 1 and text != NOT_AVAILABLE else []
@@ -175,18 +169,20 @@ def _paper_rows(method: str, benchmark, columns, groups: Sequence[Group]) -> lis
 def _error_rows(group: Group) -> list[list[str]]:
   return [
     _start(group, which)
-    + [task, *(_error(group, which, on_test(task, name)) for name in ERROR_METRICS)]
+    + [task, *(error_score(group, which, on_test(task, name)) for name in ERROR_METRICS)]
     for task in group.regressions
     for which in group.checkpoints
   ]
 
 
-def _error(group: Group, which: str, name: str) -> str:
+def error_score(group: Group, which: str, name: str) -> str:
+  """Formats a score of a regression with its mark."""
   text = format_error(group.rows, which, name, scale=units.error_scale(group.dataset))
   return text + degenerate.mark([row[which] for row in group.rows], name)
 
 
-def _error_headers(group: Group) -> list[str]:
+def error_headers(group: Group) -> list[str]:
+  """Returns the headers of `ERROR_METRICS`, with the unit of the dataset."""
   mse = units.error_name(group.dataset)
   return [header.format(mse=mse) for header in ERROR_METRICS.values()]
 
@@ -288,7 +284,7 @@ def _tables(groups: Sequence[Group], benchmark, *, paper: bool) -> list[Section]
     header = [*start, *(column.header for column in columns)]
     parts += [Text(ABOUT_ACCURACIES), *said_once.sections(header, accuracies, _START)]
   if errors:
-    header = [*start, "regression", *_error_headers(groups[0])]
+    header = [*start, "regression", *error_headers(groups[0])]
     parts += [Text(ABOUT_ERRORS), *said_once.sections(header, errors, _START)]
   return parts
 
@@ -300,7 +296,7 @@ def _notes(groups: Sequence[Group], benchmark) -> list[str]:
     for group in groups:
       if group.method == method and benchmark and not group.stand_in:
         notes += _comparability(group, benchmark)
-    if not benchmark or method not in benchmark.rows:
+    if benchmark and method not in benchmark.rows:
       notes.append(
         f"{method}: no published numbers for {groups[0].dataset} are known to this report."
       )
@@ -356,7 +352,8 @@ def _dataset_sections(groups: Sequence[Group], benchmark) -> list[Section]:
     ]
   provenance = said_once.facts(PROVENANCE, [_provenance_row(group) for group in groups])
   parts += [*baseline_sections(contestants(groups)), *_paired(groups), *synergy_sections(groups)]
-  return [*parts, *provenance, Points(_notes(groups, benchmark))]
+  notes = _notes(groups, benchmark)
+  return [*parts, *provenance, *([Points(notes)] if notes else [])]
 
 
 def _paired(groups: Sequence[Group]) -> list[Section]:
@@ -389,62 +386,3 @@ def result_sections(groups: Sequence[Group], published: Mapping[str, Any]) -> li
     for run in group.runs
   ]
   return sections + ([Heading("Unfinished"), Points(unfinished)] if unfinished else [])
-
-
-def other_scores(group: Group) -> list[Section]:
-  """Returns all that was measured on the test split, one row a task, and a lead.
-
-  Args:
-    group: finished runs.
-
-  Returns:
-    A table of the tasks with classes, then one of the regressions; none that would be empty.
-  """
-  known = filter(None, map(scores.parse, group.rows[0]["best"]))
-  missing = sorted({score.modalities for score in known if score.split == "test"} - {""})
-  without = [name.replace("_", " ", 1) for name in missing]
-  parts: list[Section] = []
-  if group.chance:
-    header = ["task", "checkpoint", "chance", "macro accuracy", *_other_metrics(group).values()]
-    header += [f"macro accuracy {name}" for name in without]
-    parts.append(Text("Test split, %, mean ± std over seeds:"))
-    parts += said_once.sections(header, _other_rows(group, missing), ("checkpoint",))
-  if group.regressions:
-    header = ["regression", "checkpoint", *_error_headers(group)]
-    header += [f"{units.error_name(group.dataset)} {name}" for name in without]
-    lead = Text("Test split, regressions, mean ± std over seeds:")
-    rows = _other_error_rows(group, missing)
-    parts += [lead, *said_once.sections(header, rows, ("checkpoint",))]
-  return parts
-
-
-def _other_metrics(group: Group) -> dict[str, str]:
-  """Returns metric -> header of the tasks with classes; F1 where a task has it."""
-  having = {scores.kind_of(name) for name in group.rows[0]["best"]}
-  return OTHER_METRICS | {m: title for m, title in _F1.items() if m in having}
-
-
-def _other_error_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
-  rows = []
-  for task, which in itertools.product(group.regressions, group.checkpoints):
-    names = [on_test(task, metric) for metric in ERROR_METRICS]
-    names += [on_test(task, "mse", subset) for subset in missing]
-    cells = [_error(group, which, name) for name in names]
-    rows.append([task, group.checkpoints[which], *cells])
-  return rows
-
-
-def _other_rows(group: Group, missing: Sequence[str]) -> list[list[str]]:
-  rows = []
-  for task, level in group.chance.items():
-    for which, called in group.checkpoints.items():
-      names = [on_test(task, metric) for metric in ("macro_accuracy", *_other_metrics(group))]
-      names += [on_test(task, "macro_accuracy", subset) for subset in missing]
-      cells = [
-        _mean(group, which, [name])
-        if name.endswith("macro_accuracy")
-        else format_score(group.rows, which, [name])
-        for name in names
-      ]
-      rows.append([task, called, f"{100 * level:.1f}", *cells])
-  return rows

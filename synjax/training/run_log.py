@@ -229,6 +229,8 @@ def announce(run: Run, length_before: int | None) -> None:
     logger.info("%s: %s", name, fact)
   if fusion := _describe_fusion(run):
     logger.info("%s", fusion)
+  if "modality" in run.config.method:
+    logger.info("the modality that is trained, config.method.modality: %s", *run.method.members())
   for remark in (remark for one in run.evaluators for remark in one.remarks()):
     logger.warning("%s", remark)
   for remark in run.start_remarks():

@@ -175,3 +175,36 @@ def test_a_classifier_first_hides_no_task_that_others_are_scored_on():
     cells = {found[0]: found[column] for found in table.rows}
     assert cells["1: infmasking, probe"].startswith("90.0") and cells["chance"] == "50.0"
     assert cells["2: supervised, probe"] == "n/a"
+
+
+UNIMODAL = {  # measured: `unimodal` on 300 examples of 4 labels
+  "test/label/macro_f1": 0.2983860632759311,
+  "test/label/weighted_f1": 0.3788504226577269,
+  f"{RAW}/majority/macro_f1": 0.5011835162894163,
+  f"{RAW}/majority/weighted_f1": 0.6507092052746246,
+  f"{RAW}/logistic/macro_f1": 0.25,
+  f"{RAW}/logistic/weighted_f1": 0.9,
+}
+
+
+def test_f1_of_several_labels_stands_beside_that_of_the_baselines():
+  one = contestant(scores(0.516, logistic=0.777) | UNIMODAL)
+  sections = baselines.baseline_sections([one])
+  _, shown = [s for s in sections if isinstance(s, Table)]
+  assert shown.header == ["score of", "modalities", "label, macro F1", "label, weighted F1"]
+  assert [[row[0], *row[2:]] for row in shown.rows] == [
+    ["1: infmasking, probe", "29.8", "37.9"],
+    ["majority class", "50.1", "65.1"],
+    ["logistic regression on raw features", "25.0", "90.0"],
+  ]
+  assert sections[-1].points == [
+    "1: infmasking: label, macro F1: probe 29.8 is not above majority class 50.1.",
+    "1: infmasking: label, weighted F1: probe 37.9 is not above logistic regression on raw features"
+    " 90.0, majority class 65.1.",
+  ]
+  (alone,) = [
+    s
+    for s in baselines.baseline_sections([contestant(scores(0.5, logistic=0.7))])
+    if isinstance(s, Table)
+  ]
+  assert "F1" not in "".join(alone.header)

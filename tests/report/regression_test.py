@@ -8,7 +8,7 @@ import pytest
 
 from configs import published
 from synjax import report
-from synjax.report import markdown, tables
+from synjax.report import all_scores, markdown
 from synjax.report.plots import accuracy
 from synjax.report.runs import Group, Run
 from tests.report.regressions import (
@@ -93,7 +93,7 @@ def test_classes_and_regressions_are_in_tables_of_their_own(tmp_path):
   numbers = rows_of(text, "regression")
   assert [row["regression"] for row in numbers] == ["score", "score"]  # no paper printed it
   assert numbers[0]["MSE of the mean label"] == "2.00"
-  other = markdown.render(tables.other_scores(group_of(workdir)))
+  other = markdown.render(all_scores.other_scores(group_of(workdir)))
   assert rows_of(other, "task")[0]["macro accuracy"] == "70.0 [68.0, 72.0]"
   assert [row["task"] for row in rows_of(other, "task")] == ["sentiment"] * 2
   assert rows_of(other, "regression")[0]["MSE without force"] == "3.00"

@@ -43,7 +43,10 @@ def test_a_run_without_labels_has_a_report(tmp_path):
   mark(workdir, chance={}, rows=[row | {"best": {}, "last": {}} for row in rows])
   (workdir / "metrics.jsonl").write_text('{"step": 10, "seed": 42, "train/loss": 3.0}\n')
   path = report.write_report([workdir], tmp_path / "out", {})
-  assert "no published numbers for trifeature" in path.read_text()
+  text = path.read_text()
+  assert "## Run 1: infmasking" in text and "Test split" not in text
+  assert "no published numbers" not in text  # of data that have none at all
+  assert "\n\n\n" not in text
 
 
 def test_unfinished_run_has_its_plots_and_says_how_far_it_is(tmp_path):

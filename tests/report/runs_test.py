@@ -197,3 +197,12 @@ def test_results_of_an_older_version_are_in_the_columns_of_todays(tmp_path):
   assert group.seeds == [42, 43] and set(group.chance) == set(group_of(new).chance)
   assert {name for row in group.rows for name in row["best"]} == set(group.rows[1]["best"])
   assert "redundancy" in table(old) and "share" not in table(old)
+
+
+@pytest.mark.parametrize(
+  ("asked", "name"), [("", "unimodal of image"), ("text", "unimodal of text")]
+)
+def test_the_one_modality_that_is_trained_is_in_the_label(tmp_path, asked, name):
+  workdir = make_workdir(tmp_path / "a", method={"name": "unimodal", "modality": asked})
+  mark(workdir, modalities=["image", "text"])
+  assert group_of(workdir).label == f"1: {name}"

@@ -80,5 +80,43 @@ def test_a_baseline_that_is_better_is_said():
   assert text == "It is worse than logistic regression on raw features 90.0 [88.0, 92.0]."
 
 
+def several(label, macro, weighted, tasks=("label",), evaluators=("representation",)):
+  config = {"method": {"name": label}, "data": {"name": "d"}, "evaluators": evaluators}
+  found = {}
+  for task in tasks:
+    ends = {"": 0.516, "_low": 0.49, "_high": 0.57}
+    found |= {f"test/{task}/macro_accuracy{end}": value for end, value in ends.items()}
+  guess = Baseline("majority")
+  found |= {"test/label/macro_f1": macro, guess.score("label", "macro_f1"): 0.501}
+  found |= {"test/label/weighted_f1": weighted, guess.score("label", "weighted_f1"): 0.651}
+  return Entrant(label, [Run(0, config, found)], 1)
+
+
+def said_of(*entrants, tasks=("label",)):
+  runs = [run for one in entrants for run in one.runs]
+  levels = dict.fromkeys(tasks, 0.5)
+  return sentences(Comparison(entrants, every_task(runs, levels), levels))
+
+
+def test_f1_below_the_majority_is_said_of_every_method():
+  first, _, below = said_of(
+    several("A", 0.298, 0.379), several("B", 0.6, 0.65), several("C", 0.6, 0.7)
+  )
+  assert "is not distinguishable from chance 50.0" in first
+  assert below == (
+    "Below the majority class in F1: A on label (macro F1 29.8 against 50.1, weighted F1 37.9 against"
+    " 65.1) and B on label (weighted F1 65.0 against 65.1)."
+  )
+  assert len(said_of(several("C", 0.6, 0.7))) == 2
+
+
+def test_the_task_is_named_where_there_are_others():
+  both = ("label", "label_mood")
+  assert said_of(several("A", 0.6, 0.7, both), tasks=both)[0].startswith(
+    "A's accuracy on label 51.6 ["
+  )
+  assert said_of(several("A", 0.6, 0.7))[0].startswith("A's accuracy 51.6 [")
+
+
 def test_of_nothing_that_was_scored_nothing_is_said():
   assert sentences(Comparison([], [], ())) == []

@@ -3,9 +3,6 @@
 import json
 
 from configs import published
-from synjax import report
-from synjax.report import tables
-from synjax.report.sections import Table
 from tests.report.workdirs import (
   cells,
   make_workdir,
@@ -229,19 +226,3 @@ def test_a_classifier_of_one_class_is_named_under_the_table(tmp_path):
     row["best"] |= found
   (path / "results.json").write_text(json.dumps(content))
   assert "the classifier of seed 42 predicts one class for all test examples" in table(path)
-
-
-def test_f1_stands_in_the_table_of_runs_that_have_it(tmp_path):
-  for shown in (True, False):
-    folder = make_workdir(tmp_path / str(shown))
-    content = json.loads((folder / "results.json").read_text())
-    more = {"test/synergy/macro_f1": 0.625, "test/synergy/weighted_f1": 0.75}
-    content["rows"][0]["best"] |= more if shown else {}
-    (folder / "results.json").write_text(json.dumps(content))
-    group = report.group_runs([report.read_run(folder)])[0]
-    (own,) = [s for s in tables.other_scores(group) if isinstance(s, Table)]
-    row = next(row for row in own.rows if row[0] == "synergy")
-    found = dict(zip(own.header, row, strict=True))
-    assert [found.get(name) for name in ("macro F1", "weighted F1")] == (
-      ["62.5", "75.0"] if shown else [None, None]
-    )

@@ -91,6 +91,16 @@ def test_what_a_method_has_switched_off_is_said_at_the_start(tmp_path, caplog):
   assert record.levelname == "WARNING"
 
 
+@pytest.mark.parametrize(("asked", "said"), [("", "table"), ("series", "series")])
+def test_the_one_modality_that_is_trained_is_said_at_the_start(tmp_path, caplog, asked, said):
+  with tiny.registered():
+    config = tiny.get_config("unimodal", **{"method.modality": asked})
+    run = train.Run(config, tmp_path)
+  caplog.set_level("INFO", "synjax")
+  run_log.announce(run, None)
+  assert f"the modality that is trained, config.method.modality: {said}" in caplog.text
+
+
 def test_the_metric_that_selects_is_said_first(tmp_path, caplog):
   caplog.set_level(logging.INFO, "synjax")
   scores = {
