@@ -155,7 +155,7 @@ def opened(
       standardization.write(path, run.dataset.standardization)
     if writes and (described := inputs.describe(run.stored)):
       towers = tower_weights.spelled_out(config, run.dataset.modalities)
-      kept = tokens.keep(config, inputs.texts(described), path)
+      kept = places.keep_tokenizers(tokens.find(config, inputs.texts(described)), path)
       schema.write(path, described | {"towers": towers} | ({"tokenizers": kept} if kept else {}))
     parallel.wait_for_hosts(f"{path} is claimed")
     run.restore()

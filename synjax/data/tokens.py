@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax.data import pipeline, shards
-from synjax.workdir import disk_cache, files
+from synjax.workdir import disk_cache
 
 logger = logging.getLogger("synjax")
 
@@ -92,7 +92,7 @@ def load(where: str, folder: str) -> Tokenizer:
     if not path.exists():
       what = (
         "no such folder; name another, or bring it back: of a trained run, or of an exported model, copy"
-        f" its file into {files.TOKENIZER}/text of the run's or the exported folder"
+        " its file into tokenizer/text of the run's or the exported folder"
       )
     raise ValueError(f"{where}: expected {' or '.join(FILES)} in {path}, found {what}")
   return _read_json(where, file) if file.name == FILES[0] else _read_spm(where, file)
@@ -107,35 +107,10 @@ def of_modality(config, name: str) -> Tokenizer:
   return load(*_place(config, name))
 
 
-def keep(config, names: Iterable[str], folder: pathlib.Path) -> dict[str, str]:
-  """Copies what reads the texts of a run, or of a model, to where `places.with_kept_tokenizer` finds it.
-
-  Args:
-    config: as of `Texts`.
-    names: modalities that are texts.
-    folder: workdir or exported folder; it need not exist.
-
-  Returns:
-    modality -> hash of its file; without those whose file is gone.
-
-  Raises:
-    OSError: a copy cannot be written.
-  """
-  kept = {}
-  for name in names:
-    file = _find(_place(config, name)[1])
-    if file is None:
-      continue
-    content, own = file.read_bytes(), folder / files.TOKENIZER / name
-    own.mkdir(parents=True, exist_ok=True)
-    copy = own / file.name
-    if not copy.exists() or copy.read_bytes() != content:
-      with files.replacing(copy) as temporary:
-        temporary.write_bytes(content)
-    for other in {*FILES} - {file.name}:
-      (own / other).unlink(missing_ok=True)
-    kept[name] = hash_file(copy)
-  return kept
+def find(config, names: Iterable[str]) -> dict[str, pathlib.Path]:
+  """Returns modality -> file of its tokenizer, of those that are texts; without those that are gone."""
+  found = {name: _find(_place(config, name)[1]) for name in names}
+  return {name: file for name, file in found.items() if file is not None}
 
 
 def require_same(tokenizer: Tokenizer, known: str) -> None:

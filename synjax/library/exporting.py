@@ -53,7 +53,7 @@ def export(model: Model, folder: pathlib.Path, *, jax_export: bool = False) -> N
   # First of all: a model that cannot be exported so leaves no folder.
   serialized = _serialize(make_callable(model)) if jax_export else None
   folder.mkdir(parents=True, exist_ok=True)
-  kept = tokens.keep(model._config, model.texts, folder)
+  kept = places.keep_tokenizers(tokens.find(model._config, model.texts), folder)
   if kept:
     content["schema"] = {
       **stored.schema,

@@ -2,6 +2,7 @@
 
 import copy
 import fnmatch
+import hashlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -87,3 +88,31 @@ def with_kept_tokenizer(config: Mapping[str, Any], folder: pathlib.Path) -> dict
   if "tokenizer" in data and (any(kept.glob("*/*")) or not (data["tokenizer"] or any(towers))):
     data["tokenizer"] = str(kept)
   return config
+
+
+def keep_tokenizers(found: Mapping[str, pathlib.Path], folder: pathlib.Path) -> dict[str, str]:
+  """Copies what reads texts to where `with_kept_tokenizer` finds it.
+
+  Args:
+    found: modality -> file.
+    folder: workdir or exported folder; it need not exist.
+
+  Returns:
+    modality -> hash of its file.
+
+  Raises:
+    OSError: a copy cannot be written.
+  """
+  kept = {}
+  for name, file in found.items():
+    content, own = file.read_bytes(), folder / files.TOKENIZER / name
+    own.mkdir(parents=True, exist_ok=True)
+    copy = own / file.name
+    if not copy.exists() or copy.read_bytes() != content:
+      with files.replacing(copy) as temporary:
+        temporary.write_bytes(content)
+    for other in own.iterdir():
+      if other != copy:  # of a run that was given up here
+        other.unlink(missing_ok=True)
+    kept[name] = hashlib.sha256(content).hexdigest()
+  return kept

@@ -123,18 +123,20 @@ def test_a_copy_is_kept_and_read_first_wherever_the_folder_is_gone(folder):
   own = folder / "run" / "tokenizer" / "text"
   own.mkdir(parents=True)
   (own / "spm.model").write_text("of another run that was given up here")
-  hashes = tokens.keep(config, ["text"], folder / "run")
+  hashes = places.keep_tokenizers(tokens.find(config, ["text"]), folder / "run")
   assert hashes == {"text": hashlib.sha256(given).hexdigest()}
   assert [file.name for file in own.iterdir()] == ["tokenizer.json"]
   assert (own / "tokenizer.json").read_bytes() == given
   (folder / "tokenizer").rename(folder / "moved")
   with pytest.raises(ValueError, match="found no such folder.*copy its file .* tokenizer/text"):
     tokens.of_modality(config, "text")
-  assert tokens.keep(config, ["text"], folder / "none") == {}
+  assert places.keep_tokenizers(tokens.find(config, ["text"]), folder / "none") == {}
   kept = ConfigDict(places.with_kept_tokenizer(config.to_dict(), folder / "run"))
   assert tokens.of_modality(kept, "text").file == own / "tokenizer.json"
-  assert tokens.keep(kept, ["text"], folder / "run") == hashes  # onto itself
-  assert tokens.keep(kept, ["text"], folder / "out") == hashes
+  assert (
+    places.keep_tokenizers(tokens.find(kept, ["text"]), folder / "run") == hashes
+  )  # onto itself
+  assert places.keep_tokenizers(tokens.find(kept, ["text"]), folder / "out") == hashes
   assert (folder / "out" / "tokenizer" / "text" / "tokenizer.json").read_bytes() == given
   older = places.with_kept_tokenizer(config.to_dict(), folder / "none")
   assert older == config.to_dict()
