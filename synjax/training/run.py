@@ -61,8 +61,9 @@ class Run:
     self.devices.check_batch_size("batch_size", config.batch_size)
     self.devices.check_batch_size("eval_batch_size", config.eval_batch_size)
     # New examples are standardised as those that the run was trained on.
-    known = standardization.read(workdir) if identity.is_trained(workdir) else None
-    tower_weights.check(config)
+    trained = identity.is_trained(workdir)
+    known = standardization.read(workdir) if trained else None
+    tower_weights.check(config, starts=not trained)
     logger.info("loading %s ...", config.data.name)
     self.stored = data.load(config, known if config.data.get("standardize") else None)
     self.dataset = self.stored

@@ -30,7 +30,7 @@ def initialize(
 
   Raises:
     OSError: a folder lacks a file.
-    ValueError: weights that do not fit, or under `config.protocol=paper` a tower without any.
+    ValueError: weights that do not fit.
   """
   loaded: set[str] = set()
   params, statistics = state.whole(state.params), dict(state.model_state)
@@ -38,7 +38,7 @@ def initialize(
     encoder = config.model.modalities[name].encoder
     folder = encoder.get("weights")
     if not folder:
-      _say_random(config, name, encoder.name)
+      _say_random(name, encoder.name)
       continue
     found = variables(folder, encoder.name)
     part = f"encoders_{name}"
@@ -62,8 +62,12 @@ def spelled_out(config: ConfigDict, modalities: Collection[str]) -> dict[str, di
   }
 
 
-def check(config: ConfigDict) -> None:
+def check(config: ConfigDict, *, starts: bool) -> None:
   """Looks at the towers of a config before its data are loaded: whether weights are there, and fit.
+
+  Args:
+    config: the run's config.
+    starts: whether the run has no parameters yet, which are the towers' weights otherwise.
 
   Raises:
     OSError: a folder lacks a file.
@@ -72,23 +76,21 @@ def check(config: ConfigDict) -> None:
   used = tuple(config.data.get("modalities") or config.model.modalities)
   for name in used:
     encoder = config.model.modalities.get(name, {}).get("encoder", {})
+    field = f"config.model.modalities.{name}.encoder"
     if encoder.get("weights"):
-      backbone.spelled_out(f"config.model.modalities.{name}.encoder", encoder.to_dict())
-    elif "weights" in encoder and config.protocol == "paper":
-      _say_random(config, name, encoder.name)
+      backbone.spelled_out(field, encoder.to_dict())
+    elif starts and encoder.get("name") in TOWERS and config.protocol == "paper":
+      raise ValueError(
+        f"{field}.weights: expected the folder of the published weights under protocol=paper, found none;"
+        " see README, Published towers"
+      )
 
 
-def _say_random(config: ConfigDict, name: str, encoder: str) -> None:
-  """Says that a tower starts at random; ValueError under `paper`, which has published weights."""
-  if encoder not in TOWERS:
-    return
-  field = f"config.model.modalities.{name}.encoder.weights"
-  if config.protocol == "paper":
-    raise ValueError(
-      f"{field}: expected the folder of the published weights under protocol=paper, found none; "
-      "see README, Published towers"
-    )
-  logger.warning("%s: not given: the tower %s starts at random", field, encoder)
+def _say_random(name: str, encoder: str) -> None:
+  """Says that a tower starts at random."""
+  if encoder in TOWERS:
+    field = f"config.model.modalities.{name}.encoder.weights"
+    logger.warning("%s: not given: the tower %s starts at random", field, encoder)
 
 
 def variables(folder: str, encoder: str) -> Mapping[str, Any]:
