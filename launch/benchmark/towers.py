@@ -39,7 +39,7 @@ class Needs(NamedTuple):
 
 
 class _Plan(NamedTuple):
-  """A published run: its config, the towers' fields, shapes of an example, examples, epochs it trains."""
+  """A published run: its config, fields of towers, shapes of an example, number of examples, classes."""
 
   config: ml_collections.ConfigDict
   encoders: Mapping[str, Mapping[str, Any]]
@@ -91,10 +91,10 @@ def _plans() -> dict[str, _Plan]:
   """Returns title -> published run."""
   picture = (_PIXELS, _PIXELS, 3)
   films, memes = ({"image": picture, "text": (length,)} for length in (_TOKENS, 64))
-  b32, b16 = ({"image_size": _PIXELS, "patch_size": size, "width": 768} for size in (32, 16))
+  b32, b16 = ({"image_size": _PIXELS, "patch_size": size} for size in (32, 16))
   clips = {"audio": (257, 188, 1), "video": (3, *picture)}
-  film = {"image": b32, "text": {"width": 768}}
-  meme = {"image": b16, "text": {"width": 768}}
+  film = {"image": b32}
+  meme = {"image": b16}
   return {
     "MM-IMDb, infmasking": _Plan(mmimdb.get_config("infmasking"), film, films, 15552, 23),
     "MM-IMDb, comm": _Plan(mmimdb.get_config("comm"), film, films, 15552, 23),
@@ -102,9 +102,7 @@ def _plans() -> dict[str, _Plan]:
     "Hateful Memes, synib, finetuned": _Plan(
       hateful_memes.get_config("synib,finetuned"), meme, memes, 8500, 2
     ),
-    "CREMA-D, synib": _Plan(
-      cremad.get_config("synib,fold1"), {"audio": {}, "video": {}}, clips, 4043, 6
-    ),
+    "CREMA-D, synib": _Plan(cremad.get_config("synib,fold1"), {}, clips, 4043, 6),
   }
 
 

@@ -85,17 +85,16 @@ def _columns(groups: Sequence[Group], benchmark) -> list[Scored]:
 
   alone = lambda task: Scored(f"{task} {percent((task,))}", (), (task,))  # noqa: E731
   published: dict[tuple[str, ...], list[str]] = {}
-  others = []
+  columns = []
   for name, column in benchmark.columns.items() if benchmark else ():
     if column.error or not set(column.tasks) <= set(chance):
       continue
     if column.metric == "macro_accuracy":
       published.setdefault(column.tasks, []).append(name)
     else:
-      others.append(
+      columns.append(
         Scored(f"{', '.join(column.tasks)}: {name}", (name,), column.tasks, column.metric)
       )
-  columns = others
   for tasks, names in published.items():
     if len(tasks) == 1:
       plain = len(names) > 1 or names[0] == tasks[0]

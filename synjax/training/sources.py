@@ -24,8 +24,8 @@ def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
     modalities: of its data.
 
   Returns:
-    config field -> hex digits; without fields that name nothing, or what is gone or cannot be read: a
-    run that has started needs it no more, and one that starts has read it before.
+    config field -> hex digits; without fields that name nothing, or what is gone or cannot be read: one
+    that starts has read it before, and who evaluates a run takes what the run holds.
   """
   found = {}
   if config.initialize_from:
