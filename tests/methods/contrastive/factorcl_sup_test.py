@@ -40,6 +40,6 @@ def test_the_label_stands_for_the_augmented_view(x64):
 
 def test_data_without_classes_are_refused():
   config = tiny.get_config("factorcl_sup")
-  dataset = dataclasses.replace(tiny.load_dataset(config), num_classes=0)
+  dataset = dataclasses.replace(tiny.load_dataset(config), num_classes=0, tasks={})
   with pytest.raises(ValueError, match="factorcl_sup learns from labels: expected classes"):
     methods.create(config, dataset)

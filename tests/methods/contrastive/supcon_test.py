@@ -47,7 +47,7 @@ def test_one_modality_is_aligned_by_the_class_alone():
 
 def test_data_without_classes_are_refused_with_what_would_work():
   config = tiny.get_config("supcon")
-  dataset = dataclasses.replace(tiny.load_dataset(config), num_classes=0)
+  dataset = dataclasses.replace(tiny.load_dataset(config), num_classes=0, tasks={})
   with pytest.raises(ValueError, match="supcon learns from labels: expected classes .*choose comm"):
     methods.create(config, dataset)
 

@@ -135,7 +135,7 @@ def test_without_a_run_to_go_on_from_it_is_refused_before_anything_is_written(tm
 
 def test_a_report_says_what_it_was_fine_tuned_from():
   class Done:
-    config = {"method": {"name": "finetune"}}
+    config = {"method": {"name": "finetune"}, "data": {"name": "arrays"}}
     results = {"initialized_from": {"method": "comm"}}
 
   assert Group(2, [Done()], []).label == "2: finetune from comm"
