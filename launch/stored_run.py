@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import defaults
 from synjax import train
 from synjax.training import sources
-from synjax.workdir import files, identity, json_files, places, schema
+from synjax.workdir import files, identity, json_files, places
 
 
 def load(flag: str, workdir: str | pathlib.Path, data_dir: str | None = None) -> train.Run:
@@ -29,7 +29,8 @@ def load(flag: str, workdir: str | pathlib.Path, data_dir: str | None = None) ->
   file = path / files.CONFIG
   if not file.exists():
     raise ValueError(f"{flag}: expected the folder of a run, found no {file}")
-  config = places.with_kept_tokenizer(_without_towers(path, _read_config(flag, path)), path)
+  config = _read_config(flag, path)
+  config = places.standing_alone(config, path, sources.kept_towers(path, config))
   trials = config.pop("trials", None)
   config = ConfigDict(config)
   if data_dir:
@@ -60,27 +61,6 @@ def _read_config(flag: str, path: pathlib.Path) -> dict[str, Any]:
   if wrong:
     raise _not_of_a_run(flag, path / files.CONFIG, wrong)
   return identity.fill(config, known)
-
-
-def _without_towers(path: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
-  """Returns a config that names no folder of weights, where one is gone or is no longer what it was."""
-  started_from = identity.read_run(path).get("sources") or {}
-  folders = {
-    f"config.model.modalities.{name}.encoder.weights": own["encoder"].get("weights")
-    for name, own in config["model"]["modalities"].items()
-  }
-  # A folder that only the config of an older run names is taken for what it was.
-  if all(
-    files.resolve(folder).is_dir()
-    and started_from.get(field) in (None, sources.hash_weights(folder))
-    for field, folder in folders.items()
-    if folder
-  ):
-    return config
-  towers = schema.read(path).get("towers", {})
-  if "cache_features" in config["data"]:
-    config["data"]["cache_features"] = False  # the towers are among the run's parameters
-  return places.standing_alone(config, towers)
 
 
 def _not_of_a_run(flag: str, file: pathlib.Path, found: object) -> ValueError:

@@ -7,6 +7,7 @@ What is moved forward is a `Run` (`training.run`), what is written and said of i
 import contextlib
 import json
 import logging
+import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -122,12 +123,13 @@ def opened(
   path, config = files.resolve(workdir), places.resolve(config)
   check_start(config)
   code_version.describe()  # now: what is edited while it trains did not make the numbers
-  description = json.loads(config.to_json_best_effort())
+  asked, description = config, json.loads(config.to_json_best_effort())
   if trials is not None:
     description["trials"] = [dict(point) for point in trials]
   writes = parallel.is_first_host()
   # Before anything is loaded: who comes second hears of it at once.
   with lock.hold(path / lock.FILE, needed=writes):
+    config = _standing_alone(asked, path)
     run = Run(config, path, trials)
     start(run)
     meant = {
@@ -143,7 +145,7 @@ def opened(
       steps_per_epoch=run.durations.steps_per_epoch,
       eval_steps=run.durations.eval,
       origin=run.origin,
-      sources=sources.hashes(config, run.dataset.modalities),
+      sources=sources.hashes(asked, run.dataset.modalities),
       defaults=defaults,
       meant=meant,
       selector=lambda names: evaluators.selector(
@@ -153,7 +155,8 @@ def opened(
     )
     if writes and run.dataset.standardization:
       standardization.write(path, run.dataset.standardization)
-    if writes and (described := inputs.describe(run.stored)):
+    # A run that stands alone has its own from its start.
+    if writes and config is asked and (described := inputs.describe(run.stored)):
       towers = tower_weights.spelled_out(config, run.dataset.modalities)
       kept = places.keep_tokenizers(tokens.find(config, inputs.texts(described)), path)
       schema.write(path, described | {"towers": towers} | ({"tokenizers": kept} if kept else {}))
@@ -162,6 +165,20 @@ def opened(
     announce(run, length_before)
     with contextlib.closing(run.checkpointer), stopping.named(lambda: _place(run)):
       yield run, not identity.needs_scoring(path, description, defaults, meant)
+
+
+def _standing_alone(config: ConfigDict, path: pathlib.Path) -> ConfigDict:
+  """Returns the config itself, or, of a trained run whose towers' folders are gone, one without them."""
+  if not identity.is_trained(path):
+    return config
+  lost = sources.kept_towers(path, config.to_dict())
+  if not lost:
+    return config
+  logger.warning(
+    "config.model.modalities: %s: gone, or not what the run started from; its own parameters are taken",
+    ", ".join(sources.towers(config, lost).values()),
+  )
+  return ConfigDict(places.standing_alone(config.to_dict(), path, lost)).lock()
 
 
 def _place(run: Run) -> str:

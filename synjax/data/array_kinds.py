@@ -74,9 +74,10 @@ def parse(text: str | None, tasks: Sequence[str]) -> Asked:
   for part in text.split(",") if "=" in text else [text]:
     task, _, kind = (word.strip() for word in part.partition("="))
     if kind not in KINDS:
+      wrong = f", in which {part.strip()!r} names no kind" if "=" in text else ""
       raise ValueError(
         f"{_FIELD}: expected one of {KINDS}, or task by task such as"
-        f" {','.join(f'{name}=classes' for name in tasks) or 'label=classes'}, found {text!r}"
+        f" {','.join(f'{name}=classes' for name in tasks) or 'label=classes'}, found {text!r}{wrong}"
       )
     if task not in tasks or task in named:
       found, near = repr(task), difflib.get_close_matches(task, tasks, 1)

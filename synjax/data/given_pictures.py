@@ -72,7 +72,7 @@ def _decoded(where: str, one: Any) -> np.ndarray:
 
 
 def _of_file(where: str, content: bytes) -> np.ndarray:
-  from PIL import Image
+  from PIL import Image, UnidentifiedImageError
 
   try:
     with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -80,9 +80,11 @@ def _of_file(where: str, content: bytes) -> np.ndarray:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {_MOST_PIXELS:,}")
       return _of_image(image)
   except Exception as error:  # Pillow raises a dozen types on damaged files
+    # Of a format that it does not know Pillow says the address of the buffer.
+    why = "of another format" if isinstance(error, UnidentifiedImageError) else str(error)
     raise ValueError(
       f"{where}: expected the bytes of a picture file ({', '.join(_FORMATS)}), found {len(content):,}"
-      f" bytes that cannot be read ({' '.join(str(error).split())[:120]}); give a whole file, or pixels"
+      f" bytes that cannot be read ({' '.join(why.split())[:120]}); give a whole file, or pixels"
     ) from error
 
 

@@ -55,7 +55,11 @@ class Tokenizer(NamedTuple):
     """Returns (ids int32[texts, steps], 0 behind the end; lengths int32[texts]), steps <= `longest`.
 
     Shows progress named `what`.
+
+    Raises:
+      ValueError: a text is not one that UTF-8 can hold.
     """
+    _check_texts(texts, what)
     found: list[list[int]] = []
     for rows in shards.chunks(len(texts), f"tokenising {what}"):
       found += self.encode(texts[rows.start : rows.stop], longest)
@@ -64,6 +68,18 @@ class Tokenizer(NamedTuple):
     for row, ids in zip(padded, found, strict=True):
       row[: len(ids)] = ids
     return padded, lengths
+
+
+def _check_texts(texts: Sequence[str], what: str) -> None:
+  """Raises ValueError of half a surrogate pair, as a text that was cut in UTF-16 ends in."""
+  for i, text in enumerate(texts):
+    try:
+      text.encode()
+    except UnicodeEncodeError as error:
+      raise ValueError(
+        f"{what}: expected texts that UTF-8 can hold, found {text[error.start]!r} at character"
+        f" {error.start} of text {i}; remove it, or bring the text from its source again"
+      ) from error
 
 
 def load(where: str, folder: str) -> Tokenizer:
@@ -289,7 +305,7 @@ def _kept(
   about = [_VERSION, tokenizer.file.name, hash_file(tokenizer.file), tokenizer.reader, longest]
   key = hashlib.sha256(json.dumps([*about, list(texts)]).encode()).hexdigest()[:24]
   folder = disk_cache.folder(config, "tokens")
-  found = disk_cache.read(folder / key)
+  found = disk_cache.read(folder / key, _ARRAYS, len(texts))
   if found is None:
     logger.info("tokenising %d texts of %s by %s", len(texts), split, tokenizer.file)
     found = dict(zip(_ARRAYS, tokenizer(texts, longest, split), strict=True))

@@ -64,7 +64,7 @@ def _exported(path: pathlib.Path) -> "Stored":
   content, weights, fitted = exported.read(path)
   return Stored(
     path,
-    places.with_kept_tokenizer(content["config"], path),
+    places.standing_alone(content["config"], path, {}),
     0,
     content["schema"],
     jax.tree.map(lambda x: x[None], weights),
@@ -84,10 +84,9 @@ def _stored(
       " train the run further first"
     )
   finished = (path / files.RESULTS).exists()
-  config = places.standing_alone(config, known.get("towers", {}))
   return Stored(
     path,
-    places.with_kept_tokenizer(config, path),
+    places.standing_alone(config, path, known.get("towers", {})),
     position,
     known,
     _weights(chosen, position),

@@ -77,7 +77,8 @@ def _beside_chance(comparison: Comparison, best: Line, i: int) -> str:
   column, value = comparison.columns[i], comparison.value(best, i)
   what = _name(column)
   if column.tasks == (LABEL,) and column.sign > 0:  # a task beside others is named
-    what = "accuracy on label" if len(comparison.columns) > 1 else "accuracy"
+    what = column.metric.replace("_", " ")
+    what += " on label" if len(comparison.columns) > 1 else ""
   start = f"{best.label}'s {what} {value}"
   if column.chance is None:
     trivial = _guess(comparison, i)

@@ -157,15 +157,14 @@ def _features(
   folder: pathlib.Path, dataset: pipeline.Dataset, split: pipeline.Split, tower: Tower
 ) -> dict[str, np.ndarray]:
   """Returns a tower's features of a split, and what else batches say of the modality, memory-mapped."""
-  found = disk_cache.read(folder)
+  found = disk_cache.read(folder, ("encoded",), split.num_examples)
   if found is None:
     logger.info("%s: computing features of %s for %s", FIELD, tower.name, folder)
     _compute(folder, dataset, split, tower)
-    found = disk_cache.read(folder)
-  if found is None or len(found["encoded"]) != split.num_examples:
+    found = disk_cache.read(folder, ("encoded",), split.num_examples)
+  if found is None:
     raise ValueError(
-      f"{folder}: expected features of {split.num_examples} examples, found"
-      f" {'none' if found is None else len(found['encoded'])}; delete the folder"
+      f"{folder}: expected what was just written, found it changed; delete the folder"
     )
   return {**found, "encoded": found["encoded"].view(_dtype(tower))}
 

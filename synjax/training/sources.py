@@ -5,12 +5,13 @@ import functools
 import hashlib
 import pathlib
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from synjax.training import warm_start
-from synjax.workdir import files
+from synjax.workdir import files, identity, schema
 
 _DIGITS = 16
 _SETTLED = 2 * 10**9  # ns
@@ -25,7 +26,7 @@ def hashes(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
 
   Returns:
     config field -> hex digits; without fields that name nothing, or what is gone or cannot be read: one
-    that starts has read it before, and who evaluates a run takes what the run holds.
+    that starts has read it before, and a trained run takes what it holds itself.
   """
   found = {}
   if config.initialize_from:
@@ -45,6 +46,35 @@ def towers(config: ConfigDict, modalities: Collection[str]) -> dict[str, str]:
     for name, encoder in encoders.items()
     if encoder.get("weights")
   }
+
+
+def kept_towers(path: pathlib.Path, config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the towers of a trained run that are to be built without the folders they started from.
+
+  Args:
+    path: its workdir.
+    config: its config, nested dict.
+
+  Returns:
+    modality -> encoder, spelled out; of all towers with weights, where the folder of any is gone or is no
+    longer what the run started from. Empty otherwise.
+
+  Raises:
+    ValueError: the workdir does not say what its model takes, see `schema.read`.
+  """
+  started_from = identity.read_run(path).get("sources") or {}
+  folders = {
+    f"config.model.modalities.{name}.encoder.weights": own.get("encoder", {}).get("weights")
+    for name, own in config["model"]["modalities"].items()
+  }
+  # A folder that only the config of an older run names is taken for what it was.
+  if all(
+    files.resolve(folder).is_dir() and started_from.get(field) in (None, hash_weights(folder))
+    for field, folder in folders.items()
+    if folder
+  ):
+    return {}
+  return schema.read(path).get("towers", {})
 
 
 def hash_weights(folder: str) -> str:

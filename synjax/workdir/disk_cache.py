@@ -12,7 +12,7 @@ import logging
 import pathlib
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -33,8 +33,13 @@ def folder(config, kind: str) -> pathlib.Path:
   return files.resolve(config.data.get("cache_dir") or PLACE) / kind
 
 
-def read(entry: pathlib.Path) -> dict[str, np.ndarray] | None:
+def read(entry: pathlib.Path, names: Iterable[str], rows: int) -> dict[str, np.ndarray] | None:
   """Returns the arrays of an entry, memory-mapped, so that only what is used is read.
+
+  Args:
+    entry: its folder.
+    names: arrays that it must have; it may have others.
+    rows: that each of them must have.
 
   Returns:
     name -> array; None: there is no such entry, or one of an older version, or, with a warning, it is
@@ -49,7 +54,12 @@ def read(entry: pathlib.Path) -> dict[str, np.ndarray] | None:
     if "files" not in record:
       _say_older(entry.parent)
       return None
-    return {name: _open(entry / f"{name}.npy", **known) for name, known in record["files"].items()}
+    found = {n: _open(entry / f"{n}.npy", **known) for n, known in record["files"].items()}
+    for name in names:
+      shape = found[name].shape if name in found else None
+      if shape is None or shape[:1] != (rows,):
+        raise ValueError(f"expected {name} of {rows} rows, found {shape or 'none'}")
+    return found
   except (OSError, ValueError) as error:
     logger.warning("%s: cannot be used and is made again: %s", entry, error)
     return None

@@ -56,42 +56,37 @@ def without(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   }
 
 
-def standing_alone(config: Mapping[str, Any], towers: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a run's config that needs no folder of tower weights, whose parameters it has taken over.
+def standing_alone(
+  config: Mapping[str, Any], folder: pathlib.Path, towers: Mapping[str, Any]
+) -> dict[str, Any]:
+  """Returns a run's config that names no folder of what the run, or an exported model, has itself.
 
   Args:
     config: nested dict.
-    towers: modality -> its encoder, in which the fields that the weights decide are spelled out.
-  """
-  config = copy.deepcopy(dict(config))
-  data, modalities = config["data"], config["model"]["modalities"]
-  for name, encoder in towers.items():
-    if not data.get("tokenizer", True):  # "": that of the text tower's weights
-      folder = modalities[name]["encoder"]["weights"]
-      data["tokenizer"] = folder if "vocabulary" in encoder else ""
-    modalities[name]["encoder"] = dict(encoder)
-  return config
-
-
-def with_kept_tokenizer(config: Mapping[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-  """Returns a config whose texts are read by the tokenizer of which a folder keeps a copy, if it does.
-
-  Args:
-    config: nested dict, of the run of a workdir or of an exported model.
-    folder: that workdir, or the exported folder.
+    folder: workdir or exported folder, whose copy of a tokenizer reads the texts, if it keeps any.
+    towers: modality -> its encoder, in which the fields that the weights decide are spelled out; of the
+      towers whose parameters are among the run's.
   """
   config = copy.deepcopy(dict(config))
   kept, data = folder / files.TOKENIZER, config["data"]
   modalities = config.get("model", {}).get("modalities", {})
-  towers = [own["encoder"].get("weights") for own in modalities.values() if "encoder" in own]
-  # An exported model names no other place: what is missing is missed there.
-  if "tokenizer" in data and (any(kept.glob("*/*")) or not (data["tokenizer"] or any(towers))):
-    data["tokenizer"] = str(kept)
+  weights = {name: own.get("encoder", {}).get("weights") for name, own in modalities.items()}
+  texts = [name for name, encoder in towers.items() if "vocabulary" in encoder]
+  if "tokenizer" in data:
+    # An exported model names no other place: what is missing is missed there.
+    if any(kept.glob("*/*")) or not (data["tokenizer"] or any(weights.values())):
+      data["tokenizer"] = str(kept)
+    elif texts and not data["tokenizer"]:  # "": that of the text tower's weights
+      data["tokenizer"] = weights[texts[0]]
+  if towers and "cache_features" in data:
+    data["cache_features"] = False
+  for name, encoder in towers.items():
+    modalities[name]["encoder"] = dict(encoder)
   return config
 
 
 def keep_tokenizers(found: Mapping[str, pathlib.Path], folder: pathlib.Path) -> dict[str, str]:
-  """Copies what reads texts to where `with_kept_tokenizer` finds it.
+  """Copies what reads texts to where `standing_alone` finds it.
 
   Args:
     found: modality -> file.

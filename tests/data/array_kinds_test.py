@@ -36,7 +36,11 @@ def test_what_a_message_says_to_type_keeps_what_was_said_and_takes_it_back():
     ("class", r"expected one of \('classes', .* such as label=classes,label_b=classes.*'class'"),
     ("label_b=class", "found 'label_b=class'"),
     ("label_b=", "found 'label_b='"),
-    ("label_b=classes,classes", "found 'label_b=classes,classes'"),
+    (
+      "label_b=classes,classes",
+      "found 'label_b=classes,classes', in which 'classes' names no kind",
+    ),
+    ("label_b=classes,", "found 'label_b=classes,', in which '' names no kind"),
     ("label_d=classes", "labels in train.npz .*label, label_b, label_c, found 'label_d'"),
     ("label_b=classes,label_b=none", "found 'label_b' twice"),
   ],

@@ -66,7 +66,7 @@ def test_an_archive_may_hold_whole_files(tmp_path):
     ([pathlib.Path("a.png")], "found a name, 'a.png'"),
     ([b""], "image: 0: expected the bytes of a picture file"),
     ([COLOUR, encoded(COLOUR)[:60]], "image: 1: .*bytes that cannot be read"),
-    ([b"%!PS-Adobe-3.0 EPSF-3.0"], "cannot be read"),
+    ([b"%!PS-Adobe-3.0 EPSF-3.0"], r"cannot be read \(of another format\)"),
   ],
 )
 def test_anything_else_is_refused_by_its_number(value, message):

@@ -131,15 +131,23 @@ def test_a_copy_is_kept_and_read_first_wherever_the_folder_is_gone(folder):
   with pytest.raises(ValueError, match="found no such folder.*copy its file .* tokenizer/text"):
     tokens.of_modality(config, "text")
   assert places.keep_tokenizers(tokens.find(config, ["text"]), folder / "none") == {}
-  kept = ConfigDict(places.with_kept_tokenizer(config.to_dict(), folder / "run"))
+  kept = ConfigDict(places.standing_alone(config.to_dict(), folder / "run", {}))
   assert tokens.of_modality(kept, "text").file == own / "tokenizer.json"
   assert (
     places.keep_tokenizers(tokens.find(kept, ["text"]), folder / "run") == hashes
   )  # onto itself
   assert places.keep_tokenizers(tokens.find(kept, ["text"]), folder / "out") == hashes
   assert (folder / "out" / "tokenizer" / "text" / "tokenizer.json").read_bytes() == given
-  older = places.with_kept_tokenizer(config.to_dict(), folder / "none")
+  older = places.standing_alone(config.to_dict(), folder / "none", {})
   assert older == config.to_dict()
+
+
+def test_half_a_surrogate_pair_is_named(folder):
+  tokenizer = tokens.load("config.data.tokenizer", str(folder / "tokenizer"))
+  texts = ["a cat", "a dog \ud83d", "\U0001f600"]
+  with pytest.raises(ValueError, match=r"plots: .*UTF-8.* '\\ud83d' at character 6 of text 1"):
+    tokenizer(texts, 8, "plots")
+  assert len(tokenizer([texts[0], texts[2]], 8)[0]) == 2
 
 
 def refuse(*_):

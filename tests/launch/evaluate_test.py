@@ -8,8 +8,6 @@ import pytest
 from configs import arrays as arrays_config
 from launch import evaluate, features, stored_run
 from synjax import train
-from synjax.training import sources
-from tests import tower_folders
 
 METRIC = "val/label/macro_accuracy"
 
@@ -46,35 +44,6 @@ def trained(tmp_path_factory):
 
 def load(workdir, data_dir=None):
   return stored_run.load("--workdir", workdir, data_dir)
-
-
-def test_towers_are_read_from_a_folder_that_is_what_the_run_started_from_alone(
-  golden, tmp_path, monkeypatch
-):
-  """Else from the run itself, whose parameters were trained with what the folder was."""
-  folder = tower_folders.write_case(golden, tmp_path / "tower", "clip_vision")
-  field = "config.model.modalities.image.encoder.weights"
-  spelled = {"name": "clip_vision", "width": 24}
-
-  def read(path, known):
-    monkeypatch.setattr(stored_run.identity, "read_run", lambda _: {"sources": known})
-    monkeypatch.setattr(stored_run.schema, "read", lambda _: {"towers": {"image": spelled}})
-    encoder = {"name": "clip_vision", "weights": str(path)}
-    config = {
-      "data": {"cache_features": True},
-      "model": {"modalities": {"image": {"encoder": encoder}}},
-    }
-    found = stored_run._without_towers(tmp_path, config)
-    return found["model"]["modalities"]["image"]["encoder"], found["data"]["cache_features"]
-
-  digest = sources.hash_weights(str(folder))
-  named = {"name": "clip_vision", "weights": str(folder)}
-  assert read(folder, {field: digest}) == (named, True)
-  assert read(folder, {}) == (named, True)  # an older run, which has no hash
-  assert read(tmp_path / "gone", {field: digest}) == (spelled, False)
-  config = json.loads((folder / "config.json").read_text())
-  (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
-  assert read(folder, {field: digest}) == (spelled, False)
 
 
 def test_what_takes_long_is_announced(trained):

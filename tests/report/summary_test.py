@@ -113,9 +113,9 @@ def test_f1_below_the_majority_is_said_of_every_method():
 def test_the_task_is_named_where_there_are_others():
   both = ("label", "label_mood")
   assert said_of(several("A", 0.6, 0.7, both), tasks=both)[0].startswith(
-    "A's accuracy on label 51.6 ["
+    "A's macro accuracy on label 51.6 ["
   )
-  assert said_of(several("A", 0.6, 0.7))[0].startswith("A's accuracy 51.6 [")
+  assert said_of(several("A", 0.6, 0.7))[0].startswith("A's macro accuracy 51.6 [")
 
 
 def test_of_nothing_that_was_scored_nothing_is_said():

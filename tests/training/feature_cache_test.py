@@ -106,6 +106,28 @@ def test_features_that_do_not_fit_are_streamed_and_give_the_same_run(tower, tmp_
     np.testing.assert_allclose(scores[name], value, atol=1e-6, err_msg=name)
 
 
+def test_a_run_goes_on_as_it_would_have_after_its_towers_folder_is_gone(
+  tower, tmp_path, monkeypatch
+):
+  monkeypatch.setitem(data.DATASETS, "tiny", load_dataset)
+  own, run, twin = tmp_path / "tower", tmp_path / "run", tmp_path / "twin"
+  shutil.copytree(tower, own)
+  steps = {"total_steps": 1, "eval_steps": 1, "checkpoint_steps": 1}
+  config = make_config(own, tmp_path / "cache", **steps)
+  train.train_and_evaluate(config, str(run))
+  shutil.copytree(run, twin)
+  config.total_steps = 2
+  expected = train.train_and_evaluate(config, str(twin))["rows"]
+  shutil.rmtree(own)
+  found = train.train_and_evaluate(config, str(run))
+  for name, value in expected[0]["last"].items():
+    np.testing.assert_allclose(found["rows"][0]["last"][name], value, atol=1e-5, err_msg=name)
+  assert found["config"]["model"]["modalities"]["table"]["encoder"]["weights"] == str(own)
+  assert train.train_and_evaluate(config, str(run)) == found
+  with pytest.raises(ValueError, match="tower: expected a folder of weights"):
+    train.train_and_evaluate(config, str(tmp_path / "new"))
+
+
 def tower_of_other_weights(tower, tmp_path):
   folder = tmp_path / "other"
   shutil.copytree(tower, folder)

@@ -7,7 +7,7 @@ import pytest
 
 from synjax import train
 from synjax.training import sources, warm_start
-from tests import tiny
+from tests import tiny, tower_folders
 
 FIELD = "config.model.modalities.table.encoder.weights"
 
@@ -31,6 +31,29 @@ def test_a_tower_is_what_its_files_hold_wherever_they_lie(tmp_path):
   assert sources.hashes(config, ("table", "series"))[FIELD] != before[FIELD]
   shutil.rmtree(tmp_path / "a")
   assert sources.hashes(config, ("table", "series")) == {}
+
+
+def test_kept_towers_are_those_of_a_run_whose_folder_is_not_what_it_started_from(
+  golden, tmp_path, monkeypatch
+):
+  folder = tower_folders.write_case(golden, tmp_path / "tower", "clip_vision")
+  field = "config.model.modalities.image.encoder.weights"
+  spelled = {"image": {"name": "clip_vision", "width": 24}}
+  monkeypatch.setattr(sources.schema, "read", lambda _: {"towers": spelled})
+
+  def kept(path, known):
+    monkeypatch.setattr(sources.identity, "read_run", lambda _: {"sources": known})
+    image = {"encoder": {"name": "clip_vision", "weights": str(path)}}
+    modalities = {"image": image, "table": {"encoder": {"name": "mlp"}}, "label": {}}
+    return sources.kept_towers(tmp_path, {"model": {"modalities": modalities}})
+
+  digest = sources.hash_weights(str(folder))
+  assert kept(folder, {field: digest}) == {}
+  assert kept(folder, {}) == {}  # an older run, which has no hash
+  assert kept(tmp_path / "gone", {field: digest}) == spelled
+  config = json.loads((folder / "config.json").read_text())
+  (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
+  assert kept(folder, {field: digest}) == spelled
 
 
 def test_only_what_is_read_of_a_folder_counts(tmp_path):

@@ -38,6 +38,10 @@ def write(entry, cut=100):
     append("small", SMALL, len(SMALL))
 
 
+def read(entry, rows=300):
+  return disk_cache.read(entry, ("large",), rows)
+
+
 def check(found, added=0):
   assert set(found) == {"large", "small"} and found["large"].dtype == np.int32
   np.testing.assert_array_equal(found["large"], LARGE + added)
@@ -59,9 +63,9 @@ def names(entry):
 
 @pytest.mark.parametrize("cut", [300, 100, 7])
 def test_arrays_come_back_and_are_read_only_where_they_are_used(tmp_path, cut):
-  assert disk_cache.read(tmp_path / "a") is None
+  assert read(tmp_path / "a") is None
   write(tmp_path / "a", cut)
-  found = disk_cache.read(tmp_path / "a")
+  found = read(tmp_path / "a")
   check(found)
   assert isinstance(found["large"], np.memmap)
   assert names(tmp_path / "a") == ["done.json", "large.npy", "small.npy"]
@@ -81,9 +85,9 @@ def test_a_killed_writer_leaves_no_entry_and_what_it_wrote_goes_later(tmp_path):
   process.send_signal(signal.SIGKILL)
   process.wait()
   (part,) = (tmp_path / "a").iterdir()
-  assert disk_cache.read(tmp_path / "a") is None
+  assert read(tmp_path / "a") is None
   write(tmp_path / "a")
-  check(disk_cache.read(tmp_path / "a"))
+  check(read(tmp_path / "a"))
   assert part.exists()  # its writer might live
   os.utime(part, (0, 0))
   write(tmp_path / "a")
@@ -93,12 +97,12 @@ def test_a_killed_writer_leaves_no_entry_and_what_it_wrote_goes_later(tmp_path):
 def test_who_reads_sees_nothing_of_a_second_writer(tmp_path):
   process = start_writer(tmp_path / "a")
   write(tmp_path / "a")
-  first = disk_cache.read(tmp_path / "a")
+  first = read(tmp_path / "a")
   check(first)
   process.communicate("\n", timeout=60)
   assert process.returncode == 0
   check(first)
-  check(disk_cache.read(tmp_path / "a"), added=1)
+  check(read(tmp_path / "a"), added=1)
 
 
 def flip(position):
@@ -122,6 +126,7 @@ def flip(position):
     lambda entry: (entry / "small.npy").unlink(),
     lambda entry: (entry / "done.json").write_text(""),
     lambda entry: (entry / "done.json").write_text('{"files": 3}'),
+    lambda entry: (entry / "done.json").write_text('{"files": {}}'),
     lambda entry: (entry / "done.json").write_text('{"files": {"large": {"bytes": 3}}}'),
   ],
 )
@@ -129,12 +134,19 @@ def test_a_damaged_entry_is_said_and_made_again(tmp_path, caplog, damage):
   write(tmp_path / "a")
   damage(tmp_path / "a")
   with caplog.at_level(logging.WARNING, "synjax"):
-    assert disk_cache.read(tmp_path / "a") is None
+    assert read(tmp_path / "a") is None
   (record,) = caplog.records
   assert f"{tmp_path / 'a'}: cannot be used and is made again: " in record.getMessage()
   assert record.getMessage().count("made again") == 1
   write(tmp_path / "a")
-  check(disk_cache.read(tmp_path / "a"))
+  check(read(tmp_path / "a"))
+
+
+def test_an_entry_of_other_rows_is_made_again(tmp_path, caplog):
+  write(tmp_path / "a")
+  with caplog.at_level(logging.WARNING, "synjax"):
+    assert read(tmp_path / "a", 299) is None
+  assert "expected large of 299 rows, found (300, 200)" in caplog.text
 
 
 def test_entries_of_an_older_version_are_no_damage_and_said_once(tmp_path, caplog):
@@ -142,11 +154,11 @@ def test_entries_of_an_older_version_are_no_damage_and_said_once(tmp_path, caplo
     write(tmp_path / name)
     (tmp_path / name / "done.json").write_text('{"dtype": "float32"}')
   with caplog.at_level(logging.INFO, "synjax"):
-    assert [disk_cache.read(tmp_path / name) for name in ("a", "b", "a")] == [None] * 3
+    assert [read(tmp_path / name) for name in ("a", "b", "a")] == [None] * 3
   (record,) = caplog.records
   assert record.levelno == logging.INFO and "older version" in record.getMessage()
   write(tmp_path / "a")
-  check(disk_cache.read(tmp_path / "a"))
+  check(read(tmp_path / "a"))
 
 
 def test_large_files_are_not_read_as_a_whole(tmp_path, monkeypatch):
@@ -159,9 +171,9 @@ def test_large_files_are_not_read_as_a_whole(tmp_path, monkeypatch):
 
   read_bytes = pathlib.Path.read_bytes
   monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
-  check(disk_cache.read(tmp_path / "a"))
+  check(read(tmp_path / "a"))
   os.truncate(tmp_path / "a" / "large.npy", 240_127)
-  assert disk_cache.read(tmp_path / "a") is None
+  assert read(tmp_path / "a") is None
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
@@ -172,12 +184,12 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
       write(tmp_path / "a")
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-  assert names(tmp_path / "a") == [] and disk_cache.read(tmp_path / "a") is None
+  assert names(tmp_path / "a") == [] and read(tmp_path / "a") is None
 
 
 def test_a_folder_that_cannot_be_is_an_error(tmp_path):
   (tmp_path / "file").write_text("")
-  assert disk_cache.read(tmp_path / "file" / "a") is None
+  assert read(tmp_path / "file" / "a") is None
   with pytest.raises(OSError):
     write(tmp_path / "file" / "a")
 

@@ -37,11 +37,25 @@ def test_configs_are_alike_wherever_things_lie():
   assert places.without(other) != places.without(plain)
 
 
-def test_a_config_that_stands_alone_names_no_folder_but_that_of_the_tokenizer():
-  spelled = {"name": "deberta", "vocabulary": 5}
-  found = places.standing_alone(make(weights="/a"), {"text": spelled})
-  assert found["model"]["modalities"]["text"]["encoder"] == spelled
+def test_a_config_that_stands_alone_names_no_folder_but_that_of_the_tokenizer(tmp_path):
+  spelled = {"text": {"name": "deberta", "vocabulary": 5}}
+  found = places.standing_alone(make(weights="/a"), tmp_path, spelled)
+  assert found["model"]["modalities"]["text"]["encoder"] == spelled["text"]
   assert found["data"]["tokenizer"] == "/a"
-  given = places.standing_alone(make(weights="/a", tokenizer="/b"), {"text": spelled})
+  given = places.standing_alone(make(weights="/a", tokenizer="/b"), tmp_path, spelled)
   assert given["data"]["tokenizer"] == "/b"
-  assert places.standing_alone(make(weights="/a"), {}) == make(weights="/a")
+  assert places.standing_alone(make(weights="/a"), tmp_path, {}) == make(weights="/a")
+  kept = tmp_path / "tokenizer"
+  (kept / "text").mkdir(parents=True)
+  (kept / "text" / "spm.model").touch()
+  for config in (make(weights="/a"), make(weights="/a", tokenizer="/b")):
+    assert places.standing_alone(config, tmp_path, spelled)["data"]["tokenizer"] == str(kept)
+    assert places.standing_alone(config, tmp_path, {})["data"]["tokenizer"] == str(kept)
+
+
+def test_who_stands_alone_computes_features_with_its_own_towers(tmp_path):
+  config = make(weights="/a")
+  config["data"]["cache_features"] = True
+  assert places.standing_alone(config, tmp_path, {})["data"]["cache_features"]
+  alone = places.standing_alone(config, tmp_path, {"text": {"name": "deberta"}})
+  assert not alone["data"]["cache_features"] and config["data"]["cache_features"]
