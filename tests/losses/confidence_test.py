@@ -17,7 +17,7 @@ sigmoid = special.expit
 def test_gaussian_equals_the_published_values(golden, x64):
   arrays, _ = golden("synib_kl")
   for case in ("gaussian_0", "gaussian_1", "gaussian_2"):
-    value, grads = jax.value_and_grad(lambda *a: losses.gaussian_kl(*a).mean(), (0, 1))(
+    value, grads = jax.jit(jax.value_and_grad(lambda *a: losses.gaussian_kl(*a).mean(), (0, 1)))(
       arrays[f"{case}/mu"], arrays[f"{case}/logvar"]
     )
     np.testing.assert_allclose(value, arrays[f"{case}/value"], rtol=1e-9)
@@ -28,7 +28,7 @@ def test_gaussian_equals_the_published_values(golden, x64):
 def test_dirichlet_equals_the_published_values(golden, x64):
   arrays, _ = golden("synib_kl")
   for case in ("dirichlet_0_1.0", "dirichlet_1_1.0", "dirichlet_2_1.0"):
-    value, grad = jax.value_and_grad(lambda a: losses.dirichlet_kl(a).mean())(
+    value, grad = jax.jit(jax.value_and_grad(lambda a: losses.dirichlet_kl(a).mean()))(
       arrays[f"{case}/alpha"]
     )
     np.testing.assert_allclose(value, arrays[f"{case}/value"], rtol=1e-9)
@@ -44,7 +44,7 @@ def test_reversed_categorical_equals_the_published_anchor(golden, x64):
       kl = losses.categorical_kl(logits, jax.nn.softmax(target), direction="r||q")
       return weight * kl.mean()
 
-    value, grad = jax.value_and_grad(anchored)(arrays[f"{case}/pred_masked"])
+    value, grad = jax.jit(jax.value_and_grad(anchored))(arrays[f"{case}/pred_masked"])
     np.testing.assert_allclose(value, arrays[f"{case}/value"], rtol=1e-9)
     np.testing.assert_allclose(grad, arrays[f"{case}/gmasked"], rtol=1e-7, atol=1e-12)
 
@@ -79,12 +79,14 @@ def test_categorical_with_zeros():
   )
   # The row whose q is 0 where r is 0 is an ordinary two-class problem, in its gradient as well.
   for direction in ("q||r", "r||q"):
-    grad = jax.grad(lambda f, d=direction: losses.categorical_kl(f, r, direction=d)[1])(logits)
-    pair = jax.grad(lambda f, d=direction: losses.categorical_kl(f, r[:2], direction=d)[0])(
-      logits[1:, :2]
+    grad = jax.jit(jax.grad(lambda f, d=direction: losses.categorical_kl(f, r, direction=d)[1]))(
+      logits
     )
+    pair = jax.jit(
+      jax.grad(lambda f, d=direction: losses.categorical_kl(f, r[:2], direction=d)[0])
+    )(logits[1:, :2])
     np.testing.assert_allclose(grad[1], [*pair[0], 0.0], rtol=1e-5)
-  grad = jax.grad(lambda f: losses.categorical_kl(f, r, direction="r||q")[0])(logits)
+  grad = jax.jit(jax.grad(lambda f: losses.categorical_kl(f, r, direction="r||q")[0]))(logits)
   np.testing.assert_allclose(grad[0], probs[0] - r, rtol=1e-5)
 
 
@@ -96,7 +98,7 @@ def test_a_reference_too_small_for_a_float_counts_by_its_logarithm():
   expected = {"q||r": np.exp(log_q) * (log_q - log_r), "r||q": np.exp(log_r) * (log_r - log_q)}
   for direction, terms in expected.items():
     call = lambda f, d=direction: losses.categorical_kl_of_logs(f, log_r, direction=d)[0]  # noqa: E731
-    value, gradient = jax.value_and_grad(call)(logits)
+    value, gradient = jax.jit(jax.value_and_grad(call))(logits)
     np.testing.assert_allclose(value, terms.sum(), rtol=1e-6)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0.1
 
@@ -104,7 +106,7 @@ def test_a_reference_too_small_for_a_float_counts_by_its_logarithm():
 @pytest.mark.parametrize("direction", ["q||r", "r||q"])
 def test_no_gradient_reaches_the_reference(direction):
   logits = jnp.array([[0.3, -1.0]])
-  grad = jax.grad(lambda r: losses.categorical_kl(logits, r, direction=direction).sum())(
+  grad = jax.jit(jax.grad(lambda r: losses.categorical_kl(logits, r, direction=direction).sum()))(
     jnp.array([0.2, 0.8])
   )
   np.testing.assert_array_equal(grad, np.zeros(2))
@@ -161,7 +163,9 @@ def test_divergences_are_means_of_sampled_log_ratios():
 def test_a_huge_log_variance_is_a_large_penalty_whose_gradient_points_down():
   log_variance = jnp.array([[29.0, -50.0], [80.0, 0.0], [300.0, 0.0]])
   mean = jnp.zeros((3, 2))
-  value, gradient = jax.value_and_grad(lambda s: losses.gaussian_kl(mean, s).sum())(log_variance)
+  value, gradient = jax.jit(jax.value_and_grad(lambda s: losses.gaussian_kl(mean, s).sum()))(
+    log_variance
+  )
   first = losses.gaussian_kl(mean, log_variance)[0]
   np.testing.assert_allclose(first, (math.exp(29) - 1 - 29 - 1 + 50) / 2, rtol=1e-5)
   assert np.isfinite(value) and np.isfinite(np.square(gradient)).all()

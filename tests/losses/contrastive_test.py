@@ -54,8 +54,10 @@ def cases(golden, name):
 
 def test_nt_xent_and_its_gradient_equal_the_published_values(golden, x64):
   for parameters, case in cases(golden, "infonce"):
-    value, grads = jax.value_and_grad(
-      lambda a, b, t=parameters["temperature"]: losses.nt_xent(a, b, temperature=t).mean(), (0, 1)
+    value, grads = jax.jit(
+      jax.value_and_grad(
+        lambda a, b, t=parameters["temperature"]: losses.nt_xent(a, b, temperature=t).mean(), (0, 1)
+      )
     )(case["z1"], case["z2"])
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
     np.testing.assert_allclose(grads[0], case["g1"], rtol=1e-7, atol=1e-12)
@@ -96,7 +98,7 @@ def test_nt_xent_is_symmetric_in_views_and_blind_to_length_and_order(x64):
 
 
 def test_normalize_has_a_finite_gradient_at_zero():
-  gradient = jax.grad(lambda x: losses.normalize(x).sum())(jnp.zeros(3))
+  gradient = jax.jit(jax.grad(lambda x: losses.normalize(x).sum()))(jnp.zeros(3))
   assert np.isfinite(gradient).all()
 
 
@@ -105,7 +107,9 @@ def test_nt_xent_survives_a_batch_of_one_and_a_tiny_temperature():
   assert losses.nt_xent(a, a, temperature=0.1) == pytest.approx(0, abs=1e-6)
   rng = np.random.default_rng(1)
   a, b = rng.normal(size=(2, 4, 3)).astype(np.float32)
-  value, gradient = jax.value_and_grad(lambda a: losses.nt_xent(a, b, temperature=1e-3).sum())(a)
+  value, gradient = jax.jit(
+    jax.value_and_grad(lambda a: losses.nt_xent(a, b, temperature=1e-3).sum())
+  )(a)
   assert np.isfinite(value)
   assert np.isfinite(gradient).all()
 
@@ -146,7 +150,7 @@ def test_examples_that_take_no_part_are_as_if_they_were_not_there(x64):
     expected = losses.comm_terms(*parts, temperature=0.3)[0]
     np.testing.assert_allclose(found[subset], expected, rtol=1e-12)
   # Neither value nor gradient knows what stands in the place of those left out.
-  out = jax.grad(lambda a, b: terms(a, b).sum(), (0, 1))(view_a, view_b)
+  out = jax.jit(jax.grad(lambda a, b: terms(a, b).sum(), (0, 1)))(view_a, view_b)
   outside = ~valid & ~valid[-1]
   for gradient in out:
     assert np.isfinite(gradient).all()
@@ -219,7 +223,7 @@ def test_examples_that_are_not_valid_are_as_if_they_were_not_there(x64, pair):
     alone = function(*pair[:, VALID], LABELS[VALID], None)
     np.testing.assert_allclose(value[VALID], alone, rtol=1e-12)
     total = lambda a, b, f=function: f(a, b, LABELS, VALID).sum()  # noqa: E731
-    for gradient in jax.grad(total, (0, 1))(*pair):
+    for gradient in jax.jit(jax.grad(total, (0, 1)))(*pair):
       np.testing.assert_array_equal(np.asarray(gradient)[~VALID], 0)
 
 
@@ -229,14 +233,17 @@ def test_gradients_are_finite_at_zero_vectors_and_where_nobody_takes_part(valid)
   clip = lambda a, b, s: losses.clip_loss(a, b, logit_scale=s, valid=valid).sum()  # noqa: E731
   labels = jnp.array([0, 0, 1, 1])
   sup_con = lambda z: losses.sup_con(z, labels, temperature=0.1, valid=valid).sum()  # noqa: E731
-  found = (jax.grad(clip, (0, 1, 2))(zeros, zeros, 2.0), jax.value_and_grad(sup_con)(zeros))
+  found = (
+    jax.jit(jax.grad(clip, (0, 1, 2)))(zeros, zeros, 2.0),
+    jax.jit(jax.value_and_grad(sup_con))(zeros),
+  )
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
 def test_a_batch_of_one_has_nothing_to_tell_apart():
   one = jnp.ones((1, 3))
   sup_con = lambda z: losses.sup_con(z, jnp.zeros(1, int), temperature=0.1).sum()  # noqa: E731
-  value, gradient = jax.value_and_grad(sup_con)(one)
+  value, gradient = jax.jit(jax.value_and_grad(sup_con))(one)
   assert value == 0
   np.testing.assert_array_equal(gradient, 0)
   np.testing.assert_allclose(losses.clip_loss(one, one, logit_scale=1.0), 0, atol=1e-6)

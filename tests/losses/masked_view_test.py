@@ -19,7 +19,7 @@ def test_bound_and_its_gradient_equal_the_published_values(golden, x64):
         variance_scale=parameters["ratio"],
       ).mean()
 
-    value, (anchor_grad, masks_grad) = jax.value_and_grad(mean_bound, (0, 1))(
+    value, (anchor_grad, masks_grad) = jax.jit(jax.value_and_grad(mean_bound, (0, 1)))(
       case["q"], case["masks"]
     )
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
@@ -89,7 +89,7 @@ def test_whole_loss_and_gradients_equal_the_published_values(golden, x64):
       return jnp.mean(weights * terms), terms
 
     inputs = [case[k] for k in ("z1", "z2", "m1", "m2")]
-    (value, terms), grads = jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True)(*inputs)
+    (value, terms), grads = jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))(*inputs)
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
     np.testing.assert_allclose(terms, [case[f"ssl_loss_{i}"] for i in range(5)], rtol=1e-9)
     for grad, name in zip(grads, ("gz1", "gz2", "gm1", "gm2"), strict=True):
@@ -146,6 +146,6 @@ def test_the_bound_is_that_of_the_examples_that_take_part(x64):
   expected = losses.masked_view_bound(anchor[valid], masked[:, valid], **options)
   np.testing.assert_allclose(bound(anchor, masked)[valid], expected, rtol=1e-12)
   np.testing.assert_array_equal(bound(anchor, masked)[~valid], 0)
-  grads = jax.grad(lambda *x: bound(*x).sum(), (0, 1))(anchor, masked)
+  grads = jax.jit(jax.grad(lambda *x: bound(*x).sum(), (0, 1)))(anchor, masked)
   np.testing.assert_array_equal(grads[0][~valid], 0)
   np.testing.assert_array_equal(grads[1][:, ~valid], 0)

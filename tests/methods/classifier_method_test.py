@@ -112,7 +112,7 @@ def prepare(name, monkeypatch, **fields):
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)
   raw = dataset.train.gather(dataset.train.arrays, jnp.arange(8))
-  params, model_state = method.init(jax.random.key(0), raw)
+  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
   hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
   hyper = {name: jnp.asarray(value[0]) for name, value in hyper.items()}
 

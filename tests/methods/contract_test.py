@@ -50,7 +50,6 @@ def prepared(request):
   return method, params, model_state, raw, loss_and_gradient, outputs
 
 
-@pytest.mark.every_case
 def test_losses_and_gradients_are_finite_and_shapes_are_kept(prepared):
   _, params, model_state, raw, compiled, _ = prepared
   loss, out, gradient, _ = compiled(params, raw, jnp.arange(8))

@@ -139,7 +139,6 @@ def prepared_as(variant):
   return prepared, corruptions(prepared), penalty_and_gradient(prepared)
 
 
-@pytest.mark.every_case
 @pytest.mark.parametrize("variant", ["released_symmetric", "released_anchor"])
 def test_a_released_variant_is_its_formula_and_its_gradients_stop_where_it_says(variant):
   prepared, drawn, found = prepared_as(variant)

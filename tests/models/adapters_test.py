@@ -58,7 +58,7 @@ def test_learned_table_starts_small_and_receives_gradients():
   x, adapter = jnp.zeros((1, 20, 20, 2)), PatchAdapter(16, positions="learned")
   params = adapter.init(jax.random.key(0), x)["params"]
   assert abs(np.std(params["position_table"]) - 0.02) < 0.001
-  grads = jax.grad(lambda p: adapter.apply({"params": p}, x).sum())(params)
+  grads = jax.jit(jax.grad(lambda p: adapter.apply({"params": p}, x).sum()))(params)
   np.testing.assert_allclose(grads["position_table"], np.ones((20, 20, 16)), rtol=1e-5)
 
 

@@ -21,7 +21,7 @@ def test_values_that_are_hidden_reach_no_encoder(x64):
     )[0]
 
   keep = jnp.zeros((8, 6), bool).at[:, [0, 3]].set(True)
-  gradient = jax.grad(lambda x: encoded(x, keep).sum() ** 2)(raw["series"])
+  gradient = jax.jit(jax.grad(lambda x: encoded(x, keep).sum() ** 2))(raw["series"])
   assert (np.asarray(gradient)[:, [0, 1, 3, 4]] == 0).all() and (
     np.asarray(gradient)[:, 2] != 0
   ).any()
@@ -33,7 +33,7 @@ def test_an_image_is_standardised_patches_of_a_size_that_divides_it(x64):
   image = jax.random.normal(jax.random.key(0), (3, 8, 12, 3)) * 5 + 2
   batch = {"image": image, "table": jnp.ones((3, 4)), "valid": jnp.ones(3, bool)}
   method = methods.create(config, dataset)
-  params, _ = method.init(jax.random.key(0), batch)
+  params, _ = jax.jit(method.init)(jax.random.key(0), batch)
   keep = jnp.zeros((3, 7), bool).at[:, 0].set(True)
   found = method.model.apply({"params": params}, batch, keep, 1, method="reconstruct")["image"]
   assert found.prediction.shape == found.target.shape == (3, 6, 48)

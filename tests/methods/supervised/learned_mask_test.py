@@ -50,7 +50,7 @@ def create(name="synib", **fields):
 
 def train_briefly(method, info, raw, steps):
   """Trains the whole loss as it stands; returns (params, model_state)."""
-  params, model_state = method.init(jax.random.key(0), raw)
+  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
   optimizer = optax.adam(2e-2)
 
   def objective(params, info):

@@ -79,7 +79,7 @@ def test_a_head_that_is_sure_makes_a_large_penalty_never_an_infinite_one(anchor)
   def penalty(params):
     return method.loss(params, model_state, {"clean": raw}, info).losses["penalty"]
 
-  value, gradient = jax.value_and_grad(penalty)(params)
+  value, gradient = jax.jit(jax.value_and_grad(penalty))(params)
   expected = 0.0
   features, _ = method.encode_frozen(params, model_state, raw)
   for m in features:

@@ -98,7 +98,7 @@ def test_user_errors():
 def test_overlapping_patches_times_the_kernel_as_loops_say_it(x64, features):
   net = patch_convnet._PatchEmbed(features, stride=2, overlap=True, dtype=jnp.float64)
   x = np.random.RandomState(0).randn(2, 6, 4, 3)
-  variables = net.init(jax.random.key(0), x)
+  variables = jax.jit(net.init)(jax.random.key(0), x)
   kernel = np.asarray(variables["params"]["kernel"], np.float64).reshape(2, 2, 2, 2, 3, features)
   padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
   expected = np.zeros((2, 3, 2, features))

@@ -47,7 +47,7 @@ def test_window_of_the_force_encoder(window, first_unseen):
   x = np.random.RandomState(0).randn(3, 32, 6).astype(np.float32)
   net = ForceEncoder(8, window)
   variables = net.init(jax.random.key(0), x)
-  seen = np.abs(jax.grad(lambda x: net.apply(variables, x).sum())(x)).max(axis=-1) > 0
+  seen = np.abs(jax.jit(jax.grad(lambda x: net.apply(variables, x).sum()))(x)).max(axis=-1) > 0
   np.testing.assert_array_equal(seen, np.broadcast_to(np.arange(32) < first_unseen, (3, 32)))
 
 

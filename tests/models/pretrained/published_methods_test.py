@@ -53,7 +53,6 @@ def published_shapes(experiment):
   return shapes
 
 
-@pytest.mark.every_case
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_published_tensor_has_one_place_and_every_array_one_source(experiment):
   model, names, expected, layers = build(experiment)
