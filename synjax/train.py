@@ -168,16 +168,20 @@ def opened(
 
 
 def _standing_alone(config: ConfigDict, path: pathlib.Path) -> ConfigDict:
-  """Returns the config itself, or, of a trained run whose towers' folders are gone, one without them."""
+  """Returns the config itself, or, of a trained run whose towers or tokenizer are gone, one without."""
   if not identity.is_trained(path):
     return config
   lost = sources.kept_towers(path, config.to_dict())
-  if not lost:
+  gone = sources.towers(config, lost)
+  tokenizer, kept = config.data.get("tokenizer"), any((path / files.TOKENIZER).glob("*/*"))
+  if tokenizer and kept and not files.resolve(tokenizer).exists():
+    gone["data.tokenizer"] = tokenizer
+  if not gone:
     return config
-  logger.warning(
-    "config.model.modalities: %s: gone, or not what the run started from; its own parameters are taken",
-    ", ".join(sources.towers(config, lost).values()),
-  )
+  for field, folder in gone.items():
+    logger.warning(
+      "config.%s: %s: gone, or not what the run started from; its own is taken", field, folder
+    )
   return ConfigDict(places.standing_alone(config.to_dict(), path, lost)).lock()
 
 

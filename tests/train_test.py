@@ -358,3 +358,20 @@ def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):
   fields = {"total_steps": 1, "eval_steps": 1, "checkpoint_steps": 1, "log_steps": 1}
   train.train_and_evaluate(tiny.get_config("supervised", **fields), str(tmp_path))
   assert "every training label is 1" in caplog.text
+
+
+def test_a_tokenizer_that_is_gone_is_the_runs_own_and_another_one_is_not(tmp_path, monkeypatch):
+  config, workdir, given = tiny.get_config("supervised"), tmp_path / "run", tmp_path / "given"
+  with config.unlocked():
+    config.data.tokenizer = str(given)
+  assert train._standing_alone(config, workdir) is config  # it has not begun
+  (workdir / "checkpoints" / "2").mkdir(parents=True)
+  assert train._standing_alone(config, workdir) is config  # an older run, which kept none
+  kept = workdir / "tokenizer" / "text"
+  kept.mkdir(parents=True)
+  (kept / "spm.model").touch()
+  found = train._standing_alone(config, workdir)
+  assert found.data.tokenizer == str(workdir / "tokenizer") and found.is_locked
+  assert config.data.tokenizer == str(given)
+  given.mkdir()  # whose content the data's fingerprint tells
+  assert train._standing_alone(config, workdir) is config
