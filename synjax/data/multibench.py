@@ -59,7 +59,7 @@ def load(config) -> pipeline.Dataset:
   source = SOURCES[data.name]
   variant = source.config(config)
   command = f"python -m data_prep.convert {data.name} --source=FOLDER --data_dir={data.data_dir}"
-  command += source.options
+  command += source.options.format(data=data)
   if variant in _STATISTICS:
     command += f" --statistics={_STATISTICS[variant]}"
   shards = Shards(data.data_dir, source.builder, variant, command)

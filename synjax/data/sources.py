@@ -64,7 +64,7 @@ class Source:
     joint: whether all modalities share the decision for each operation.
     hold_out: feature of the shards; examples that share it are held out together, where they have no
       validation split.
-    options: of the converter, beside those of the config.
+    options: of the converter, a format string of `data`, the config's.
     texts: modality that is text -> columns of a split -> texts, of which tokens are made (`tokens`).
     splits: "train", "val", "test" -> split of the shards; (): "train", "validation" and "test".
     known: feature of the shards, False: the example has no label and is left out; "": all have.
@@ -215,7 +215,7 @@ SOURCES: Mapping[str, Source] = {
       )
     },
     hold_out="actor_id",
-    options=" --audio=logspec",
+    options=" --audio=logspec --split={data.fold}",
   ),
   "hateful_memes": Source(
     builder="hateful_memes",
@@ -232,6 +232,7 @@ SOURCES: Mapping[str, Source] = {
   "mmimdb": Source(
     builder="mmimdb",
     config=lambda config: config.data.variant,
+    options=" --variant={data.variant}",
     modalities=("image", "text"),
     tasks={
       "genres": Task(_column("genres"), 0, several=23, names=_GENRES),

@@ -6,7 +6,7 @@ from typing import Any
 
 import flax.traverse_util
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from synjax.models.pretrained import weight_files
 from synjax.workdir import files, json_files, probes, schema, standardization
@@ -63,7 +63,8 @@ def write(
     for part, array in probe._asdict().items():
       tensors[f"probes/{task}/{part}"] = np.ascontiguousarray(array)
   with files.replacing(path / weight_files.FILE) as temporary:
-    save_file(tensors, temporary, metadata={"format": "np"})
+    # `save_file` would leave a file that nobody else may read.
+    temporary.write_bytes(save(tensors, metadata={"format": "np"}))
   whole = {"model_type": _KIND, "version": VERSION, **content, "empty": empty}
   files.write_atomically(path / weight_files.CONFIG, files.to_json(whole, indent=2))
 

@@ -62,6 +62,11 @@ def test_a_fold_is_read_as_it_is_stored(data_dir):
     assert batch["label"][row] == found.test.labels["emotion"][row] == example["label"]
 
 
+def test_a_fold_that_is_not_there_is_asked_for_by_its_command(data_dir):
+  with pytest.raises(ValueError, match=r"cremad/fold2_logspec .*--audio=logspec --split=fold2$"):
+    data.load(make_config(data_dir, "supervised,fold2"))
+
+
 def test_new_clips_are_read_as_the_shards_were(data_dir):
   config = make_config(data_dir)
   dataset = data.load(config)

@@ -43,6 +43,8 @@ def test_a_loaded_export_is_the_model(model, tmp_path):
   with pytest.raises(ValueError, match="expected trial=0 to 0, found 1"):
     synjax.load(tmp_path / "out", trial=1)
   assert "/data/mine" not in (tmp_path / "out/config.json").read_text()
+  modes = {file.stat().st_mode for file in (tmp_path / "out").iterdir()}
+  assert len(modes) == 1  # who may read one file may read all
   with pytest.raises(ValueError, match="--out: expected a new or an empty folder"):
     exporting.export(model, tmp_path / "out")
 
