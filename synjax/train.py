@@ -172,16 +172,15 @@ def _standing_alone(config: ConfigDict, path: pathlib.Path) -> ConfigDict:
   if not identity.is_trained(path):
     return config
   lost = sources.kept_towers(path, config.to_dict())
-  gone = sources.towers(config, lost)
+  folders = sources.towers(config, lost).items()
+  gone = {field: folder for field, folder in folders if not sources.hash_weights(folder)}
   tokenizer, kept = config.data.get("tokenizer"), any((path / files.TOKENIZER).glob("*/*"))
   if tokenizer and kept and not files.resolve(tokenizer).exists():
     gone["data.tokenizer"] = tokenizer
   if not gone:
     return config
   for field, folder in gone.items():
-    logger.warning(
-      "config.%s: %s: gone, or not what the run started from; its own is taken", field, folder
-    )
+    logger.warning("config.%s: %s is no longer there: the run's own is taken", field, folder)
   return ConfigDict(places.standing_alone(config.to_dict(), path, lost)).lock()
 
 

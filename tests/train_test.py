@@ -375,3 +375,19 @@ def test_a_tokenizer_that_is_gone_is_the_runs_own_and_another_one_is_not(tmp_pat
   assert config.data.tokenizer == str(given)
   given.mkdir()  # whose content the data's fingerprint tells
   assert train._standing_alone(config, workdir) is config
+
+
+def test_towers_of_other_weights_are_not_put_in_the_place_of_those_that_are_gone(
+  tmp_path, monkeypatch
+):
+  config, workdir, tower = tiny.get_config("supervised"), tmp_path / "run", tmp_path / "tower"
+  with config.unlocked():
+    config.model.modalities.table.encoder.weights = str(tower)
+  (workdir / "checkpoints" / "2").mkdir(parents=True)
+  monkeypatch.setattr(train.sources, "kept_towers", lambda *_: {"table": {"name": "mlp"}})
+  found = train._standing_alone(config, workdir)
+  assert found.model.modalities.table.encoder.to_dict() == {"name": "mlp"}
+  tower.mkdir()
+  (tower / "config.json").touch()
+  (tower / "model.safetensors").touch()
+  assert train._standing_alone(config, workdir) is config  # which is refused later, by its hash

@@ -76,7 +76,7 @@ class Checkpoint:
 
   Attributes:
     shapes: name -> shape, of the model's `state_dict`.
-    step: steps of the optimizer that it was trained for; None: the file does not say.
+    step: steps of the optimizer that it was trained for; None: the file does not say, or no such number.
   """
 
   def __init__(self, path: str | os.PathLike):
@@ -108,7 +108,7 @@ class Checkpoint:
     self._tensors = {str(name): x for name, x in state.items() if isinstance(x, Stored)}
     self.shapes = {name: x.shape for name, x in self._tensors.items()}
     step = tree.get("global_step") if whole else None
-    self.step = step if type(step) is int else None
+    self.step = step if type(step) is int and 0 <= step < 2**48 else None
 
   def __getitem__(self, name: str) -> np.ndarray:
     """Reads one tensor; bfloat16 as float32."""
@@ -172,7 +172,8 @@ class Checkpoint:
       if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError("it is compressed")
       return self._zip.read(info)
-    except (KeyError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    # RuntimeError: a flipped bit makes an entry an encrypted one.
+    except (KeyError, ValueError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
       raise ValueError(
         f"{self._path}: expected {name} in the checkpoint, found none that can be read ({error}); get"
         " the file again"

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from synjax import train
-from synjax.models.pretrained import layouts, published_methods
+from synjax.models.pretrained import layouts, published_methods, weight_files
 from synjax.training import warm_start
 from synjax.training.run import Run
 from synjax.workdir import files, identity
@@ -71,9 +71,9 @@ def _start(run: Run, tensors: Any, file: pathlib.Path) -> None:
   whole = old.replace(frozen=run.frozen_params.by_trial(1)).whole(old.params)
   flat = flax.traverse_util.flatten_dict({"params": whole, **old.model_state})
   entries = _entries(run, tensors, file, {path: np.shape(leaf)[1:] for path, leaf in flat.items()})
-  checksum = 0
+  checksum, read = 0, functools.partial(_read, tensors, file)
   for path, entry in entries.items():
-    array = np.asarray(layouts.read(entry, tensors.__getitem__), flat[path].dtype)
+    array = np.asarray(layouts.read(entry, read), flat[path].dtype)
     if not np.isfinite(array).all():
       raise ValueError(
         f"{file}: {entry.names[0]}: expected finite numbers, found others; get the file again"
@@ -93,6 +93,18 @@ def _start(run: Run, tensors: Any, file: pathlib.Path) -> None:
     "checksum": f"{checksum:08x}",
   }
   run.adopt(params, {**old.model_state, **model_state}, origin)
+
+
+def _read(tensors: Any, file: pathlib.Path, name: str) -> np.ndarray:
+  """Reads a tensor; ValueError where it holds no floating-point numbers, as quantised weights do."""
+  if isinstance(tensors, weight_files.Tensors):
+    return tensors.weights(name)
+  found = tensors[name]
+  if found.dtype.kind != "f":
+    raise ValueError(
+      f"{file}: {name}: expected floating-point numbers, found {found.dtype}; get the file again"
+    )
+  return found
 
 
 def _entries(

@@ -7,11 +7,13 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from data_prep.read.torch_checkpoint import Checkpoint
 from synjax import data, train
 from synjax.evaluators import When
 from synjax.library import importing
+from synjax.models.pretrained.weight_files import Tensors
 from synjax.workdir import identity
 from tests import tiny, torch_files, torch_weights
 from tests.methods.contrastive import golden_steps
@@ -105,6 +107,29 @@ def test_a_checkpoint_of_another_model_is_refused_and_claims_no_workdir(
   config.update_from_flattened_dict(fields)
   with registered(), pytest.raises(ValueError, match=message):
     importing.import_checkpoint(Checkpoint(file), file, config, str(tmp_path / "run"))
+  assert not (tmp_path / "run/config.json").exists()
+
+
+@pytest.mark.parametrize(
+  ("kind", "message"),
+  [
+    ("ckpt", "fc.weight: expected floating-point numbers, found int64"),
+    ("safetensors", "fc.weight: expected numbers of type .*, found I64"),
+  ],
+)
+def test_weights_that_are_no_fractions_are_refused(published, tmp_path, kind, message):
+  _, meta, file = published
+  whole, name = Checkpoint(file), "encoder.encoders.0.fc.weight"
+  state = {other: whole[other] for other in whole.shapes}
+  state[name] = (1000 * state[name]).astype(np.int64)
+  other = tmp_path / f"other.{kind}"
+  if kind == "ckpt":
+    tensors = Checkpoint(torch_files.write(other, {"state_dict": state}))
+  else:
+    safetensors.numpy.save_file(state, other)
+    tensors = Tensors(other)
+  with registered(), pytest.raises(ValueError, match=f"other.{kind}: .*{message}"):
+    importing.import_checkpoint(tensors, other, config_of(meta), str(tmp_path / "run"))
   assert not (tmp_path / "run/config.json").exists()
 
 

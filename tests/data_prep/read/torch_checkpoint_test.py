@@ -128,6 +128,26 @@ def test_the_code_of_a_stand_in_cannot_be_replaced(tmp_path):
     Checkpoint(path)
 
 
+@pytest.mark.parametrize("step", [-1, 10**30])
+def test_steps_that_nobody_has_trained_for_are_none(tmp_path, step):
+  tree = {"global_step": step, "state_dict": {"x": np.ones(2, np.float32)}}
+  assert Checkpoint(torch_files.write(tmp_path / "a.ckpt", tree)).step is None
+
+
+def test_a_flipped_bit_that_makes_an_entry_an_encrypted_one_is_named(tmp_path):
+  file = torch_files.write(tmp_path / "a.ckpt", {"state_dict": {"x": np.ones(2, np.float32)}})
+  content = bytearray(file.read_bytes())
+  for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    start = -1
+    while (start := content.find(signature, start + 1)) >= 0:
+      content[start + flags] |= 1
+  file.write_bytes(content)
+  with pytest.raises(
+    ValueError, match="a.ckpt: expected .* in the checkpoint, found none .*encrypted"
+  ):
+    Checkpoint(file)["x"]
+
+
 def test_what_is_no_checkpoint_is_told_how_to_convert_it(tmp_path):
   path = tmp_path / "old.ckpt"
   path.write_bytes(pickle.dumps({"state_dict": 1}))
