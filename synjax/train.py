@@ -174,8 +174,8 @@ def _standing_alone(config: ConfigDict, path: pathlib.Path) -> ConfigDict:
   lost = sources.kept_towers(path, config.to_dict())
   folders = sources.towers(config, lost).items()
   gone = {field: folder for field, folder in folders if not sources.hash_weights(folder)}
-  tokenizer, kept = config.data.get("tokenizer"), any((path / files.TOKENIZER).glob("*/*"))
-  if tokenizer and kept and not files.resolve(tokenizer).exists():
+  tokenizer = config.data.get("tokenizer")
+  if tokenizer and places.keeps_tokenizers(path) and not files.resolve(tokenizer).exists():
     gone["data.tokenizer"] = tokenizer
   if not gone:
     return config

@@ -360,7 +360,7 @@ def test_a_single_training_label_is_warned_of(tmp_path, caplog, monkeypatch):
   assert "every training label is 1" in caplog.text
 
 
-def test_a_tokenizer_that_is_gone_is_the_runs_own_and_another_one_is_not(tmp_path, monkeypatch):
+def test_a_tokenizer_that_is_gone_is_the_runs_own_and_another_one_is_not(tmp_path):
   config, workdir, given = tiny.get_config("supervised"), tmp_path / "run", tmp_path / "given"
   with config.unlocked():
     config.data.tokenizer = str(given)

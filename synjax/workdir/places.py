@@ -68,14 +68,14 @@ def standing_alone(
       towers whose parameters are among the run's.
   """
   config = copy.deepcopy(dict(config))
-  kept, data = folder / files.TOKENIZER, config["data"]
+  data = config["data"]
   modalities = config.get("model", {}).get("modalities", {})
   weights = {name: own.get("encoder", {}).get("weights") for name, own in modalities.items()}
   texts = [name for name, encoder in towers.items() if "vocabulary" in encoder]
   if "tokenizer" in data:
     # An exported model names no other place: what is missing is missed there.
-    if any(kept.glob("*/*")) or not (data["tokenizer"] or any(weights.values())):
-      data["tokenizer"] = str(kept)
+    if keeps_tokenizers(folder) or not (data["tokenizer"] or any(weights.values())):
+      data["tokenizer"] = str(folder / files.TOKENIZER)
     elif texts and not data["tokenizer"]:  # "": that of the text tower's weights
       data["tokenizer"] = weights[texts[0]]
   if towers and "cache_features" in data:
@@ -83,6 +83,11 @@ def standing_alone(
   for name, encoder in towers.items():
     modalities[name]["encoder"] = dict(encoder)
   return config
+
+
+def keeps_tokenizers(folder: pathlib.Path) -> bool:
+  """Says whether a workdir or an exported folder has a copy of what reads texts."""
+  return any((folder / files.TOKENIZER).glob("*/*"))
 
 
 def keep_tokenizers(found: Mapping[str, pathlib.Path], folder: pathlib.Path) -> dict[str, str]:
