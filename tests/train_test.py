@@ -25,13 +25,19 @@ def tiny_dataset():
     yield
 
 
+def get_config(**overrides):
+  """Returns the config of the method that compiles fastest of those that compare the examples of a batch
+  and are probed: the loop does the same for every one."""
+  return tiny.get_config("cross", **overrides)
+
+
 def final_params(workdir, **overrides):
   """Trains and returns the last parameters and the results."""
-  config = tiny.get_config(**overrides)
+  config = get_config(**overrides)
   results = train.train_and_evaluate(config, str(workdir))
-  run = train.Run(config, workdir).restore()
-  params = run.devices.fetch(run.state.params)
-  run.checkpointer.close()
+  reader = checkpoint.Checkpointer(workdir, read_only=True)
+  params = reader.read_plain(config.total_steps)["state"]["params"]
+  reader.close()
   return params, results
 
 
@@ -90,7 +96,7 @@ def test_a_run_interrupted_anywhere_ends_in_the_same_parameters(
   monkeypatch.setattr(train.Run, "advance", interrupt)
   started = time.monotonic()
   with pytest.raises(Interrupted):
-    train.train_and_evaluate(tiny.get_config(log_steps=1), str(tmp_path))
+    train.train_and_evaluate(get_config(log_steps=1), str(tmp_path))
   monkeypatch.undo()
   spent = json.loads((tmp_path / "run.json").read_text())["spent"]
   assert spent["steps"] == at // 5 * 5  # those of the newest checkpoint
@@ -114,7 +120,7 @@ def test_a_run_killed_with_sigkill_ends_in_the_same_parameters(straight, tmp_pat
       return advance(run)
     train.Run.advance = slow
     with tiny.registered():
-      train.train_and_evaluate(tiny.get_config(log_steps=1), sys.argv[1])
+      train.train_and_evaluate(tiny.get_config("cross", log_steps=1), sys.argv[1])
   """)
   process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=os.getcwd())
   deadline = time.monotonic() + 600
@@ -135,7 +141,7 @@ def long_run(tmp_path_factory):
   """A run of 20 steps from the start, without a schedule that knows its length."""
   workdir = tmp_path_factory.mktemp("long")
   with tiny.registered():
-    train.train_and_evaluate(tiny.get_config("comm", **EVERY), str(workdir))
+    train.train_and_evaluate(get_config(**EVERY), str(workdir))
   return workdir
 
 
@@ -145,12 +151,10 @@ def long_run(tmp_path_factory):
 def test_a_finished_run_made_longer_is_a_longer_run_from_the_start(
   long_run, tmp_path, caplog, before
 ):
-  first = train.train_and_evaluate(
-    tiny.get_config("comm", **EVERY, total_steps=before), str(tmp_path)
-  )
+  first = train.train_and_evaluate(get_config(**EVERY, total_steps=before), str(tmp_path))
   assert first["total_steps"] == before
   caplog.set_level("INFO", "synjax")
-  second = train.train_and_evaluate(tiny.get_config("comm", **EVERY), str(tmp_path))
+  second = train.train_and_evaluate(get_config(**EVERY), str(tmp_path))
   assert f"a run of {before} steps becomes one of 20; no schedule" in caplog.text
   expected = json.loads((long_run / "results.json").read_text())
   assert second["rows"] == expected["rows"]
@@ -162,7 +166,7 @@ def test_a_finished_run_made_longer_is_a_longer_run_from_the_start(
 def test_what_only_the_scores_depend_on_is_scored_again(straight, tmp_path):
   workdir = tmp_path / "copy"
   shutil.copytree(straight[0], workdir)
-  config = tiny.get_config(log_steps=1, **{"probe.neighbors": 3})
+  config = get_config(log_steps=1, **{"probe.neighbors": 3})
   found = train.train_and_evaluate(config, str(workdir))
   old = straight[2]
   assert found["config"]["probe"]["neighbors"] == 3
@@ -172,14 +176,14 @@ def test_what_only_the_scores_depend_on_is_scored_again(straight, tmp_path):
     name for name in pick(old) if "knn" in name
   }
   with pytest.raises(ValueError, match=r"validation_search: 'coarse' -> 'fine'"):
-    config = tiny.get_config(log_steps=1, **{"probe.validation_search": "fine"})
+    config = get_config(log_steps=1, **{"probe.validation_search": "fine"})
     train.train_and_evaluate(config, str(workdir))
 
 
 def test_steps_per_call_does_not_change_the_loss_curve(straight, tmp_path):
   # Not the parameters: those with zero gradient (biases before BatchNorm) follow rounding under Adam.
   every = dict.fromkeys(("log_steps", "eval_steps", "checkpoint_steps", "steps_per_call"), 10)
-  train.train_and_evaluate(tiny.get_config(**every), str(tmp_path))
+  train.train_and_evaluate(get_config(**every), str(tmp_path))
   expected = losses(straight[0]).reshape(2, 10).mean(axis=1)
   np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-4)
 
@@ -204,7 +208,7 @@ def test_two_processes_follow_the_loss_curve_of_one(straight, tmp_path, parallel
     from tests import tiny
     parallel.initialize_hosts("127.0.0.1:12391", 2, int(sys.argv[2]))
     with tiny.registered():
-      config = tiny.get_config(log_steps=1, parallel=sys.argv[3])
+      config = tiny.get_config("cross", log_steps=1, parallel=sys.argv[3])
       config.num_devices = None
       train.train_and_evaluate(config, sys.argv[1] + "/run")
   """)
@@ -231,7 +235,7 @@ def test_seeds_under_vmap_equal_single_runs(straight, tmp_path):
 
 
 def test_a_stopped_seed_is_frozen(tmp_path):
-  run = train.Run(tiny.get_config(num_seeds=2), tmp_path).restore()
+  run = train.Run(get_config(num_seeds=2), tmp_path).restore()
   before = run.devices.fetch(run.state)
   run.selection = run.selection.replace(active=np.array([False, True]))
   run.advance()
@@ -246,10 +250,10 @@ def test_a_stopped_seed_is_frozen(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_checkpoint(tmp_path):
-  train.train_and_evaluate(tiny.get_config(total_steps=5), str(tmp_path / "good"))
+  train.train_and_evaluate(get_config(total_steps=5), str(tmp_path / "good"))
   kept = sorted(p.name for p in (tmp_path / "good" / "checkpoints").iterdir())
   with pytest.raises(FloatingPointError, match=r"step \d+: not finite: seed 42: .*loss"):
-    train.train_and_evaluate(tiny.get_config(**{"optim.lr": 1e30}), str(tmp_path / "bad"))
+    train.train_and_evaluate(get_config(**{"optim.lr": 1e30}), str(tmp_path / "bad"))
   assert not (tmp_path / "bad" / "results.json").exists()
   assert sorted(p.name for p in (tmp_path / "good" / "checkpoints").iterdir()) == kept
 
@@ -257,7 +261,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_checkpoint(
 def test_a_checkpoint_is_never_written_before_its_steps_were_checked(tmp_path):
   overrides = {"optim.lr": 1e30, "log_steps": 20, "eval_steps": 20, "checkpoint_steps": 5}
   with pytest.raises(FloatingPointError):
-    train.train_and_evaluate(tiny.get_config(**overrides), str(tmp_path))
+    train.train_and_evaluate(get_config(**overrides), str(tmp_path))
   assert not any((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
@@ -313,7 +317,7 @@ def test_a_wrong_field_is_named(tmp_path, overrides, message):
 
 def test_that_nothing_was_trained_of_a_finished_run_is_said_once(straight, caplog):
   caplog.set_level("INFO", "synjax")
-  train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
+  train.train_and_evaluate(get_config(log_steps=1), str(straight[0]))
   assert caplog.text.count("finished at step 20, nothing was trained") == 1
 
 
@@ -321,7 +325,7 @@ def test_a_finished_run_is_not_returned_for_other_data(straight, monkeypatch):
   changed = dataclasses.replace(tiny.load_dataset(None), fingerprint="corrected")
   monkeypatch.setitem(data.DATASETS, "tiny", lambda config: changed)
   with pytest.raises(ValueError, match=r"other data.*fingerprint tiny.*fingerprint corrected"):
-    train.train_and_evaluate(tiny.get_config(log_steps=1), str(straight[0]))
+    train.train_and_evaluate(get_config(log_steps=1), str(straight[0]))
 
 
 @pytest.mark.parametrize("method", ["ensemble", "unimodal"])
@@ -340,7 +344,7 @@ def test_signals_of_a_fused_prediction_are_refused_where_nothing_is_fused(tmp_pa
 def test_names_that_select_are_those_that_the_validation_scores_have(straight):
   rows = read_metrics(straight[0] / "metrics.jsonl")
   scored = {name for row in rows for name in row if name.startswith("val/")}
-  config = tiny.get_config()
+  config = get_config()
   dataset = tiny.load_dataset(config)
   chosen = evaluators.create(config, dataset, methods.create(config, dataset))
   assert scored >= evaluators.metric_names(chosen)

@@ -21,7 +21,7 @@ def runs(tmp_path_factory):
       label=(lambda f: np.array(["sit", "run"])[f["label"]]) if name == "texts" else None,
     )
     write(folder, change, {"train": 40, "test": 16})
-    config = make_config(folder)
+    config = make_config(folder, "cross")  # likewise
     config.total_epochs = config.eval_epochs = config.checkpoint_epochs = 1.0
     config.num_devices = 1
     config.batch_size = config.eval_batch_size = 12
@@ -147,7 +147,7 @@ def make_several(folder, method, **fields):
 
 @pytest.mark.whole_run
 def test_a_pretrained_run_is_scored_on_every_task_and_predicts_each(tmp_path):
-  config, workdir = make_several(tmp_path, "comm"), tmp_path / "run"
+  config, workdir = make_several(tmp_path, "cross"), tmp_path / "run"
   results = train.train_and_evaluate(config, str(workdir))
   best = results["rows"][0]["best"]
   tasks = ("label", "label_mood", "label_tags")
@@ -176,6 +176,7 @@ def test_a_pretrained_run_is_scored_on_every_task_and_predicts_each(tmp_path):
 )
 def test_a_classifier_is_scored_beside_the_baselines_of_what_it_learned(tmp_path, method, task):
   config, workdir = make_several(tmp_path, method, task=task), tmp_path / "run"
+  config.model.trunk.name = "mlp"
   results = train.train_and_evaluate(config, str(workdir))
   best = results["rows"][0]["best"]
   assert results["chance"] == {task: 0.5}

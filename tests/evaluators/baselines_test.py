@@ -226,7 +226,7 @@ def run(tmp_path_factory):
   """(run at its end, its results) of two seeds."""
   workdir = tmp_path_factory.mktemp("run")
   with tiny.registered():
-    config = tiny.get_config("comm", **FIELDS)
+    config = tiny.get_config("cross", **FIELDS)
     content = train.train_and_evaluate(config, str(workdir))
     return train.Run(config, workdir).restore(read_only=True), content
 

@@ -20,7 +20,7 @@ def trained(tmp_path_factory):
   for split in ("train", "validation", "test"):
     arrays = {name: rng.normal(size=(16, 3)) for name in ("left", "right")}
     np.savez(folder / f"{split}.npz", **arrays, label=np.arange(16) % 2)
-  config = arrays_config.get_config(f"comm,{folder}")
+  config = arrays_config.get_config(f"cross,{folder}")
   config.update_from_flattened_dict(
     {
       **{"batch_size": 8, "eval_batch_size": 8, "optim.lr": 1e-12, "optim.weight_decay": 0.0},

@@ -6,6 +6,11 @@ from jax.test_util import check_grads
 
 from synjax import losses
 
+# Compiled, as a step has them: else every operation would be compiled for itself.
+nt_xent, clip_loss, sup_con = map(jax.jit, (losses.nt_xent, losses.clip_loss, losses.sup_con))
+comm_terms, pairwise_nt_xent = map(jax.jit, (losses.comm_terms, losses.pairwise_nt_xent))
+retrieval_accuracy = jax.jit(losses.retrieval_accuracy)
+
 LABELS = np.array([0, 1, 0, 2, 1, 0, 3])  # 2 and 3: alone in their class
 VALID = np.array([True, True, False, True, False, True, True])
 
@@ -56,22 +61,20 @@ def test_nt_xent_and_its_gradient_equal_the_published_values(golden, x64):
   for parameters, case in cases(golden, "infonce"):
     value, grads = jax.jit(
       jax.value_and_grad(
-        lambda a, b, t=parameters["temperature"]: losses.nt_xent(a, b, temperature=t).mean(), (0, 1)
+        lambda a, b, t=parameters["temperature"]: nt_xent(a, b, temperature=t).mean(), (0, 1)
       )
     )(case["z1"], case["z2"])
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
     np.testing.assert_allclose(grads[0], case["g1"], rtol=1e-7, atol=1e-12)
     np.testing.assert_allclose(grads[1], case["g2"], rtol=1e-7, atol=1e-12)
-    accuracy = 100 * losses.retrieval_accuracy(case["z1"], case["z2"])
+    accuracy = 100 * retrieval_accuracy(case["z1"], case["z2"])
     np.testing.assert_allclose(accuracy, case["ssl_acc"], rtol=1e-6)
 
 
 def test_nt_xent_in_float32_stays_close_to_the_published_value(golden):
   for parameters, case in cases(golden, "infonce"):
     a, b = (jnp.asarray(case[k], jnp.float32) for k in ("z1", "z2"))
-    value = jax.jit(lambda a, b, t=parameters["temperature"]: losses.nt_xent(a, b, temperature=t))(
-      a, b
-    )
+    value = jax.jit(lambda a, b, t=parameters["temperature"]: nt_xent(a, b, temperature=t))(a, b)
     # A loss near 0 is the difference of two numbers of size 1 / temperature, each rounded to float32.
     rounding = np.finfo(np.float32).eps / parameters["temperature"]
     np.testing.assert_allclose(value.mean(), case["loss"], rtol=3e-4, atol=rounding)
@@ -79,22 +82,18 @@ def test_nt_xent_in_float32_stays_close_to_the_published_value(golden):
 
 def test_identical_rows_give_log_of_the_number_of_candidates(x64):
   same = jnp.ones((5, 3))
-  np.testing.assert_allclose(
-    losses.nt_xent(same, same, temperature=0.3), np.log(2 * 5 - 1), rtol=1e-12
-  )
+  np.testing.assert_allclose(nt_xent(same, same, temperature=0.3), np.log(2 * 5 - 1), rtol=1e-12)
 
 
 def test_nt_xent_is_symmetric_in_views_and_blind_to_length_and_order(x64):
   rng = np.random.default_rng(0)
   a, b = rng.normal(size=(2, 6, 4))
-  value = losses.nt_xent(a, b, temperature=0.2)
-  np.testing.assert_allclose(losses.nt_xent(b, a, temperature=0.2), value, rtol=1e-12)
+  value = nt_xent(a, b, temperature=0.2)
+  np.testing.assert_allclose(nt_xent(b, a, temperature=0.2), value, rtol=1e-12)
   scale = rng.uniform(0.1, 9, size=(6, 1))
-  np.testing.assert_allclose(losses.nt_xent(scale * a, b, temperature=0.2), value, rtol=1e-12)
+  np.testing.assert_allclose(nt_xent(scale * a, b, temperature=0.2), value, rtol=1e-12)
   order = rng.permutation(6)
-  np.testing.assert_allclose(
-    losses.nt_xent(a[order], b[order], temperature=0.2), value[order], rtol=1e-12
-  )
+  np.testing.assert_allclose(nt_xent(a[order], b[order], temperature=0.2), value[order], rtol=1e-12)
 
 
 def test_normalize_has_a_finite_gradient_at_zero():
@@ -104,24 +103,22 @@ def test_normalize_has_a_finite_gradient_at_zero():
 
 def test_nt_xent_survives_a_batch_of_one_and_a_tiny_temperature():
   a = jnp.array([[1.0, 2.0]])
-  assert losses.nt_xent(a, a, temperature=0.1) == pytest.approx(0, abs=1e-6)
+  assert nt_xent(a, a, temperature=0.1) == pytest.approx(0, abs=1e-6)
   rng = np.random.default_rng(1)
   a, b = rng.normal(size=(2, 4, 3)).astype(np.float32)
-  value, gradient = jax.jit(
-    jax.value_and_grad(lambda a: losses.nt_xent(a, b, temperature=1e-3).sum())
-  )(a)
+  value, gradient = jax.jit(jax.value_and_grad(lambda a: nt_xent(a, b, temperature=1e-3).sum()))(a)
   assert np.isfinite(value)
   assert np.isfinite(gradient).all()
 
 
 def test_gradients_agree_with_finite_differences(x64):
   a, b = np.random.default_rng(2).normal(size=(2, 4, 3))
-  check_grads(lambda a, b: losses.nt_xent(a, b, temperature=0.5), (a, b), order=1, modes=("rev",))
+  check_grads(lambda a, b: nt_xent(a, b, temperature=0.5), (a, b), order=1, modes=("rev",))
 
 
 def test_comm_terms_equal_brute_force_and_the_published_loss(golden, x64):
   for parameters, case in cases(golden, "infmasking_loss_2mod"):
-    terms = losses.comm_terms(case["z1"], case["z2"], temperature=parameters["temperature"])
+    terms = comm_terms(case["z1"], case["z2"], temperature=parameters["temperature"])
     published = [case[f"ssl_loss_{i}"] for i in range(2, 5)]
     np.testing.assert_allclose(terms, published, rtol=1e-9)
 
@@ -139,7 +136,7 @@ def test_examples_that_take_no_part_are_as_if_they_were_not_there(x64):
   valid = np.array([[1, 0, 1, 1, 1, 0, 1], [0] * 7, [1, 1, 1, 1, 1, 0, 1]], bool)
 
   def terms(view_a, view_b):
-    return losses.comm_terms(view_a, view_b, temperature=0.3, valid=jnp.asarray(valid))
+    return comm_terms(view_a, view_b, temperature=0.3, valid=jnp.asarray(valid))
 
   found = terms(view_a, view_b)
   for subset, rows in enumerate(valid):
@@ -147,7 +144,7 @@ def test_examples_that_take_no_part_are_as_if_they_were_not_there(x64):
       np.testing.assert_array_equal(found[subset], 0)
       continue
     parts = [np.stack([view[subset], view[-1]])[:, rows] for view in (view_a, view_b)]
-    expected = losses.comm_terms(*parts, temperature=0.3)[0]
+    expected = comm_terms(*parts, temperature=0.3)[0]
     np.testing.assert_allclose(found[subset], expected, rtol=1e-12)
   # Neither value nor gradient knows what stands in the place of those left out.
   out = jax.jit(jax.grad(lambda a, b: terms(a, b).sum(), (0, 1)))(view_a, view_b)
@@ -157,66 +154,64 @@ def test_examples_that_take_no_part_are_as_if_they_were_not_there(x64):
     np.testing.assert_array_equal(gradient[outside], 0)
   garbage = np.where(outside[..., None], 100 * rng.normal(size=view_a.shape), view_a)
   np.testing.assert_array_equal(terms(garbage, view_b), found)
-  own = losses.retrieval_accuracy(view_a[0], view_a[0] + 0.01, jnp.asarray(valid[0]))
+  own = retrieval_accuracy(view_a[0], view_a[0] + 0.01, jnp.asarray(valid[0]))
   np.testing.assert_allclose(own, 1)
-  np.testing.assert_array_equal(
-    losses.retrieval_accuracy(view_a[0], view_b[0], jnp.asarray(valid[1])), 0
-  )
+  np.testing.assert_array_equal(retrieval_accuracy(view_a[0], view_b[0], jnp.asarray(valid[1])), 0)
 
 
 def test_clip_equals_a_loop_and_its_gradient_finite_differences(x64, pair):
   for logit_scale in (0.0, np.log(1 / 0.07), np.log(100)):
-    value = losses.clip_loss(*pair, logit_scale=logit_scale)
+    value = clip_loss(*pair, logit_scale=logit_scale)
     np.testing.assert_allclose(value, loop_clip(*pair, logit_scale), rtol=1e-11, atol=1e-11)
-  mean = lambda a, b, s: losses.clip_loss(a, b, logit_scale=s).mean()  # noqa: E731
+  mean = lambda a, b, s: clip_loss(a, b, logit_scale=s).mean()  # noqa: E731
   check_grads(mean, (*pair, 0.7), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
 
 
 def test_clip_is_symmetric_and_blind_to_length_and_order(x64, pair):
   a, b = pair
-  value = losses.clip_loss(a, b, logit_scale=1.0)
-  np.testing.assert_allclose(losses.clip_loss(b, a, logit_scale=1.0), value, rtol=1e-12)
+  value = clip_loss(a, b, logit_scale=1.0)
+  np.testing.assert_allclose(clip_loss(b, a, logit_scale=1.0), value, rtol=1e-12)
   scale = np.random.default_rng(1).uniform(0.1, 9, size=(7, 1))
-  np.testing.assert_allclose(losses.clip_loss(scale * a, b, logit_scale=1.0), value, rtol=1e-12)
+  np.testing.assert_allclose(clip_loss(scale * a, b, logit_scale=1.0), value, rtol=1e-12)
   order = np.random.default_rng(2).permutation(7)
-  permuted = losses.clip_loss(a[order], b[order], logit_scale=1.0)
+  permuted = clip_loss(a[order], b[order], logit_scale=1.0)
   np.testing.assert_allclose(permuted, value[order], rtol=1e-12)
 
 
 def test_clip_of_one_direction_is_the_log_of_the_batch(x64):
   same = jnp.ones((5, 3))
-  np.testing.assert_allclose(losses.clip_loss(same, same, logit_scale=2.0), np.log(5), rtol=1e-12)
+  np.testing.assert_allclose(clip_loss(same, same, logit_scale=2.0), np.log(5), rtol=1e-12)
 
 
 def test_sup_con_equals_a_loop_and_its_gradient_finite_differences(x64, pair):
   for temperature in (0.07, 0.5):
-    value = losses.sup_con(pair[0], LABELS, temperature=temperature)
+    value = sup_con(pair[0], LABELS, temperature=temperature)
     np.testing.assert_allclose(value, loop_sup_con(pair[0], LABELS, temperature), rtol=1e-11)
     assert (np.asarray(value)[[3, 6]] == 0).all()
-  mean = lambda z: losses.sup_con(z, LABELS, temperature=0.5).mean()  # noqa: E731
+  mean = lambda z: sup_con(z, LABELS, temperature=0.5).mean()  # noqa: E731
   check_grads(mean, (pair[0],), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
 
 
 def test_sup_con_of_two_views_an_example_is_nt_xent(x64, pair):
   both, labels = np.concatenate(pair), np.tile(np.arange(7), 2)
-  value = losses.sup_con(both, labels, temperature=0.2).mean()
-  np.testing.assert_allclose(value, losses.nt_xent(*pair, temperature=0.2).mean(), rtol=1e-12)
+  value = sup_con(both, labels, temperature=0.2).mean()
+  np.testing.assert_allclose(value, nt_xent(*pair, temperature=0.2).mean(), rtol=1e-12)
 
 
 def test_sup_con_is_blind_to_length_order_and_names_of_classes(x64, pair):
-  value = losses.sup_con(pair[0], LABELS, temperature=0.2)
+  value = sup_con(pair[0], LABELS, temperature=0.2)
   scale = np.random.default_rng(1).uniform(0.1, 9, size=(7, 1))
-  renamed = losses.sup_con(scale * pair[0], 9 - LABELS, temperature=0.2)
+  renamed = sup_con(scale * pair[0], 9 - LABELS, temperature=0.2)
   np.testing.assert_allclose(renamed, value, rtol=1e-12)
   order = np.random.default_rng(2).permutation(7)
-  permuted = losses.sup_con(pair[0][order], LABELS[order], temperature=0.2)
+  permuted = sup_con(pair[0][order], LABELS[order], temperature=0.2)
   np.testing.assert_allclose(permuted, value[order], rtol=1e-12)
 
 
 def test_examples_that_are_not_valid_are_as_if_they_were_not_there(x64, pair):
   for function in (
-    lambda a, b, y, v: losses.clip_loss(a, b, logit_scale=1.5, valid=v),
-    lambda a, b, y, v: losses.sup_con(a, y, temperature=0.2, valid=v),
+    lambda a, b, y, v: clip_loss(a, b, logit_scale=1.5, valid=v),
+    lambda a, b, y, v: sup_con(a, y, temperature=0.2, valid=v),
   ):
     value = np.asarray(function(*pair, LABELS, VALID))
     assert (value[~VALID] == 0).all()
@@ -230,31 +225,31 @@ def test_examples_that_are_not_valid_are_as_if_they_were_not_there(x64, pair):
 @pytest.mark.parametrize("valid", [None, np.zeros(4, bool), np.arange(4) == 1])
 def test_gradients_are_finite_at_zero_vectors_and_where_nobody_takes_part(valid):
   zeros = jnp.zeros((4, 3))
-  clip = lambda a, b, s: losses.clip_loss(a, b, logit_scale=s, valid=valid).sum()  # noqa: E731
+  clip = lambda a, b, s: clip_loss(a, b, logit_scale=s, valid=valid).sum()  # noqa: E731
   labels = jnp.array([0, 0, 1, 1])
-  sup_con = lambda z: losses.sup_con(z, labels, temperature=0.1, valid=valid).sum()  # noqa: E731
+  total = lambda z: sup_con(z, labels, temperature=0.1, valid=valid).sum()  # noqa: E731
   found = (
     jax.jit(jax.grad(clip, (0, 1, 2)))(zeros, zeros, 2.0),
-    jax.jit(jax.value_and_grad(sup_con))(zeros),
+    jax.jit(jax.value_and_grad(total))(zeros),
   )
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
 def test_a_batch_of_one_has_nothing_to_tell_apart():
   one = jnp.ones((1, 3))
-  sup_con = lambda z: losses.sup_con(z, jnp.zeros(1, int), temperature=0.1).sum()  # noqa: E731
-  value, gradient = jax.jit(jax.value_and_grad(sup_con))(one)
+  total = lambda z: sup_con(z, jnp.zeros(1, int), temperature=0.1).sum()  # noqa: E731
+  value, gradient = jax.jit(jax.value_and_grad(total))(one)
   assert value == 0
   np.testing.assert_array_equal(gradient, 0)
-  np.testing.assert_allclose(losses.clip_loss(one, one, logit_scale=1.0), 0, atol=1e-6)
+  np.testing.assert_allclose(clip_loss(one, one, logit_scale=1.0), 0, atol=1e-6)
 
 
 def test_embeddings_that_do_not_fit_are_refused():
   wide = jnp.ones((4, 3))
   with pytest.raises(ValueError, match="clip_loss needs"):
-    losses.clip_loss(wide, wide[:3], logit_scale=0.0)
+    clip_loss(wide, wide[:3], logit_scale=0.0)
   with pytest.raises(ValueError, match="sup_con needs"):
-    losses.sup_con(wide, jnp.zeros(3, int), temperature=1.0)
+    sup_con(wide, jnp.zeros(3, int), temperature=1.0)
 
 
 @pytest.mark.parametrize("case", range(4))
@@ -268,7 +263,7 @@ def test_pairwise_nt_xent_is_the_published_one_and_so_is_its_gradient(golden, ca
 
   def value(embeddings, labels=labels, valid=None):
     rows = jnp.concatenate(embeddings)
-    return losses.pairwise_nt_xent(rows, labels, temperature=meta[name]["temperature"], valid=valid)
+    return pairwise_nt_xent(rows, labels, temperature=meta[name]["temperature"], valid=valid)
 
   found, gradient = jax.jit(jax.value_and_grad(value))(embeddings)
   np.testing.assert_allclose(found, arrays[f"{name}/value"], rtol=1e-9)
@@ -287,9 +282,9 @@ def test_pairwise_nt_xent_of_one_class_or_of_no_pair_is_0_and_has_a_gradient(pai
     (jnp.zeros(len(pair[0]), int), None),
     (LABELS, jnp.zeros(len(pair[0]), bool)),
   ):
-    mean = lambda z, y=labels, v=valid: losses.pairwise_nt_xent(z, y, temperature=0.5, valid=v)  # noqa: E731
+    mean = lambda z, y=labels, v=valid: pairwise_nt_xent(z, y, temperature=0.5, valid=v)  # noqa: E731
     found, gradient = jax.jit(jax.value_and_grad(mean))(jnp.asarray(pair[0]))
     assert found == 0
     np.testing.assert_array_equal(gradient, 0)
   with pytest.raises(ValueError, match="pairwise_nt_xent needs embeddings"):
-    losses.pairwise_nt_xent(jnp.ones((3, 2)), jnp.ones(2), temperature=1.0)
+    pairwise_nt_xent(jnp.ones((3, 2)), jnp.ones(2), temperature=1.0)

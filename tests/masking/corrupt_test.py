@@ -9,6 +9,9 @@ import pytest
 
 from synjax import masking
 
+# Compiled, as a step has them: else every operation would be compiled for itself.
+fill, update_moments = jax.jit(masking.fill, static_argnums=0), jax.jit(masking.update_moments)
+
 
 def example_keys(batch, seed=0, impl=None):
   return jax.random.split(jax.random.key(seed, impl=impl), batch)
@@ -20,9 +23,8 @@ def distinct(batch=6, features=(5,)):
 
 
 def fill_by(name, x, keys, **arguments):
-  moments = masking.update_moments(masking.init_moments(x.shape[-1:]), x)
-  order_key = jax.random.key(7)
-  return masking.fill(name, keys, x, moments=moments, order_key=order_key, **arguments)
+  moments = update_moments(masking.init_moments(x.shape[-1:]), x)
+  return fill(name, keys, x, moments=moments, order_key=jax.random.key(7), **arguments)
 
 
 # Gate and Bernoulli draws
@@ -85,11 +87,11 @@ def test_coordinates_are_corrupted_independently_at_the_given_rate():
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_an_examples_draw_does_not_depend_on_its_batch(impl):
   keys, x = example_keys(6, impl=impl), distinct()
-  moments = masking.update_moments(masking.init_moments((5,)), x)
+  moments = update_moments(masking.init_moments((5,)), x)
   for function in (
     lambda keys, x: masking.sample_corrupt(keys, (5,), 0.5),
-    lambda keys, x: masking.fill("noise", keys, x),
-    lambda keys, x: masking.fill("ema", keys, x, moments=moments),
+    lambda keys, x: fill("noise", keys, x),
+    lambda keys, x: fill("ema", keys, x, moments=moments),
   ):
     whole, part = function(keys, x), function(keys[3:5], x[3:5])
     np.testing.assert_array_equal(whole[3:5], part)
@@ -123,7 +125,7 @@ def test_shuffle_is_a_permutation_and_zeros_are_zeros():
 @pytest.mark.parametrize("name", masking.FILLS)
 def test_fills_are_constants_of_the_inputs_dtype(name):
   x = distinct()
-  grad = jax.grad(lambda x: fill_by(name, x, example_keys(6)).sum())(x)
+  grad = jax.jit(jax.grad(lambda x: fill_by(name, x, example_keys(6)).sum()))(x)
   np.testing.assert_array_equal(grad, np.zeros_like(x))
   assert fill_by(name, x.astype(jnp.bfloat16), example_keys(6)).dtype == jnp.bfloat16
 
@@ -131,7 +133,7 @@ def test_fills_are_constants_of_the_inputs_dtype(name):
 def test_moments_are_constants():
   def filled(first):
     moments = masking.Moments(first, first**2 + 1, jnp.ones((), jnp.int32))
-    return masking.fill("ema", example_keys(6), distinct(), moments=moments).sum()
+    return fill("ema", example_keys(6), distinct(), moments=moments).sum()
 
   np.testing.assert_array_equal(jax.grad(filled)(jnp.ones(5)), np.zeros(5))
 
@@ -141,7 +143,7 @@ def test_moments_and_their_noise_equal_the_published_values(case, golden, x64, m
   arrays, meta = golden("synib_ema")
   moments = masking.init_moments((5,))
   for i in range(4):
-    moments = masking.update_moments(moments, arrays[f"{case}/z{i}"], momentum=meta[case]["beta"])
+    moments = update_moments(moments, arrays[f"{case}/z{i}"], momentum=meta[case]["beta"])
     for got, name in (
       (moments.first, "ex"),
       (moments.second, "ex2"),
@@ -159,7 +161,7 @@ def test_moments_and_their_noise_equal_the_published_values(case, golden, x64, m
 
 def test_variance_of_a_constant_feature_is_the_floor(golden):
   arrays, _ = golden("synib_ema")
-  moments = masking.update_moments(masking.init_moments((3,)), jnp.full((4, 3), 2.0))
+  moments = update_moments(masking.init_moments((3,)), jnp.full((4, 3), 2.0))
   np.testing.assert_allclose(moments.mean, arrays["ema_constant_feature/mu"])
   np.testing.assert_allclose(moments.variance, arrays["ema_constant_feature/var"])
 
@@ -168,15 +170,15 @@ def test_filler_and_padding_do_not_enter_the_moments():
   x = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
   valid = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 1, 1]], bool)
   x[~valid] = np.nan
-  moments = masking.update_moments(masking.init_moments((2,)), x, valid=valid)
+  moments = update_moments(masking.init_moments((2,)), x, valid=valid)
   np.testing.assert_allclose(moments.first, x[valid].mean(0), rtol=1e-5)
   np.testing.assert_allclose(moments.second, (x[valid] ** 2).mean(0), rtol=1e-5)
-  by_example = masking.update_moments(moments, x, valid=np.array([False, False, False, True]))
+  by_example = update_moments(moments, x, valid=np.array([False, False, False, True]))
   np.testing.assert_allclose(
     by_example.first, 0.99 * moments.first + 0.01 * x[3].mean(0), rtol=1e-5
   )
   for started in (moments, masking.init_moments((2,))):  # nothing valid: nothing changes
-    unchanged = masking.update_moments(started, x, valid=np.zeros(4, bool))
+    unchanged = update_moments(started, x, valid=np.zeros(4, bool))
     jax.tree.map(np.testing.assert_array_equal, unchanged, started)
 
 
@@ -210,9 +212,9 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=missing):
       masking.fill(name, None, x)
   with pytest.raises(ValueError, match=r"\(4,\)"):
-    masking.update_moments(masking.init_moments((4,)), x)
+    update_moments(masking.init_moments((4,)), x)
   with pytest.raises(ValueError, match="valid"):
-    masking.update_moments(masking.init_moments((5,)), x, valid=np.ones(5, bool))
+    update_moments(masking.init_moments((5,)), x, valid=np.ones(5, bool))
 
 
 def test_the_guard_counts_examples_by_hand():

@@ -18,7 +18,7 @@ from synjax.workdir import checkpoint
 from synjax.workdir.results import config_hash
 from tests import tiny
 
-FROZEN = ("encoders_table", "trunk/fusion/cls_token", "trunk/fusion/block_0/ln1")
+FROZEN = ("encoders_table", "trunk/layer1/bias", "trunk/layer2")
 PARAMS = {"a": {"w": 1, "bias": 2}, "ab": {"w": 3}, "b": {"c": {"w": 4}, "d": {"w": 5}}}
 FREE = {"a": {"bias": 2}, "ab": {"w": 3}, "b": {"d": {"w": 5}}}
 
@@ -26,6 +26,7 @@ FREE = {"a": {"bias": 2}, "ab": {"w": 3}, "b": {"d": {"w": 5}}}
 def config(**fields):
   found = {"total_steps": 4, "log_steps": 2, "eval_steps": 2, "checkpoint_steps": 2}
   found |= {"steps_per_call": 2, "optim.weight_decay": 0.5, "optim.frozen": FROZEN}
+  found |= {"model.trunk.hidden": (8, 8)}
   return tiny.get_config("supervised", **found | fields)
 
 

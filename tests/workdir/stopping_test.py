@@ -41,12 +41,12 @@ def next_command(monkeypatch):
 
 def train_tiny(workdir):
   with tiny.registered():
-    return train.train_and_evaluate(tiny.get_config(**SPARSE), str(workdir))
+    return train.train_and_evaluate(tiny.get_config("cross", **SPARSE), str(workdir))
 
 
 def final_state(workdir):
   with tiny.registered():
-    run = train.Run(tiny.get_config(**SPARSE), workdir).restore()
+    run = train.Run(tiny.get_config("cross", **SPARSE), workdir).restore()
     state, selection = run.devices.fetch(run.state), run.selection
     run.checkpointer.close()
   return state.params, state.opt_state, selection
@@ -207,7 +207,8 @@ def slow(run):
   time.sleep(0.1)  # the agreement takes a second
   return advance(run)
 train.Run.advance = slow
-config = tiny.get_config(log_steps=5, eval_steps=1000, checkpoint_steps=1000, total_steps=1000)
+every = {"log_steps": 5, "eval_steps": 1000, "checkpoint_steps": 1000, "total_steps": 1000}
+config = tiny.get_config("cross", **every)
 config.num_devices, config.steps_per_call = None, 1
 with tiny.registered(), stopping.catching():
   try:
