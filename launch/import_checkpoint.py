@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> None:
     raise ValueError(f"expected one checkpoint, found {arguments}; type {_EXAMPLE}")
   file, config = files.resolve(arguments[0]), _CONFIG.value
   if not file.is_file():
-    raise ValueError(f"expected a checkpoint, found no file {file}")
+    found = "a folder" if file.is_dir() else "no file"
+    raise ValueError(f"expected a checkpoint, found {found} {file}; type {_EXAMPLE}")
   ignored_fields.refuse(config, _CONFIG.untouched)
   tensors = Tensors(file) if file.suffix == ".safetensors" else Checkpoint(file)
   scores = importing.import_checkpoint(

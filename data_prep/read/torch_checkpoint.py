@@ -46,8 +46,8 @@ _TYPES = (
   "bytes",
 )
 _CONVERT = (
-  "convert it where you trust it:\n  import torch, safetensors.torch as s\n"
-  "  s.save_file(torch.load({path!r}, weights_only=False)['state_dict'], {target!r})"
+  "  import torch, safetensors.torch as s\n"
+  "  s.save_file(torch.load({path!r}, weights_only={safely})['state_dict'], {target!r})"
 )
 
 
@@ -95,8 +95,8 @@ class Checkpoint:
       self._zip = zipfile.ZipFile(self._path)
     except zipfile.BadZipFile as error:
       raise ValueError(
-        f"{self._path}: expected a checkpoint of PyTorch 1.6 or later, a zip, found {error}; "
-        + _advice(self._path)
+        f"{self._path}: expected a checkpoint of PyTorch 1.6 or later, a zip, found {error}; get the file"
+        f" again, or if it is older, convert it:\n{self._conversion(safely=True)}"
       ) from error
     self._root, tree = self._read_tree()
     whole = isinstance(tree, dict) and isinstance(tree.get("state_dict"), dict)
@@ -141,13 +141,14 @@ class Checkpoint:
     ]
     if len(roots) != 1:
       raise ValueError(
-        f"{self._path}: expected a checkpoint, a zip with one data.pkl, found {len(roots)}; "
-        + _advice(self._path)
+        f"{self._path}: expected a checkpoint, a zip with one data.pkl, found {len(roots)}; get the file"
+        " again"
       )
     self._root = roots[0]
     if f"{self._root}byteorder" in self._zip.namelist() and self._member("byteorder") != b"little":
       raise ValueError(
-        f"{self._path}: expected little-endian numbers, found others; {_advice(self._path)}"
+        f"{self._path}: expected little-endian numbers, found others; convert it:\n"
+        + self._conversion(safely=True)
       )
     if self._zip.getinfo(f"{self._root}data.pkl").file_size > _MAX_PICKLE_BYTES:
       raise ValueError(f"{self._path}: expected names and shapes, found a pickle that is too large")
@@ -157,13 +158,18 @@ class Checkpoint:
       return self._root, _Unpickler(io.BytesIO(data)).load()
     except UnsafePickleError as error:
       raise UnsafePickleError(
-        f"{self._path}: refused: {error}. Nothing of it was executed. If it is what it should be, "
-        + _advice(self._path)
+        f"{self._path}: refused: {error}. Nothing of it was executed. The next two lines do execute what"
+        " the file says; type them only if you trust whoever made it, where that code is installed:\n"
+        + self._conversion(safely=False)
       ) from None
     except MALFORMED as error:
       raise ValueError(
         f"{self._path}: expected a whole checkpoint, found a damaged one ({error}); get it again"
       ) from error
+
+  def _conversion(self, *, safely: bool) -> str:
+    target = f"{os.path.splitext(self._path)[0]}.safetensors"
+    return _CONVERT.format(path=self._path, target=target, safely=safely)
 
   def _member(self, name: str) -> bytes:
     """Reads a file of the zip, which PyTorch never compresses."""
@@ -178,10 +184,6 @@ class Checkpoint:
         f"{self._path}: expected {name} in the checkpoint, found none that can be read ({error}); get"
         " the file again"
       ) from error
-
-
-def _advice(path: str) -> str:
-  return _CONVERT.format(path=path, target=f"{os.path.splitext(path)[0]}.safetensors")
 
 
 class _Dict(dict):

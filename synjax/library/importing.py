@@ -96,7 +96,7 @@ def _start(run: Run, tensors: Any, file: pathlib.Path) -> None:
 
 
 def _read(tensors: Any, file: pathlib.Path, name: str) -> np.ndarray:
-  """Reads a tensor; ValueError where it holds no floating-point numbers, as quantised weights do."""
+  """Reads a tensor; ValueError where its numbers are not floating-point ones, or negative variances."""
   if isinstance(tensors, weight_files.Tensors):
     return tensors.weights(name)
   found = tensors[name]
@@ -104,6 +104,7 @@ def _read(tensors: Any, file: pathlib.Path, name: str) -> np.ndarray:
     raise ValueError(
       f"{file}: {name}: expected floating-point numbers, found {found.dtype}; get the file again"
     )
+  weight_files.check_variance(name, found, file)
   return found
 
 
@@ -112,6 +113,7 @@ def _entries(
 ) -> layouts.Entries:
   """Finds where every array of a run's model lies; ValueError where one does not, or another one does."""
   modalities, name = run.dataset.modalities, run.config.method.name
+  weight_files.check_names(tensors.shapes, file)
   entries, left_out = published_methods.read(
     run.method.model, modalities, run.config.model.num_layers, tensors.shapes, str(file)
   )

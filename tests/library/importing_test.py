@@ -111,17 +111,19 @@ def test_a_checkpoint_of_another_model_is_refused_and_claims_no_workdir(
 
 
 @pytest.mark.parametrize(
-  ("kind", "message"),
+  ("kind", "name", "change", "message"),
   [
-    ("ckpt", "fc.weight: expected floating-point numbers, found int64"),
-    ("safetensors", "fc.weight: expected numbers of type .*, found I64"),
+    ("ckpt", "fc.weight", np.int64, "fc.weight: expected floating-point numbers, found int64"),
+    ("safetensors", "fc.weight", np.int64, "fc.weight: expected numbers of type .*, found I64"),
+    ("ckpt", "running_var", np.negative, "running_var: expected variances of at least 0, found -"),
   ],
 )
-def test_weights_that_are_no_fractions_are_refused(published, tmp_path, kind, message):
+def test_weights_that_cannot_be_are_refused(published, tmp_path, kind, name, change, message):
   _, meta, file = published
-  whole, name = Checkpoint(file), "encoder.encoders.0.fc.weight"
+  whole = Checkpoint(file)
   state = {other: whole[other] for other in whole.shapes}
-  state[name] = (1000 * state[name]).astype(np.int64)
+  changed = next(other for other in state if other.endswith(name))
+  state[changed] = change(1000 * state[changed])
   other = tmp_path / f"other.{kind}"
   if kind == "ckpt":
     tensors = Checkpoint(torch_files.write(other, {"state_dict": state}))
@@ -131,6 +133,15 @@ def test_weights_that_are_no_fractions_are_refused(published, tmp_path, kind, me
   with registered(), pytest.raises(ValueError, match=f"other.{kind}: .*{message}"):
     importing.import_checkpoint(tensors, other, config_of(meta), str(tmp_path / "run"))
   assert not (tmp_path / "run/config.json").exists()
+
+
+def test_a_name_that_no_model_has_is_refused_before_it_is_said(published, tmp_path):
+  _, meta, file = published
+  whole = Checkpoint(file)
+  state = {name: whole[name] for name in whole.shapes} | {"two\nlines": np.ones(2, np.float32)}
+  other = torch_files.write(tmp_path / "other.ckpt", {"state_dict": state})
+  with registered(), pytest.raises(ValueError, match=r"other.ckpt: .*found 'two\\nlines'"):
+    importing.import_checkpoint(Checkpoint(other), other, config_of(meta), str(tmp_path / "run"))
 
 
 def test_a_run_is_not_overwritten_and_a_checkpoint_without_masks_is_comms(

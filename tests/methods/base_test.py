@@ -76,8 +76,9 @@ CASES = {
 
 # What others of the same loss or the same way of corruption do not show already.
 TWINS = (
-  "comm", "cross", "cross+self", "cmc", "clip", "slip", "simclr", "factorcl", "ensemble", "ogm-ge",
-  "input moments", "latent shuffle", "hidden tokens",
+  "comm", "cross", "cross+self", "cmc", "clip", "slip", "mae", "simclr", "factorcl", "factorcl_sup",
+  "ensemble", "mcr, tokens", "ogm-ge", "reconboost", "input moments", "latent shuffle", "hidden tokens",
+  "shuffled tokens, one at a time",
 )  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def test_absent_values_change_nothing_and_a_batch_without_a_modality_is_finite(c
     pytest.param("cross_self", {}, marks=pytest.mark.slow),
     pytest.param("supcon", {}, marks=pytest.mark.slow),
     pytest.param("slip", {}, marks=pytest.mark.slow),
-    ("factorcl_sup", {}),
+    pytest.param("factorcl_sup", {}, marks=pytest.mark.slow),
     pytest.param("mae", {}, marks=pytest.mark.slow),
     ("synib", {"site": "latent", "fill": "ema", "unimodal_weight": 1.0, "reference": "unimodal"}),
   ],

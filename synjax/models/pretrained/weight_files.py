@@ -2,7 +2,8 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ CONFIG = "config.json"  # what the tensors are of
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _TYPES = ("F64", "F32", "F16", "BF16")  # of the numbers of a tower
+_NAME = re.compile(r"[!-~]{1,200}")  # of a tensor: it goes into messages
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 _CONVERT = """  from transformers import AutoModel
@@ -43,6 +45,7 @@ class Tensors:
     for file, expected in shards.items():
       opened = _open(folder / file)
       names = set(opened.keys())
+      check_names(names, folder / file)
       if expected is not None and names != expected:
         raise ValueError(
           f"{folder / file}: expected the tensors that {INDEX} lists, found others "
@@ -61,8 +64,8 @@ class Tensors:
     """Reads one tensor of a tower, in the type that the file has.
 
     Raises:
-      ValueError: it holds no numbers of a published type, or some that float32 cannot hold: training
-        would end at step 0.
+      ValueError: it holds no numbers of a published type, some that float32 cannot hold, with which
+        training would end at step 0, or variances that are none.
     """
     file, opened = self._files[name]
     kind = opened.get_slice(name).get_dtype()
@@ -79,7 +82,26 @@ class Tensors:
         f"{file}: {name}: expected finite numbers of float32, found {wrong} of {np.size(found)} that are"
         " not; download the file again"
       )
+    check_variance(name, found, file)
     return found
+
+
+def check_names(names: Iterable[str], file: pathlib.Path) -> None:
+  """Raises ValueError where a file names a tensor as no model does: with spaces, or too long."""
+  for name in names:
+    if not _NAME.fullmatch(name):
+      raise ValueError(
+        f"{file}: expected names of tensors, such as layer1.weight, found {name[:40]!a}; get the file"
+        " again"
+      )
+
+
+def check_variance(name: str, tensor: np.ndarray, file: pathlib.Path) -> None:
+  """Raises ValueError where a BatchNorm's running variance is negative: its outputs would be NaN."""
+  if name.endswith("running_var") and np.min(tensor, initial=0) < 0:
+    raise ValueError(
+      f"{file}: {name}: expected variances of at least 0, found {np.min(tensor):.3g}; get the file again"
+    )
 
 
 def files_of(folder: pathlib.Path) -> list[pathlib.Path]:

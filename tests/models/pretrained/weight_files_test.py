@@ -123,6 +123,24 @@ def test_numbers_that_no_tower_computes_with_are_named_with_their_file(tmp_path,
     tensors.weights("layer.weight")
 
 
+def test_a_negative_variance_is_refused_and_a_mean_is_not(tmp_path):
+  values = np.array([1.0, -1e-3])
+  saved(tmp_path, **{"bn.running_mean": values, "bn.running_var": values})
+  tensors = Tensors(tmp_path)
+  np.testing.assert_array_equal(tensors.weights("bn.running_mean"), values)
+  message = r"/model.safetensors: bn.running_var: expected variances of at least 0, found -0.001"
+  with pytest.raises(ValueError, match=message):
+    tensors.weights("bn.running_var")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a b", "a" * 201, ""])
+def test_names_that_no_model_has_do_not_go_into_messages(tmp_path, name):
+  saved(tmp_path, **{name: np.ones(2)})
+  with pytest.raises(ValueError, match="/model.safetensors: expected names of tensors") as caught:
+    Tensors(tmp_path)
+  assert len(str(caught.value)) < len(str(tmp_path)) + 160 and str(caught.value).isprintable()
+
+
 def test_what_a_tower_is_read_from_is_listed(tmp_path):
   with pytest.raises(ValueError, match="found neither"):
     files_of(tmp_path)
