@@ -112,12 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument("dataset", choices=DATASETS + FOLDER_DATASETS)
   parser.add_argument("--out", type=resolve, required=True, help="folder to write to")
   parser.add_argument("--num_examples", type=int, help="rows of train (mimic: of the file)")
-  parser.add_argument("--numpy_spelling", choices=pickle_writer.NUMPY_SPELLINGS, default="new")
-  parser.add_argument("--protocol", type=int, choices=pickle_writer.PROTOCOLS, default=3)
-  parser.add_argument("--mode", choices=planted.MODES, default="easy")
-  parser.add_argument("--signal", choices=planted.SIGNALS, default="mixed")
-  parser.add_argument("--strength", type=float, default=6.0)
-  parser.add_argument("--seed", type=int, default=0)
+  add = parser.add_argument
+  spellings, protocols = pickle_writer.NUMPY_SPELLINGS, pickle_writer.PROTOCOLS
+  add("--numpy_spelling", choices=spellings, default="new", help="of modules in a pickle")
+  add("--protocol", type=int, choices=protocols, default=3, help="of a pickle")
+  add("--mode", choices=planted.MODES, default="easy", help="hard: with rows that need care")
+  add("--signal", choices=planted.SIGNALS, default="mixed", help="what the label depends on")
+  add("--strength", type=float, default=6.0, help="of every planted bit, in standard deviations")
+  add("--seed", type=int, default=0, help="of everything random")
   options = vars(parser.parse_args(arguments))
   try:
     manifest = make_fixture(options.pop("dataset"), options.pop("out"), **options)
@@ -129,9 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   except MemoryError as error:
     sys.stderr.write(f"error: --num_examples: expected as many as fit into memory: {error}\n")
     return 1
-  sys.stdout.write(
-    json.dumps({k: v for k, v in manifest.items() if k != "sources"}, indent=1) + "\n"
-  )
+  said = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in manifest.items() if k != "sources")
+  sys.stdout.write("{" + ",\n ".join(said) + "}\n")  # an object, a field a line
   return 0
 
 

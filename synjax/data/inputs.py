@@ -126,8 +126,8 @@ def array(where: str, value: Any) -> np.ndarray:
     return np.asarray(value)
   except ValueError as error:
     raise ValueError(
-      f"{where}: expected an array, found values of different shapes ({error}); bring the examples into"
-      " one shape, and give NAME_length where they are sequences of different lengths"
+      f"{where}: expected an array, found values of different shapes; bring the examples into one shape,"
+      " and give NAME_length where they are sequences of different lengths"
     ) from error
 
 

@@ -17,6 +17,11 @@ _INTERVALS = (
 )
 _ENDS = ("_low", "_high")
 _OF_THE_PROBE = ("cost", "converged", "left_out")
+# What makes an example's array of what a user has, where it is no loading of a file alone.
+_MADE_BY = {
+  "cremad": "audio is made of a recording by"
+  " data_prep.datasets.cremad.convert.log_spectrogram(samples, rate)"
+}
 UNKNOWN = "not stated: see where the data are from"
 
 
@@ -68,10 +73,12 @@ def _data(run: Run, licence: str) -> list[str]:
   counts = {**known.get("num_examples", {})}
   counts.pop("probe", None)
   why = ((run.results or {}).get("data") or {}).get("why")
+  fold, made_by = run.config["data"].get("fold"), _MADE_BY.get(name)
   return [
-    f"{name}, fingerprint {fingerprint or 'unknown'}",
+    f"{name}{f', {fold}' if fold else ''}, fingerprint {fingerprint or 'unknown'}",
     "examples: " + (", ".join(f"{split} {n}" for split, n in counts.items()) or "unknown"),
     f"licence: {licence}",
+    *[made_by] * bool(made_by),
   ] + ([f"a stand-in, not the published data: {why}"] if why else [])
 
 
@@ -82,7 +89,7 @@ def _protocol(run: Run, position: int) -> list[str]:
   total, rule = found.get("total_steps", "unknown"), found.get("selection", "unknown")
   return [
     f"protocol {config.get('protocol', 'clean')}; config {run.config_hash};"
-    f" code {found.get('code', 'unknown')}",
+    f" code {found.get('code', 'unknown')}; computed in {config.get('dtype', 'float32')}",
     f"seed {seed}, parameters of step {steps} of {total}, selected as {rule}",
     f"started from {_start(run)}",
   ]

@@ -55,6 +55,7 @@ def test_a_card_says_data_licence_protocol_and_scores_with_intervals(render):
   for said in (
     "# comm on arrays", "arrays, fingerprint f00", "examples: train 8, test 4", "licence: CC BY 4.0",
     "a stand-in, not the published data: a fixture", "protocol paper; config abc; code def",
+    "computed in float32",
     "seed 4, parameters of step 40 of 90, selected as highest val", "| sensor | examples x 6 x 3 |",
     'model.embed({"sensor": sensor, "table": table})',
   ):  # fmt: skip
