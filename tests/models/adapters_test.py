@@ -5,7 +5,7 @@ import pytest
 
 from synjax.models import adapters
 from synjax.models.adapters import FeatureAdapter, PatchAdapter, SequenceAdapter, TokenAdapter
-from tests import torch_weights
+from tests import compiled, torch_weights
 
 PATCHED = ("feature_map", "p2", "p4_stride2", "resized", "learnable_nosincos")
 
@@ -24,7 +24,7 @@ def test_patch_tokens_match_published_adapter_given_its_table(x64, golden, case)
     positions="learned",
   )
   x = arrays[f"{case}/x"].transpose(0, 2, 3, 1)
-  y = adapter.apply(torch_weights.variables(state, names), x)
+  y = compiled.apply(adapter, torch_weights.variables(state, names), x)
   np.testing.assert_allclose(y, arrays[f"{case}/out"], rtol=1e-9, atol=1e-12)
 
 
@@ -38,7 +38,7 @@ def test_fixed_table_matches_published_adapter(x64, golden, case):
   variables = torch_weights.variables(state, torch_weights.patch_adapter("", ()))
   x = arrays[f"{case}/x"].transpose(0, 2, 3, 1)
   # Both tables are float32; the published one is also computed in it.
-  y = adapter.apply(variables, x)
+  y = compiled.apply(adapter, variables, x)
   np.testing.assert_allclose(y, arrays[f"{case}/out"], rtol=1e-6, atol=1e-6)
 
 
@@ -56,9 +56,9 @@ def test_fixed_table_is_no_parameter_and_defaults_to_the_size_of_the_map():
 
 def test_learned_table_starts_small_and_receives_gradients():
   x, adapter = jnp.zeros((1, 20, 20, 2)), PatchAdapter(16, positions="learned")
-  params = adapter.init(jax.random.key(0), x)["params"]
+  params = compiled.init(adapter, jax.random.key(0), x)["params"]
   assert abs(np.std(params["position_table"]) - 0.02) < 0.001
-  grads = jax.jit(jax.grad(lambda p: adapter.apply({"params": p}, x).sum()))(params)
+  grads = jax.jit(jax.grad(lambda p: compiled.apply(adapter, {"params": p}, x).sum()))(params)
   np.testing.assert_allclose(grads["position_table"], np.ones((20, 20, 16)), rtol=1e-5)
 
 
@@ -144,8 +144,8 @@ def test_user_errors():
 def test_projection_is_a_linear_map_of_every_step():
   x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
   adapter = adapters.ProjectionAdapter(width=4)
-  variables = adapter.init(jax.random.key(0), x)
+  variables = compiled.init(adapter, jax.random.key(0), x)
   kernel, bias = (np.asarray(variables["params"]["proj"][name]) for name in ("kernel", "bias"))
-  np.testing.assert_allclose(adapter.apply(variables, x), x @ kernel + bias, atol=1e-5)
+  np.testing.assert_allclose(compiled.apply(adapter, variables, x), x @ kernel + bias, atol=1e-5)
   with pytest.raises(ValueError, match="ProjectionAdapter"):
-    adapter.init(jax.random.key(0), x[:, 0])
+    compiled.init(adapter, jax.random.key(0), x[:, 0])

@@ -13,6 +13,7 @@ from configs.common import base_config
 from synjax import models
 from synjax.models import backbone, encoders
 from synjax.models.layers import Dense
+from tests import compiled
 
 WIDTH, MODALITIES = 8, ("words", "table")
 RNG = np.random.default_rng(0)
@@ -69,18 +70,27 @@ def prepare(trunk, monkeypatch):
   batch = {"words": WORDS, "words_valid": jnp.asarray(VALID), "table": TABLE}
   short = (WORDS[:, ::2] + WORDS[:, 1::2]) / 2
   short = {**batch, "words": short, "words_valid": jnp.asarray(VALID[:, ::2])}
-  return whole, batch, steps, short, steps.init(jax.random.key(0), short, method="initialize")
+  return (
+    whole,
+    batch,
+    steps,
+    short,
+    compiled.init(steps, jax.random.key(0), short, method="initialize"),
+  )
 
 
 def test_the_fusion_of_fewer_steps_is_that_of_the_shortened_sequence(monkeypatch):
   whole, batch, steps, short, variables = prepare(None, monkeypatch)
-  tokens, valid = whole.apply(variables, batch, method="tokens")
+  tokens, valid = compiled.apply(whole, variables, batch, method="tokens")
   assert [t.shape for t in tokens] == [(3, 3, WIDTH), (3, 1, WIDTH)]
   np.testing.assert_array_equal(valid[:, :3], VALID[:, ::2])
-  found, expected = whole.apply(variables, batch)[0], steps.apply(variables, short)[0]
+  found, expected = (
+    compiled.apply(whole, variables, batch)[0],
+    compiled.apply(steps, variables, short)[0],
+  )
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
   unmarked = {name: x for name, x in short.items() if name != "words_valid"}
-  assert not np.allclose(steps.apply(variables, unmarked)[0], expected, rtol=1e-3)
+  assert not np.allclose(compiled.apply(steps, variables, unmarked)[0], expected, rtol=1e-3)
 
 
 def test_a_classifier_on_tokens_reads_the_steps_that_are_left_and_one_on_vectors_what_is_pooled(
@@ -90,19 +100,19 @@ def test_a_classifier_on_tokens_reads_the_steps_that_are_left_and_one_on_vectors
     return model.fuse(*model.encode(batch), {})[1]
 
   whole, batch, steps, short, variables = prepare("transformer", monkeypatch)
-  found = whole.apply(variables, batch, method=logits)
-  expected = steps.apply(variables, short, method=logits)
+  found = compiled.apply(whole, variables, batch, method=logits)
+  expected = compiled.apply(steps, variables, short, method=logits)
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
   whole, batch, steps, short, variables = prepare("additive", monkeypatch)
   dense = variables["params"]["encoders_words"]["dense"]
   first = short["words"][:, 0] @ dense["kernel"] + dense["bias"]
-  features, valid = whole.apply(variables, batch, method="encode")
+  features, valid = compiled.apply(whole, variables, batch, method="encode")
   np.testing.assert_allclose(features["words"], 3 * first, rtol=1e-4, atol=1e-5)
   assert not valid
   head = variables["params"]["head"]["scores"]
   vectors = np.concatenate([features["words"], features["table"]], axis=1)
-  found = whole.apply(variables, batch, method=logits)
+  found = compiled.apply(whole, variables, batch, method=logits)
   np.testing.assert_allclose(found, vectors @ head["kernel"] + head["bias"], rtol=1e-4, atol=1e-5)
 
 
@@ -126,8 +136,9 @@ def test_a_vector_is_what_an_encoder_pools_else_the_mean_of_its_real_tokens():
   module = backbone.Backbone(encoders={}, adapters={"x": nn.Dense(2)})
   features = jax.random.normal(jax.random.key(0), (3, 4, 5))
   valid = jnp.arange(4) < jnp.array([1, 4, 2])[:, None]
-  variables = module.init(jax.random.key(1), "x", backbone.Outputs(features, None), method="vector")
-  vector = lambda *found: module.apply(variables, "x", backbone.Outputs(*found), method="vector")  # noqa: E731
+  outputs, call = backbone.Outputs, {"method": "vector"}
+  variables = module.init(jax.random.key(1), "x", outputs(features, None), **call)
+  vector = lambda *found: module.apply(variables, "x", outputs(*found), **call)  # noqa: E731
   kernel, bias = (np.asarray(variables["params"]["adapters_x"][k]) for k in ("kernel", "bias"))
   expected = [np.asarray(features[i, :n]).mean(0) @ kernel + bias for i, n in enumerate((1, 4, 2))]
   np.testing.assert_allclose(vector(features, valid), expected, rtol=1e-4, atol=1e-6)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs.common import base_config
 from synjax import models
 from synjax.models.classifier import ClassHead
-from tests import tiny
+from tests import compiled, tiny
 
 
 @pytest.mark.parametrize("trunk", ["mlp", "transformer"])
@@ -22,8 +22,8 @@ def test_normalized_features_have_mean_0_and_variance_1_each(trunk):
   def encode(normalize):
     config.model.normalize_features = normalize
     classifier = models.create_classifier(config.model, tuple(tiny.MODALITIES), 2)
-    variables = classifier.init(jax.random.key(0), batch, method="initialize")
-    return classifier.apply(variables, batch, method="encode")[0]
+    variables = compiled.init(classifier, jax.random.key(0), batch, method="initialize")
+    return compiled.apply(classifier, variables, batch, method="encode")[0]
 
   plain, normalized = encode(False), encode(True)
   for name, features in plain.items():
@@ -36,10 +36,10 @@ def test_normalized_features_have_mean_0_and_variance_1_each(trunk):
 def test_a_single_logit_is_the_bernoulli_form_of_two_classes(x64):
   x = np.random.default_rng(0).normal(size=(5, 3))
   head = ClassHead(2, hidden=(4,), single_logit=True)
-  params = head.init(jax.random.key(0), x)["params"]
+  params = compiled.init(head, jax.random.key(0), x)["params"]
   layer, scores = (jax.tree.map(np.asarray, params[name]) for name in ("layer1", "scores"))
   f = np.maximum(x @ layer["kernel"] + layer["bias"], 0) @ scores["kernel"] + scores["bias"]
-  found = jax.nn.softmax(head.apply({"params": params}, x))
+  found = jax.nn.softmax(compiled.apply(head, {"params": params}, x))
   np.testing.assert_allclose(found[:, 1], 1 / (1 + np.exp(-f[:, 0])), rtol=1e-6)
 
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from configs.common import base_config
 from synjax import models
 from synjax.models.encoders.resnet import ResNet18
+from tests import compiled
 
 LENGTH, WIDTH = 32, 8  # a force encoder reads windows of 32
 ENCODERS = {
@@ -69,7 +70,7 @@ def run(model, variables, batch):
       present = models.present_subsets(batch, ("words", "table"))
       return model.project(2, tokens, valid, present)
 
-    return model.apply(variables, [batch, batch], method=projections, **options)
+    return compiled.apply(model, variables, [batch, batch], method=projections, **options)
 
   def everything(model, batch):
     features, valid = model.encode(batch, train=False)
@@ -77,7 +78,7 @@ def run(model, variables, batch):
     unimodal = {m: model.unimodal(m, z, valid.get(m)) for m, z in features.items()}
     return feature, logits, unimodal, features
 
-  return model.apply(variables, batch, method=everything, **options)
+  return compiled.apply(model, variables, batch, method=everything, **options)
 
 
 @pytest.mark.parametrize("trunk", [None, "transformer", "mlp", "additive"])
@@ -89,7 +90,7 @@ def test_every_combination_trains_on_padded_sequences_or_says_what_it_wants(
   model, batch = make_model(encoder, adapter, trunk), make_batch([LENGTH, 2, 0, 1])
 
   def whole(key):
-    return run(model, model.init(key, batch, method="initialize"), batch)
+    return run(model, compiled.init(model, key, batch, method="initialize"), batch)
 
   axes = 3 if encoder in KEEPS_STEPS else 2
   is_read = trunk in (None, "transformer") or axes == 3  # a vector needs no adapter there
@@ -104,8 +105,8 @@ def test_features_as_many_as_steps_are_no_steps():
   # One token a feature of the pooled state: as many as there are steps, and none of them is padding.
   model = make_model("pooled gru", "feature", None, num_features=LENGTH)
   batch = make_batch([LENGTH, 2, 0, 1])
-  variables = model.init(jax.random.key(0), batch, method="initialize")
-  tokens, valid = model.apply(variables, batch, method="tokens")
+  variables = compiled.init(model, jax.random.key(0), batch, method="initialize")
+  tokens, valid = compiled.apply(model, variables, batch, method="tokens")
   assert tokens[0].shape[1] == LENGTH
   np.testing.assert_array_equal(valid[:, :LENGTH].all(1), [True, True, False, True])
   np.testing.assert_array_equal(valid[:, :LENGTH].any(1), [True, True, False, True])
@@ -123,7 +124,7 @@ def test_features_as_many_as_steps_are_no_steps():
 )
 def test_padding_and_absence_change_nothing_and_have_finite_gradients(encoder, adapter, trunk):
   model, batch = make_model(encoder, adapter, trunk), make_batch([LENGTH, 2, 0, 1])
-  variables = model.init(jax.random.key(0), batch, method="initialize")
+  variables = compiled.init(model, jax.random.key(0), batch, method="initialize")
 
   @jax.jit
   def gradient(params, words):
@@ -152,7 +153,7 @@ def test_absent_images_are_in_no_statistic_of_the_encoder(monkeypatch):
 
   @jax.jit
   def encode(images, valid=None):
-    return net.apply(variables, images, valid=valid, train=True, mutable=["batch_stats"])
+    return compiled.apply(net, variables, images, valid=valid, train=True, mutable=["batch_stats"])
 
   found, state = encode(np.where(valid[:, None, None, None], images, 50), jnp.asarray(valid))
   expected, alone = encode(images[valid])

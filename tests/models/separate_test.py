@@ -7,7 +7,7 @@ import pytest
 
 from configs.common import base_config
 from synjax import models
-from tests import tiny
+from tests import compiled, tiny
 from tests.methods.contrastive.closed_forms import head, linear
 
 NAMES = ("left", "right")
@@ -22,7 +22,7 @@ def create(kind):
   model = models.create_separate(config, NAMES, head=kind)
   batch = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(NAMES)}
   batch["left_present"] = jnp.asarray(HAS_LEFT)
-  variables = model.init(jax.random.key(2), batch, method="projections")
+  variables = compiled.init(model, jax.random.key(2), batch, method="projections")
   dtype = jnp.zeros(0, float).dtype  # wide where a test asks for it
   return model, jax.tree.map(lambda x: x.astype(dtype), variables), batch
 
@@ -41,24 +41,24 @@ def expected_vectors(variables, batch):
 
 def test_a_vector_is_the_encoders_and_zero_where_the_modality_is_absent(x64):
   model, variables, batch = create("linear")
-  found = model.apply(variables, batch, method="vectors")
+  found = compiled.apply(model, variables, batch, method="vectors")
   assert list(found) == list(NAMES)
   for name, expected in expected_vectors(variables, batch).items():
     np.testing.assert_allclose(found[name], expected, rtol=1e-9)
-  left_out = model.apply(variables, {"right": batch["right"]}, method="vectors")
+  left_out = compiled.apply(model, variables, {"right": batch["right"]}, method="vectors")
   assert list(left_out) == ["right"]
   np.testing.assert_allclose(left_out["right"], found["right"], rtol=1e-12)
 
 
 def test_each_modality_has_a_head_of_its_own_and_what_is_absent_projects_to_zero(x64):
   model, variables, batch = create("linear")
-  found = model.apply(variables, batch, method="projections")
+  found = compiled.apply(model, variables, batch, method="projections")
   for name, x in expected_vectors(variables, batch).items():
     expected = linear(variables["params"][f"heads_{name}"], x)
     np.testing.assert_allclose(found[name], expected, rtol=1e-9)
   model, variables, batch = create("mlp")  # whose biases do not map 0 to 0
   variables["params"]["heads_left"]["layer3"]["bias"] += 1.0
-  found = model.apply(variables, batch, method="projections")
+  found = compiled.apply(model, variables, batch, method="projections")
   np.testing.assert_array_equal(found["left"][~HAS_LEFT], 0)
   assert (np.abs(found["left"][HAS_LEFT]).sum(1) > 0).all()
 
@@ -67,7 +67,9 @@ def test_views_are_projected_each_by_the_statistics_of_its_examples_that_are_the
   model, variables, batch = create("mlp")
   other = batch | {m: 3 * batch[m] - 1 for m in NAMES}
   other["left"] = jnp.where(HAS_LEFT[:, None], other["left"], 1e3)  # garbage
-  found, _ = model.apply(variables, [batch, other], method="project_views", mutable=["batch_stats"])
+  found, _ = compiled.apply(
+    model, variables, [batch, other], method="project_views", mutable=["batch_stats"]
+  )
   for name, has in {"left": HAS_LEFT, "right": np.ones(6, bool)}.items():
     params = jax.tree.map(np.asarray, variables["params"])
     assert found[name].shape == (2, 6, 8)

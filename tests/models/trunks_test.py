@@ -6,6 +6,7 @@ import pytest
 
 from synjax.models.fusion import FusionTransformer
 from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
+from tests import compiled
 
 RNG = np.random.default_rng(0)
 VECTORS = [RNG.normal(size=(4, width)) for width in (3, 2)]
@@ -25,21 +26,23 @@ def test_the_additive_trunk_lays_the_vectors_side_by_side():
 @pytest.mark.parametrize("hidden", [(6,), (6, 4)])
 def test_the_perceptron_is_dense_and_relu_for_each_width(hidden, x64):
   trunk = MLPTrunk(hidden, dropout=0.5)
-  params = trunk.init(jax.random.key(0), VECTORS)["params"]
+  params = compiled.init(trunk, jax.random.key(0), VECTORS)["params"]
   assert list(params) == [f"layer{i + 1}" for i in range(len(hidden))]
   expected = np.concatenate(VECTORS, axis=1)
   for layer in params.values():
     expected = relu_layer(expected, layer)
-  np.testing.assert_allclose(trunk.apply({"params": params}, VECTORS), expected, rtol=1e-6)
+  np.testing.assert_allclose(
+    compiled.apply(trunk, {"params": params}, VECTORS), expected, rtol=1e-6
+  )
 
 
 def test_dropout_is_between_the_layers_and_of_a_single_one_after_it():
   one, two = (MLPTrunk(hidden, dropout=0.5) for hidden in ((40,), (40, 40)))
   for trunk in (one, two):
-    variables = trunk.init(jax.random.key(0), VECTORS)
-    plain = np.asarray(trunk.apply(variables, VECTORS))
+    variables = compiled.init(trunk, jax.random.key(0), VECTORS)
+    plain = np.asarray(compiled.apply(trunk, variables, VECTORS))
     rngs = {"dropout": jax.random.key(1)}
-    dropped = np.asarray(trunk.apply(variables, VECTORS, train=True, rngs=rngs))
+    dropped = np.asarray(compiled.apply(trunk, variables, VECTORS, train=True, rngs=rngs))
     doubled = np.isclose(dropped, 2 * plain, rtol=1e-5)
     assert ((dropped == 0) | doubled).all() == (trunk is one)
     assert not np.allclose(dropped, plain)
@@ -50,11 +53,15 @@ def test_the_transformer_trunk_is_the_literal_fusion_of_all_tokens_that_are_ther
   trunk = TransformerTrunk(FusionTransformer(**sizes))
   literal = FusionTransformer(**sizes, implementation="dense")
   valid = np.array([[True] * 8, [True] * 5 + [False] * 3, [True] * 8, [False] * 3 + [True] * 5])
-  variables = trunk.init(jax.random.key(0), TOKENS)
+  variables = compiled.init(trunk, jax.random.key(0), TOKENS)
   own = {"params": variables["params"]["fusion"]}
-  found = trunk.apply(variables, TOKENS, valid=valid)
-  np.testing.assert_allclose(found, literal.apply(own, TOKENS, valid=valid)[0][-1], rtol=1e-6)
+  found = compiled.apply(trunk, variables, TOKENS, valid=valid)
+  np.testing.assert_allclose(
+    found, compiled.apply(literal, own, TOKENS, valid=valid)[0][-1], rtol=1e-6
+  )
   # A token that no query attends to is as one that is not there.
   bias = np.where(valid, 0.0, -1e9)
-  np.testing.assert_allclose(trunk.apply(variables, TOKENS, key_bias=bias), found, rtol=1e-6)
-  assert not np.allclose(trunk.apply(variables, TOKENS)[1], found[1], rtol=1e-3)
+  np.testing.assert_allclose(
+    compiled.apply(trunk, variables, TOKENS, key_bias=bias), found, rtol=1e-6
+  )
+  assert not np.allclose(compiled.apply(trunk, variables, TOKENS)[1], found[1], rtol=1e-3)
