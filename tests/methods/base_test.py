@@ -78,7 +78,7 @@ CASES = {
 TWINS = (
   "comm", "cross", "cross+self", "cmc", "clip", "slip", "mae", "simclr", "factorcl", "factorcl_sup",
   "ensemble", "mcr, tokens", "ogm-ge", "reconboost", "input moments", "latent shuffle", "hidden tokens",
-  "shuffled tokens, one at a time",
+  "shuffled tokens, one at a time", "supervised, tokens", "supcon", "confidence penalty",
 )  # fmt: skip
 
 

@@ -130,7 +130,8 @@ def test_buckets_change_the_shape_of_a_batch_and_no_number(data_dir, tmp_path):
   # Single examples: their lengths differ most.
   # A transformer, in which padding must be no key of the fusion either.
   fields = PLAIN | {"batch_size": 1, "eval_batch_size": 1, "model.trunk.name": "transformer"}
-  buckets = {"data.padding": "bucket", "data.buckets": (25, 50), "data.resident_gb": 0.0}
+  fields |= {"data.resident_gb": 0.0}
+  buckets = {"data.padding": "bucket", "data.buckets": (25, 50)}
   expected, _, embeddings, run = take_steps(make_config(data_dir, **fields), tmp_path / "a")
   losses, _, found, bucketed = take_steps(
     make_config(data_dir, **fields, **buckets), tmp_path / "b"
@@ -199,7 +200,8 @@ def test_a_streamed_run_killed_with_sigkill_ends_as_one_that_was_not(data_dir, t
   assert again["rows"] == results["rows"]
 
 
-@pytest.mark.parametrize("parallel", [pytest.param("jit", marks=pytest.mark.slow), "pmap"])
+@pytest.mark.slow  # resident data on eight devices and streamed ones on one are followed anyway
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
 def test_eight_devices_follow_one_when_streamed(data_dir, tmp_path, fixed, parallel):
   fields = {"data.resident_gb": 0.0, "parallel": parallel, "num_devices": 8}
   losses, _, embeddings, _ = take_steps(make_config(data_dir, **PLAIN, **fields), tmp_path)
