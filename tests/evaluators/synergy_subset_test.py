@@ -14,6 +14,9 @@ def get(method, **fields):
   config = xor.get_config(f"{method},spurious")
   config.data.update({"num_train": 40, "num_val": 20, "num_test": 60})
   config.update({"batch_size": 20, "eval_batch_size": 60, "num_seeds": 2, "num_devices": 1})
+  config.model.trunk.hidden, config.model.unimodal_hidden = (6,), ()
+  for modality in config.model.modalities.values():
+    modality.encoder.widths = (5,)
   config.update_from_flattened_dict({"total_epochs": 3.0, "eval_epochs": 1.0, **fields})
   return config
 

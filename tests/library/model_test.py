@@ -42,8 +42,7 @@ def classifier(folder):
     labels,
     method="supervised",
     workdir=folder / "supervised",
-    model__trunk__name="transformer",
-    model__num_heads=2,
+    model__trunk__name="mlp",
     **parts,
     **OVERRIDES,
   )

@@ -11,19 +11,13 @@ masked_view_bound = jax.jit(losses.masked_view_bound)  # else each operation is 
 
 
 def test_bound_and_its_gradient_equal_the_published_values(golden, x64):
+  def mean(anchor, masks, temperature, rho):
+    return masked_view_bound(anchor, masks, temperature=temperature, variance_scale=rho).mean()
+
+  mean_and_gradient = jax.jit(jax.value_and_grad(mean, (0, 1)))
   for parameters, case in cases(golden, "mask_loss"):
-
-    def mean_bound(anchor, masks, parameters=parameters):
-      return masked_view_bound(
-        anchor,
-        masks,
-        temperature=parameters["temperature"],
-        variance_scale=parameters["ratio"],
-      ).mean()
-
-    value, (anchor_grad, masks_grad) = jax.jit(jax.value_and_grad(mean_bound, (0, 1)))(
-      case["q"], case["masks"]
-    )
+    settings = parameters["temperature"], parameters["ratio"]
+    value, (anchor_grad, masks_grad) = mean_and_gradient(case["q"], case["masks"], *settings)
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
     np.testing.assert_allclose(anchor_grad, case["gq"], rtol=1e-7, atol=1e-11)
     np.testing.assert_allclose(masks_grad, case["gmasks"], rtol=1e-7, atol=1e-11)
@@ -71,27 +65,23 @@ def test_bound_is_above_the_monte_carlo_loss_of_gaussian_views(x64):
 
 
 def test_whole_loss_and_gradients_equal_the_published_values(golden, x64):
+
+  def loss(view_a, view_b, masked_a, masked_b, temperature, rho, weights):
+    terms = losses.infmasking_terms(
+      view_a, view_b, masked_a, masked_b, temperature=temperature, variance_scale=rho
+    )
+    return jnp.mean(weights * terms), terms
+
+  loss_and_gradient = jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))
   for parameters, case in cases(golden, "infmasking_loss_2mod"):
     if "penalty" in parameters:  # the entropy penalty is a dead option of the published code
       continue
     rho = parameters["mask_lambda"] * (parameters["epoch"] + 1) / parameters["max_epochs"]
-    weights = np.array(parameters.get("weights", np.ones(5)))
-
-    def loss(view_a, view_b, masked_a, masked_b, rho=rho, weights=weights, parameters=parameters):
-      if parameters.get("cross"):
-        masked_a, masked_b = masked_b, masked_a
-      terms = losses.infmasking_terms(
-        view_a,
-        view_b,
-        masked_a,
-        masked_b,
-        temperature=parameters["temperature"],
-        variance_scale=rho,
-      )
-      return jnp.mean(weights * terms), terms
-
-    inputs = [case[k] for k in ("z1", "z2", "m1", "m2")]
-    (value, terms), grads = jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3), has_aux=True))(*inputs)
+    settings = parameters["temperature"], rho, np.array(parameters.get("weights", np.ones(5)))
+    crossed = slice(None, None, -1 if parameters.get("cross") else None)
+    inputs = [case["z1"], case["z2"], *(case["m1"], case["m2"])[crossed]]
+    (value, terms), grads = loss_and_gradient(*inputs, *settings)
+    grads = [*grads[:2], *grads[2:][crossed]]
     np.testing.assert_allclose(value, case["loss"], rtol=1e-9)
     np.testing.assert_allclose(terms, [case[f"ssl_loss_{i}"] for i in range(5)], rtol=1e-9)
     for grad, name in zip(grads, ("gz1", "gz2", "gm1", "gm2"), strict=True):
