@@ -8,6 +8,7 @@ from synjax.evaluators import predictions
 from tests.evaluators.synergy_subset_test import get
 
 
+@pytest.mark.whole_run
 def test_the_file_holds_the_class_scores_of_the_selected_step(tmp_path):
   fields = {"method.modality": "x2", "total_epochs": 2.0}
   config = get("unimodal", evaluators=("classification", "predictions"), **fields)

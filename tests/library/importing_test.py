@@ -70,6 +70,7 @@ def imported(published, tmp_path_factory):
   return workdir, scores
 
 
+@pytest.mark.whole_run
 def test_the_run_has_just_ended_with_the_published_embedding(published, imported):
   golden, meta, file = published
   workdir, scores = imported

@@ -152,6 +152,7 @@ def test_what_was_not_trained_on_is_refused(pretrained):
     pretrained.embed({"table": hidden})
 
 
+@pytest.mark.whole_run
 def test_batches_are_no_larger_than_there_are_examples(pretrained):
   arrays = {"table": make(5)[0]["table"][:3]}
   known = {*pretrained._predictors}

@@ -46,6 +46,7 @@ def trained(config, workdir):
   return run, frozen_params.join(state.params, run.frozen_params.by_trial(1)), scores
 
 
+@pytest.mark.whole_run
 def test_a_run_on_cached_features_is_the_run_with_the_tower(tower, tmp_path, monkeypatch):
   monkeypatch.setitem(data.DATASETS, "tiny", load_dataset)
   config = make_config(tower, tmp_path / "cache")

@@ -28,6 +28,7 @@ def moved(tmp_path_factory):
   return run, history
 
 
+@pytest.mark.whole_run
 def test_a_call_ends_at_the_next_stop_and_compiling_is_no_part_of_a_step(moved):
   run, history = moved
   assert [step for step, _, _ in history] == [2, 4, 6]

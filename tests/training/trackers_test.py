@@ -46,6 +46,7 @@ def followed(tmp_path_factory):
   return [json.loads(line) for line in said], wandb, workdir, results
 
 
+@pytest.mark.whole_run
 def test_a_program_reads_every_row_of_the_metrics_as_a_line_with_progress(followed):
   lines, _, workdir, results = followed
   rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]

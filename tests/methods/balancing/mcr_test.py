@@ -61,7 +61,7 @@ def test_the_regulariser_and_its_gradient_are_those_of_every_divergence_on_its_o
   method = stepped.method
   params, batch = jax.tree.map(lambda x: x.astype(jnp.float64), (stepped.start.params, {}))
   batch = stepped.batch()
-  features, _ = method.encode_frozen(params, {}, batch)
+  features, _ = jax.jit(method.encode_frozen)(params, {}, batch)
   order = orders(stepped)
 
   def own(features, head):
