@@ -58,15 +58,18 @@ SLOW = (
   "methods/contrastive/factorcl_test.py::test_terms_are_bounds_of_pairs_one_by_one[False",
   "methods/reconstruction/mae_test.py::test_the_loss_is_of_hidden_tokens_from_visible_ones_alone[False",
   "methods/separate_method_test.py::test_images_padded_sequences_and_own_arrays_train",
+  "methods/synib_variants_test.py::test_a_released_variant_is_its_formula_and_its_gradients_stop_where_it_says[released_anchor",
   "models/padded_test.py::test_padding_and_absence_change_nothing_and_have_finite_gradients[pooled",
   "readme_test.py::test_your_own_data",
   "sweeps/costs_test.py::test_a_sweep_over_k_trains_and_journals_time_and_memory",
   "sweeps/training_test.py::test_at_strength_1_vanilla_falls_for_the_shortcut_and_the_oracle_does_not",
   "train_test.py::test_a_run_interrupted_anywhere_ends_in_the_same_parameters[7]",
   "train_test.py::test_a_single_training_label_is_warned_of",
+  "training/feature_cache_test.py::test_features_that_do_not_fit_are_streamed_and_give_the_same_run",
   "training/frozen_params_test.py::test_another_run_starts_from_trained_and_frozen_parts",
   "training/frozen_params_test.py::test_stacked_trials_share_what_is_the_same_for_all_of_them",
   "training/frozen_params_test.py::test_trials_of_several_seeds_have_their_own_random_parameters",
+  "training/phases_test.py::test_the_initial_parameters_are_those_after_initialize_from_and_come_back_on_resume",
   "training/stacked_trials_test.py::test_a_trial_alone_and_among_others_is_the_same[arrays-fields1",
   "training/stream_training_test.py::test_a_streamed_run_killed_with_sigkill_ends_as_one_that_was_not",
   "training/stream_training_test.py::test_padding_that_is_not_marked_is_read_like_data",
@@ -75,6 +78,7 @@ SLOW = (
   "training/warm_start_test.py::test_other_shapes_are_refused_with_both[fields1",
   "training/warm_start_test.py::test_the_strength_of_generated_data_must_match_too",
   "training/warm_start_test.py::test_unimodal_heads_of_another_task_stay_behind",
+  "trial_test.py::test_ntk_diagnostics_are_logged_for_every_source",
 )
 
 

@@ -68,7 +68,8 @@ def get_config(method="infmasking", **overrides) -> ConfigDict:
   config.data.name = "tiny"
   if learns_from_labels(method):
     config.evaluators = ("classification",)
-    config.model.trunk.update({"name": "mlp", "hidden": (8,)})  # compiles in half the time
+    if method != "finetune":  # which takes over a transformer
+      config.model.trunk.update({"name": "mlp", "hidden": (8,)})  # compiles in half the time
   config.model.update(
     {"width": 16, "num_heads": 4, "num_layers": 1, "head_hidden": 12, "head_features": 8}
   )

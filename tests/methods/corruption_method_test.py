@@ -101,7 +101,7 @@ def test_moments_of_rotated_features_are_none_of_their_sources():
 
 
 def test_attention_masking_hides_tokens_without_changing_shapes():
-  config = tiny.get_config("synib")
+  config = tiny.get_config("synib", **{"model.trunk.name": "transformer"})
   config.method.update({"site": "token", "fill": "attention", "mask": "random"})
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)

@@ -158,7 +158,7 @@ def test_a_variant_whose_switch_were_ignored_would_be_another_objective(field):
 
 
 def test_a_variant_sets_its_fields_and_they_cannot_be_set_beside_it():
-  config = tiny.get_config("synib")
+  config = tiny.get_config("synib", **{"model.trunk.name": "transformer"})
   assert reason(config, "method.gates") == "only method.mask=learned learns one"
   config.method.variant = "released_anchor"
   assert reason(config, "method.mask") == "method.variant=released_anchor says it"

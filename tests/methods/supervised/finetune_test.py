@@ -32,7 +32,7 @@ def pretrain(folder, method):
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
   folder = tmp_path_factory.mktemp("finetune")
-  return {method: pretrain(folder, method) for method in ("infmasking", "cross")}
+  return {method: pretrain(folder, method) for method in ("comm", "cross")}
 
 
 def start(workdir, source, method="finetune", **fields):
@@ -43,17 +43,17 @@ def start(workdir, source, method="finetune", **fields):
 
 @pytest.fixture(scope="module")
 def tuned(sources, tmp_path_factory):
-  return start(tmp_path_factory.mktemp("tuned"), sources["infmasking"][0])
+  return start(tmp_path_factory.mktemp("tuned"), sources["comm"][0])
 
 
 def test_its_scores_are_linear_in_the_representation_that_was_pre_trained(sources, tuned):
   split, model = tuned.dataset.test, tuned.frozen("last")
-  expected = sources["infmasking"][1].embed(split)
+  expected = sources["comm"][1].embed(split)
   np.testing.assert_allclose(model.embed(split), expected, rtol=1e-5, atol=1e-6)
   head = model.on_host()[0]["head"]["scores"]
   logits = expected[0].astype(np.float64) @ head["kernel"][0] + head["bias"][0]
   np.testing.assert_allclose(model.logits(split)[0], logits, rtol=1e-4, atol=1e-5)
-  assert tuned.origin["at_random"] == ["head"] and tuned.origin["method"] == "infmasking"
+  assert tuned.origin["at_random"] == ["head"] and tuned.origin["method"] == "comm"
   assert set(tuned.origin["taken"]) <= PARTS | {"fusion"} and "fusion" in tuned.origin["taken"]
 
 
@@ -81,7 +81,7 @@ def test_it_has_no_heads_that_nothing_trains(tuned):
 def test_every_part_is_trained_or_where_the_rest_is_frozen_the_classifier_alone(
   sources, tmp_path, caplog
 ):
-  workdir, expected = sources["infmasking"]
+  workdir, expected = sources["comm"]
   frozen = tuple(
     sorted({part for part in expected.on_host()[0] if part in PARTS}) + ["trunk/fusion"]
   )
@@ -121,7 +121,7 @@ def test_a_run_without_fusion_is_read_by_its_vectors(sources, tmp_path):
 def test_what_would_read_something_random_is_refused(sources, tmp_path):
   fields = {"model.trunk.name": "mlp"}
   with pytest.raises(ValueError, match=r"all of this one but its head, found no trunk among"):
-    start(tmp_path / "a", sources["infmasking"][0], **fields)
+    start(tmp_path / "a", sources["comm"][0], **fields)
 
 
 def test_without_a_run_to_go_on_from_it_is_refused_before_anything_is_written(tmp_path):

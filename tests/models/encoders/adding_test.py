@@ -24,7 +24,7 @@ def test_the_encoder_of_the_readme_trains(tmp_path, monkeypatch):
     monkeypatch.setitem(encoders.ENCODERS, name, module)
   fields = {"total_steps": 2, "eval_steps": 2, "log_steps": 2, "checkpoint_steps": 2}
   with tiny.registered():
-    config = tiny.get_config("comm", **fields)
+    config = tiny.get_config("cross", **fields)
     entry = {"encoder": {"name": "summary", "features": 16}, "adapter": {"name": "feature"}}
     with config.unlocked():
       config.model.modalities.series = entry

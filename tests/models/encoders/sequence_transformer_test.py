@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders.sequence_transformer import SequenceTransformer
-from tests import torch_weights
+from tests import compiled, torch_weights
 from tests.golden.recipe import recipe
 
 NAMES = torch_weights.sequence_transformer("", ())
@@ -26,7 +26,7 @@ def test_matches_published_encoder(x64, golden, case):
   cotangent = np.random.RandomState(meta["recipe_seed"] + 1000).standard_normal(shape)
 
   def loss(params, x):
-    y = net.apply({"params": params}, x)
+    y = compiled.apply(net, {"params": params}, x)
     return jnp.sum(y * cotangent), y
 
   (grads, gx), y = jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, arrays[f"{case}/x"])
@@ -68,7 +68,7 @@ def test_post_norm_is_the_definition_step_by_step(x64):
   # Biases away from 0 and scales away from 1.
   rng = np.random.RandomState(1)
   params = jax.tree.map(lambda p: rng.randn(*p.shape), params)
-  actual = net.apply({"params": params}, x)
+  actual = compiled.apply(net, {"params": params}, x)
   for i, sequence in enumerate(x):
     y = sequence @ params["embed"]["kernel"]
     for layer in (params["layer_0"], params["layer_1"]):
@@ -86,7 +86,7 @@ def test_padding_changes_nothing_unless_it_is_attended(x64, norm):
   variables = jax.jit(net.init)(jax.random.key(0), x)
 
   def run(x, valid=None, **fields):
-    return net.clone(**fields).apply(variables, x, valid=valid)
+    return compiled.apply(net.clone(**fields), variables, x, valid=valid)
 
   sequence, last = run(x, valid), run(x, valid, return_sequence=False)
   for i, length in enumerate(lengths):
@@ -109,7 +109,9 @@ def test_an_example_of_padding_alone_is_finite_with_finite_gradients():
   x, valid = jnp.ones((2, 3, 3)), jnp.zeros((2, 3), bool)
   net = SequenceTransformer(4, **SMALL)
   variables = jax.jit(net.init)(jax.random.key(0), x)
-  y, grads = jax.jit(jax.value_and_grad(lambda v: net.apply(v, x, valid=valid).sum()))(variables)
+  y, grads = jax.jit(jax.value_and_grad(lambda v: compiled.apply(net, v, x, valid=valid).sum()))(
+    variables
+  )
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((y, grads)))
 
 
@@ -142,11 +144,11 @@ def test_dropout_acts_in_training_only():
   x = jnp.asarray(np.random.RandomState(0).randn(2, 5, 3), jnp.float32)
   net = SequenceTransformer(4, dropout=0.5, **SMALL)
   variables = jax.jit(net.init)(jax.random.key(0), x)
-  off = net.clone(dropout=0.0).apply(variables, x, train=True)
-  np.testing.assert_array_equal(net.apply(variables, x), off)
+  off = compiled.apply(net.clone(dropout=0.0), variables, x, train=True)
+  np.testing.assert_array_equal(compiled.apply(net, variables, x), off)
 
   def train(seed):
-    return net.apply(variables, x, train=True, rngs={"dropout": jax.random.key(seed)})
+    return compiled.apply(net, variables, x, train=True, rngs={"dropout": jax.random.key(seed)})
 
   assert np.abs(train(0) - off).max() > 1e-3
   assert np.abs(train(0) - train(1)).max() > 1e-3
@@ -164,7 +166,7 @@ def test_bfloat16_stays_close():
   x = np.random.RandomState(0).randn(2, 6, 3).astype(np.float32)
   net = SequenceTransformer(4, **SMALL)
   exact, variables = net.init_with_output(jax.random.key(0), x)
-  rounded = net.clone(dtype=jnp.bfloat16).apply(variables, x)
+  rounded = compiled.apply(net.clone(dtype=jnp.bfloat16), variables, x)
   assert rounded.dtype == jnp.bfloat16
   np.testing.assert_allclose(np.float32(rounded), exact, atol=0.05)
 

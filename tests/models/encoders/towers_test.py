@@ -26,7 +26,9 @@ def make(name, **fields):
   return jax.jit(module.init)(jax.random.key(0), x), apply
 
 
-@pytest.mark.parametrize("name", TOWERS)
+@pytest.mark.parametrize(
+  "name", [pytest.param(n, marks=() if n == "deberta" else pytest.mark.slow) for n in TOWERS]
+)
 def test_recomputed_activations_change_no_gradient_and_are_recomputed(name):
   (variables, plain), (_, again) = make(name), make(name, remat=True)
 
