@@ -100,7 +100,7 @@ def test_only_those_whose_moment_it_is_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("method", "outputs"), [("comm", ["embed"] * 3), ("supervised", ["embed"] * 2 + ["logits"] * 3)]
+  ("method", "outputs"), [("cross", ["embed"] * 3), ("supervised", ["embed"] * 2 + ["logits"] * 3)]
 )
 def test_the_end_passes_over_each_split_once(method, outputs, tmp_path, monkeypatch):
   with tiny.registered():

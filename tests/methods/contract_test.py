@@ -12,8 +12,20 @@ from tests import tiny
 from tests.methods.presence import make_info
 from tests.methods.several import prepare_named
 
+# What others of the same loss or the same way of training do not show already.
+TWINS = (
+  "cmc", "confidence_penalty", "cross_self", "ensemble", "factorcl_sup", "finetune", "full_corruption",
+  "multi_loss",
+)  # fmt: skip
 
-@pytest.fixture(scope="module", params=sorted(methods.METHODS))
+
+@pytest.fixture(
+  scope="module",
+  params=[
+    pytest.param(name, marks=pytest.mark.slow if name in TWINS else ())
+    for name in sorted(methods.METHODS)
+  ],
+)
 def prepared(request):
   """(method, params, model_state, raw batch, compiled loss and gradient, outputs) of one method."""
   config = tiny.get_config(request.param)

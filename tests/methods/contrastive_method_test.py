@@ -26,7 +26,8 @@ def bound(q, z, temperature, rho):
   return np.mean(found)
 
 
-@pytest.mark.parametrize("name", ["comm", "infmasking"])
+# InfMasking has CoMM's terms, and its own.
+@pytest.mark.parametrize("name", [pytest.param("comm", marks=pytest.mark.slow), "infmasking"])
 def test_every_term_is_that_of_the_examples_that_have_its_subset(name, x64):
   method, params, model_state, raw, info = prepare(name)
   params = jax.tree.map(lambda x: x.astype(jnp.float64), params)

@@ -1,6 +1,7 @@
 """The masked autoencoder: patches, what is hidden, and which of its tokens are read."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,8 @@ def test_an_image_is_standardised_patches_of_a_size_that_divides_it(x64):
   method = methods.create(config, dataset)
   params, _ = jax.jit(method.init)(jax.random.key(0), batch)
   keep = jnp.zeros((3, 7), bool).at[:, 0].set(True)
-  found = method.model.apply({"params": params}, batch, keep, 1, method="reconstruct")["image"]
+  reconstruct = functools.partial(method.model.apply, method="reconstruct")
+  found = jax.jit(reconstruct, static_argnums=3)({"params": params}, batch, keep, 1)["image"]
   assert found.prediction.shape == found.target.shape == (3, 6, 48)
   patch = np.asarray(image)[1, 4:8, 8:12].reshape(-1)  # row 1, column 2 of 2 x 3
   expected = (patch - patch.mean()) / np.sqrt(patch.var() + 1e-6)

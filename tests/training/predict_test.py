@@ -31,7 +31,7 @@ def test_an_array_that_two_splits_share_is_placed_once():
   assert len(placed) == 1
 
 
-@pytest.mark.parametrize("method", ["comm", "supervised"])
+@pytest.mark.parametrize("method", [pytest.param("comm", marks=pytest.mark.slow), "supervised"])
 def test_features_of_a_modality_are_each_trials_own_and_know_nothing_of_the_others(
   method, tmp_path
 ):
@@ -46,7 +46,7 @@ def test_features_of_a_modality_are_each_trials_own_and_know_nothing_of_the_othe
     own = jax.tree.map(lambda x, i=i: x[i], (params, model_state))
     for name, values in found.items():
       assert values.shape[:2] == (2, 40)
-      alone = run.method.features(*own, {name: split.arrays[name]})
+      alone = jax.jit(run.method.features)(*own, {name: split.arrays[name]})
       assert list(alone) == [name]
       np.testing.assert_allclose(values[i], alone[name], rtol=1e-4, atol=1e-5)
   assert np.abs(found["table"][0] - found["table"][1]).max() > 1e-3
@@ -56,7 +56,7 @@ def test_subsets_that_are_embedded_together_are_what_each_is_alone_in_one_pass(
   tmp_path, monkeypatch
 ):
   with tiny.registered():
-    run = train.Run(tiny.get_config("comm", num_seeds=2, eval_batch_size=32), tmp_path)
+    run = train.Run(tiny.get_config("cross", num_seeds=2, eval_batch_size=32), tmp_path)
   split, alone, passes = run.dataset.test, run.frozen("last"), []
   subsets = [(), ("table",), ("series",), ("table",)]
   expected = [run.frozen("last").embed(split, names) for names in subsets]

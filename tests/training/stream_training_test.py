@@ -126,6 +126,7 @@ def fixed(data_dir, tmp_path_factory):
   return losses, embeddings
 
 
+@pytest.mark.slow  # batches that decide their lengths are compared in stacked_trials_test
 def test_buckets_change_the_shape_of_a_batch_and_no_number(data_dir, tmp_path):
   # Single examples: their lengths differ most.
   # A transformer, in which padding must be no key of the fusion either.
