@@ -63,6 +63,7 @@ SLOW = (
   "methods/reconstruction/mae_test.py::test_the_loss_is_of_hidden_tokens_from_visible_ones_alone[False",
   "methods/separate_method_test.py::test_images_padded_sequences_and_own_arrays_train",
   "methods/separate_method_test.py::test_more_modalities_are_compared_pair_by_pair_and_averaged[cross_self",
+  "methods/supervised/finetune_test.py::test_every_part_is_trained_or_where_the_rest_is_frozen_the_classifier_alone",
   "methods/supervised/learned_mask_test.py::test_a_mask_that_flags_nothing_is_said_once",
   "methods/synib_variants_test.py::test_a_released_variant_is_its_formula_and_its_gradients_stop_where_it_says[released_anchor",
   "models/padded_test.py::test_padding_and_absence_change_nothing_and_have_finite_gradients[force-token-mlp",

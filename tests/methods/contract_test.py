@@ -136,9 +136,8 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
 
 
-# Those that keep something between steps, take turns or act after an epoch; of the rest one of a family.
-# InfMasking: train_test.py, at several steps and with SIGKILL.
-RESUMED = ("diagnose_relearn", "mcr", "reconboost", "supervised", "synib")
+# Those that take turns or act after an epoch, and one of each paper; Cross: train_test.py, with SIGKILL too.
+RESUMED = ("diagnose_relearn", "infmasking", "reconboost", "synib")
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,14 @@ def test_the_loss_is_of_hidden_tokens_from_visible_ones_alone(absent, x64, monke
   monkeypatch.setattr(
     "synjax.masking.sample_keep", lambda *a, **k: drawn.append(sample(*a, **k)) or drawn[-1]
   )
-  loss = lambda p: method.loss(p, model_state, {"clean": batch}, info).losses  # noqa: E731
-  found = loss(params)
-  keep = np.asarray(drawn[0][0])
+
+  def loss(params):
+    losses = method.loss(params, model_state, {"clean": batch}, info).losses
+    return sum(losses.values()), (losses, drawn[-1][0])
+
+  loss_and_gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  (_, (found, keep)), gradient = loss_and_gradient(params)
+  keep = np.asarray(keep)
   lengths = {"table": np.ones(8, int), "series": np.full(8, 5)}
   if absent:
     lengths = {"table": HAS_TABLE * 1, "series": LENGTHS * HAS_SERIES}
@@ -110,7 +115,6 @@ def test_the_loss_is_of_hidden_tokens_from_visible_ones_alone(absent, x64, monke
 
   for name, value in expected(params).items():
     np.testing.assert_allclose(found[name], value, rtol=1e-7, err_msg=name)
-  gradient = jax.jit(jax.grad(lambda p: sum(loss(p).values())))(params)
   for outer, inner in (("embed_series", "kernel"), ("decoders_table", "mask_token")):
 
     def moved(x, outer=outer, inner=inner):
@@ -126,11 +130,12 @@ def test_the_representation_is_of_all_tokens(x64):
   for pool, read in (("cls", lambda x: x[0]), ("mean", lambda x: x[1:].mean(0))):
     method.model = method.model.clone(pool=pool)
     whole = [read(encode(params, np.concatenate(list(p.values())))) for p in parts]
-    np.testing.assert_allclose(method.embed(params, model_state, raw), whole, rtol=1e-7)
+    embed = jax.jit(method.embed)
+    np.testing.assert_allclose(embed(params, model_state, raw), whole, rtol=1e-7)
     alone = [read(encode(params, p["series"])) for p in parts]
-    features = method.features(params, model_state, raw)
+    features = jax.jit(method.features)(params, model_state, raw)
     np.testing.assert_allclose(features["series"], alone, rtol=1e-7)
-    left = method.embed(params, model_state, {"series": raw["series"]})
+    left = embed(params, model_state, {"series": raw["series"]})
     np.testing.assert_allclose(left, alone, rtol=1e-7)
 
 
@@ -140,7 +145,11 @@ def test_filler_changes_nothing(x64):
   batches = [
     {**raw, "valid": valid, "table": jnp.where(valid[:, None], raw["table"], s)} for s in (1.0, 9.0)
   ]
-  loss = lambda b: sum(method.loss(params, model_state, {"clean": b}, info).losses.values())  # noqa: E731
+
+  @jax.jit
+  def loss(batch):
+    return sum(method.loss(params, model_state, {"clean": batch}, info).losses.values())
+
   np.testing.assert_array_equal(*(loss(batch) for batch in batches))
 
 
@@ -164,4 +173,5 @@ def test_one_vector_alone_is_refused_with_what_would_work():
   config = tiny.get_config("mae")
   dataset = dataclasses.replace(tiny.load_dataset(config), modalities=("table",))
   with pytest.raises(ValueError, match="at least 2 tokens, found 1 .*choose simclr"):
-    methods.create(config, dataset).init(jax.random.key(0), {"table": jnp.ones((3, 4))})
+    init = methods.create(config, dataset).init
+    jax.eval_shape(init, jax.random.key(0), {"table": jnp.ones((3, 4))})
