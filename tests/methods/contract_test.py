@@ -136,7 +136,7 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *results)
 
 
-# Those that take turns or act after an epoch, and one of each paper; Cross: train_test.py, with SIGKILL too.
+# Those that take turns or act after an epoch, one of each paper; Cross: train_test.py, with SIGKILL too.
 RESUMED = ("diagnose_relearn", "infmasking", "reconboost", "synib")
 
 
