@@ -49,6 +49,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.whole_run
+@pytest.mark.slow  # four runs
 def test_unimodal_models_are_matched_by_seed_not_by_position(runs):
   run, other = runs["supervised"], runs["ensemble"]
   scores, described = compare(run, [other], "last")
@@ -66,6 +67,7 @@ def test_unimodal_models_are_matched_by_seed_not_by_position(runs):
 
 
 @pytest.mark.whole_run
+@pytest.mark.slow  # four runs
 def test_models_of_one_modality_each_are_selected_by_their_own_score(runs):
   members = [runs["x2"], runs["x1"]]
   _, described = compare(runs["supervised"], members, "best")
@@ -80,6 +82,7 @@ def test_models_of_one_modality_each_are_selected_by_their_own_score(runs):
 
 
 @pytest.mark.whole_run
+@pytest.mark.slow  # four runs
 @pytest.mark.parametrize(
   ("members", "message"),
   [
@@ -94,6 +97,7 @@ def test_runs_that_are_no_unimodal_models_are_refused(runs, members, message):
 
 
 @pytest.mark.whole_run
+@pytest.mark.slow  # four runs
 def test_other_methods_data_and_seeds_are_refused(runs, tmp_path):
   run = runs["supervised"]
   with pytest.raises(ValueError, match="ensemble or unimodal.* of supervised"):

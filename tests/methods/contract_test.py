@@ -14,7 +14,7 @@ from tests.methods.several import prepare_named
 
 # What others of the same loss or the same way of training do not show already.
 TWINS = (
-  "cmc", "confidence_penalty", "cross_self", "ensemble", "factorcl_sup", "finetune", "full_corruption",
+  "cmc", "confidence_penalty", "cross_self", "ensemble", "factorcl", "factorcl_sup", "full_corruption",
   "multi_loss",
 )  # fmt: skip
 

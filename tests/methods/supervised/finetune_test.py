@@ -13,7 +13,7 @@ from synjax.evaluators.synergy_subset import SynergySubset
 from synjax.report.runs import Group
 from tests import tiny
 
-pytestmark = pytest.mark.whole_run
+pytestmark = [pytest.mark.whole_run, pytest.mark.slow]  # four runs
 STEPS = {"total_steps": 2, "log_steps": 2, "eval_steps": 2, "checkpoint_steps": 2}
 PARTS = {f"{part}_{name}" for part in ("encoders", "adapters") for name in tiny.MODALITIES}
 
