@@ -1,5 +1,7 @@
 """InfMasking against the published implementation, and its masked views one by one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,17 +58,17 @@ def test_scores_are_cosines_of_single_masked_views_over_the_temperature(prepared
   def head(model, x):
     return model.head(x, train=False)
 
-  anchor = unit(
-    method.model.apply(variables, method.embed(params, model_state, batch), method=head)
+  tokens, fuse, project = (
+    jax.jit(functools.partial(method.model.apply, method=part)) for part in ("tokens", "fuse", head)
   )
+  anchor = unit(project(variables, jax.jit(method.embed)(params, model_state, batch)))
   expected = []
   for pass_key in jax.random.split(key, 3):  # two views a pass
     info = Info(step=0, progress=1, key=pass_key, index=rows)
     keep, _ = method.sample_keep("gaussianity", info, [6, 5], None)
     for one_view in keep:
-      tokens, _ = method.model.apply(variables, batch, method="tokens")
-      _, views = method.model.apply(variables, tokens, one_view[None], method="fuse")
-      projected = unit(method.model.apply(variables, views[0], method=head))
+      _, views = fuse(variables, tokens(variables, batch)[0], one_view[None])
+      projected = unit(project(variables, views[0]))
       expected.append((anchor * projected).sum(-1) / method.temperature)
   np.testing.assert_allclose(found, np.array(expected)[:num_masks].T, rtol=2e-4, atol=2e-4)
   assert found.dtype == jnp.float32
