@@ -13,7 +13,7 @@ import pytest
 from synjax import train, trial
 from synjax.evaluators.base import When
 from synjax.methods.base import Method, Out, Phase
-from synjax.methods.contrastive.comm import CoMM
+from synjax.methods.contrastive.cross import Cross
 from synjax.training import optim
 from synjax.training.step import make_train_step, make_train_steps
 from synjax.training.train_state import create_train_state, keep_initial
@@ -215,7 +215,7 @@ def test_a_transform_sees_the_mean_of_the_signals_over_devices_and_the_steps_inf
   np.testing.assert_allclose(found, np.full(4, -LR * 2 * mean * 2), rtol=1e-6)
 
 
-class Keeping(CoMM):
+class Keeping(Cross):
   """Goes back half the way to its initial parameters after each epoch."""
 
   ends = ()
@@ -243,7 +243,7 @@ def flatten(tree):
 @pytest.fixture
 def keeping(monkeypatch):
   for name in ("keeps_initial", "epoch_end"):
-    monkeypatch.setattr(CoMM, name, vars(Keeping)[name])
+    monkeypatch.setattr(Cross, name, vars(Keeping)[name])
   Keeping.ends = []
   with tiny.registered():
     yield
@@ -252,7 +252,7 @@ def keeping(monkeypatch):
 def config(**fields):
   """Two steps an epoch, evaluated and saved after each."""
   return tiny.get_config(
-    "comm", batch_size=48, steps_per_call=2, num_seeds=2, log_steps=2, eval_steps=2,
+    "cross", batch_size=48, steps_per_call=2, num_seeds=2, log_steps=2, eval_steps=2,
     checkpoint_steps=2, **fields,
   )  # fmt: skip
 
