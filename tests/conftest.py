@@ -41,8 +41,6 @@ LONGEST = (
   "workdir/stopping_test.py",
   "methods/reconstruction/mae_test.py",
   "training/frozen_params_test.py",
-  "methods/supervised/finetune_test.py",
-  "evaluators/synergy_subset_test.py",
   "training/stacked_trials_test.py",
   "launch/commands_test.py",
 )

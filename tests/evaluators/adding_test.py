@@ -10,7 +10,6 @@ from tests import readme_test, tiny
 
 
 @pytest.mark.whole_run
-@pytest.mark.whole_run
 def test_the_evaluator_of_the_readme_scores_a_run(tmp_path, monkeypatch):
   (file,) = readme_test.blocks("Adding an evaluator", "python")
   (diff,) = readme_test.blocks("Adding an evaluator", "diff")

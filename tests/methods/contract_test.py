@@ -31,6 +31,8 @@ def prepared(request):
   config = tiny.get_config(request.param)
   if request.param == "mcr":  # which compares the vectors of both
     config.model.modalities.series.encoder.features = 6
+  if request.param in ("supervised", "synib"):  # on a transformer, which can do without a modality
+    config.model.trunk.name = "transformer"
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)
   raw = dataset.train.gather(dataset.train.arrays, jnp.arange(8)) | {

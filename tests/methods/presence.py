@@ -30,6 +30,7 @@ def prepare(name, *, trunk="mlp", padded=False, batch=8, **fields):
   """Returns (method, params, model_state, batch without a word on presence, info)."""
   overrides = {"model.trunk.name": trunk} if learns_from_labels(name) else {}
   config = tiny.get_config(name, **overrides)
+  config.model.trunk.hidden = (64,)
   if overrides and trunk == "mlp":
     config.model.modalities.series.encoder.features = 6
   config.method.update(fields)
