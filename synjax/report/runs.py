@@ -258,7 +258,7 @@ class Group:
     used = data.get("modalities") or (self.runs[0].results or {}).get("modalities")
     size = data.get("resolution") and self._has_images(used) and f"{data['resolution']} px"
     modalities = " + ".join(used if "modalities" in data and used else ())
-    return ", ".join(filter(None, (self.dataset, biased, modalities, size)))
+    return ", ".join(filter(None, (self.dataset, data.get("fold"), biased, modalities, size)))
 
   def _has_images(self, used: Sequence[str] | None) -> bool:
     """Says whether an encoder of the modalities in use, None: of all, takes images."""

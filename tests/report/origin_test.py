@@ -54,6 +54,15 @@ def test_data_and_machine_are_told_and_facts_are_sentences(tmp_path):
   assert ["jax", "0.12"] in machine.rows and ["hardware", "1 x test device"] in machine.rows
 
 
+def test_the_fold_and_the_one_modality_that_a_run_looks_at_are_told(tmp_path):
+  fields = {"method": {"name": "unimodal", "modality": "image_2"}}
+  data = {"name": "trifeature", "biased": True, "resolution": 64, "fold": "fold3"}
+  parts = sections(tmp_path, None, data=data, **fields)
+  points = [text for part in found(Points, parts) for text in part.points]
+  assert "trifeature, fold3, biased, 64 px; protocol clean" in points
+  assert "modalities: image_1, image_2, of which it looks at image_2 alone" in points
+
+
 def test_the_nearest_preset_and_its_fields_give_the_config_again():
   config = trifeature.get_config("infmasking,small")
   config.optim.lr, config.data.resolution = 0.5, 48
