@@ -8,14 +8,14 @@ import pytest
 from configs.methods import learns_from_labels
 from synjax import methods, train
 from synjax.data import pipeline
-from tests import tiny
+from tests import drawn, tiny
 from tests.methods.presence import make_info
 from tests.methods.several import prepare_named
 
 # What others of the same loss or the same way of training do not show already.
 TWINS = (
-  "cmc", "confidence_penalty", "cross_self", "ensemble", "factorcl", "factorcl_sup", "full_corruption",
-  "multi_loss",
+  "cmc", "comm", "confidence_penalty", "cross_self", "ensemble", "factorcl", "factorcl_sup", "finetune",
+  "full_corruption", "mae", "masked_augmentation", "multi_loss", "slip",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def prepared(request):
     "index": jnp.arange(8),
     "valid": jnp.ones(8, bool),
   }
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
 
   @jax.jit
   def loss_and_gradient(params, raw, index):
@@ -139,7 +139,7 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
 
 
 # Those that take turns or act after an epoch, one of each paper; Cross: train_test.py, with SIGKILL too.
-RESUMED = ("diagnose_relearn", "infmasking", "reconboost", "synib")
+RESUMED = ("reconboost", "synib")
 
 
 @pytest.mark.parametrize(

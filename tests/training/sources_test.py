@@ -97,8 +97,8 @@ def test_another_run_at_the_path_that_a_run_started_from_is_refused_and_a_gone_o
   fields = {"total_steps": 2, "log_steps": 1, "eval_steps": 2, "checkpoint_steps": 2}
   start, path = tmp_path / "start", tmp_path / "run"
   with tiny.registered():
-    train.train_and_evaluate(tiny.get_config(**fields), str(start))
-    config = tiny.get_config(**fields, initialize_from=str(start))
+    train.train_and_evaluate(tiny.get_config("cross", **fields), str(start))
+    config = tiny.get_config("cross", **fields, initialize_from=str(start))
     found = train.train_and_evaluate(config, str(path))
     assert train.train_and_evaluate(config, str(path)) == found
     start.rename(tmp_path / "gone")

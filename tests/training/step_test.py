@@ -96,12 +96,12 @@ def test_an_epoch_end_changes_the_state_between_epochs_and_resume_stays_exact(
     halved = jax.tree.map(lambda x: x / 2, state.params["encoders_table"])
     return state.replace(params={**state.params, "encoders_table": halved})
 
-  from synjax.methods.contrastive.comm import CoMM
+  from synjax.methods.contrastive.cross import Cross
 
-  monkeypatch.setattr(CoMM, "epoch_end", epoch_end)
+  monkeypatch.setattr(Cross, "epoch_end", epoch_end)
   with tiny.registered():
     fields = {"total_steps": 12, "eval_steps": 12, "checkpoint_steps": 6, "log_steps": 12}
-    config = tiny.get_config("comm", **fields)
+    config = tiny.get_config("cross", **fields)
     assert 96 // config.batch_size == 6
     train.train_and_evaluate(config, str(tmp_path / "straight"))
     assert called == [1]  # not after the last epoch

@@ -81,12 +81,16 @@ def take_steps(config, workdir, num_steps=STEPS):
   return np.concatenate(losses, axis=1), run.devices.fetch(run.state.params), embeddings, run
 
 
+# Two trials with batches and dropout of their own, and filler in the last batch of an epoch.
+FILLED = {"num_seeds": 2, "batch_size": 7, "keep_partial_batch": True}
+
+
 @pytest.mark.parametrize(
   ("method", "fields"),
   [
     pytest.param("infmasking", {}, marks=pytest.mark.slow),
-    # Two trials with batches and dropout of their own, and filler in the last batch of an epoch.
-    ("supervised", {"num_seeds": 2, "batch_size": 7, "keep_partial_batch": True}),
+    pytest.param("supervised", FILLED, marks=pytest.mark.slow),
+    ("unimodal", FILLED | {"method.modality": "text"}),
   ],
 )
 def test_streamed_and_resident_runs_are_the_same_run(data_dir, tmp_path, method, fields):
