@@ -12,7 +12,7 @@ from synjax import evaluators, methods, report, train
 from synjax.evaluators import gaussianity
 from synjax.methods import Info
 from synjax.workdir.metrics import read_metrics
-from tests import tiny
+from tests import drawn, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def prepared():
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)
   batch = {name: dataset.test.arrays[name][:2] for name in dataset.modalities}
-  params, model_state = jax.jit(method.init)(jax.random.key(0), batch)
+  params, model_state = drawn.variables(method.init, batch)
   params = jax.tree.map(lambda x: 3 * x, params)  # fresh models hardly tell masked views apart
   rng = np.random.default_rng(0)
   model_state = jax.tree.map(lambda x: x + 0.2 * rng.uniform(-1, 1, x.shape), model_state)

@@ -13,7 +13,7 @@ from synjax import methods, train, trial
 from synjax.methods.classifier_method import accuracy, cross_entropy, having
 from synjax.models import backbone, encoders
 from synjax.models.layers import BatchNorm, Dense
-from tests import tiny
+from tests import drawn, tiny
 
 VALID = np.arange(8) < 6
 
@@ -112,7 +112,7 @@ def prepare(name, monkeypatch, **fields):
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)
   raw = dataset.train.gather(dataset.train.arrays, jnp.arange(8))
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
   hyper = {name: jnp.asarray(value[0]) for name, value in hyper.items()}
 

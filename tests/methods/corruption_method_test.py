@@ -10,7 +10,7 @@ import pytest
 from configs import xor
 from synjax import data, methods, train, trial
 from synjax.methods.corruption_method import Branch
-from tests import tiny
+from tests import drawn, tiny
 from tests.methods import presence
 from tests.methods.presence import lacking
 from tests.methods.supervised.prepared import prepare
@@ -107,7 +107,7 @@ def test_attention_masking_hides_tokens_without_changing_shapes():
   method = methods.create(config, dataset)
   raw = dataset.train.gather(dataset.train.arrays, jnp.arange(4))
   raw |= {"valid": jnp.ones(4, bool)}
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   info = methods.Info(
     step=0, progress=1.0, key=jax.random.key(0), index=jnp.arange(4),
     hyper={"method.corrupt_probability": 0.5},

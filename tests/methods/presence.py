@@ -6,7 +6,7 @@ import numpy as np
 
 from configs.methods import learns_from_labels
 from synjax import methods, train, trial
-from tests import tiny
+from tests import drawn, tiny
 
 HAS_TABLE = np.array([1, 0, 1, 1, 0, 1, 1, 1], bool)
 HAS_SERIES = np.array([1, 1, 0, 1, 1, 1, 0, 1], bool)
@@ -40,7 +40,7 @@ def prepare(name, *, trunk="mlp", padded=False, batch=8, **fields):
   raw |= {"index": jnp.arange(batch), "valid": jnp.ones(batch, bool)}
   if padded:
     raw["series_valid"] = jnp.arange(5) < jnp.asarray(LENGTHS)[:, None]
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   info = make_info(config, jax.random.key(1), jnp.arange(batch))
   return method, params, model_state, raw, info
 

@@ -1,14 +1,13 @@
 """Methods without fusion on more modalities than two."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from synjax import methods
-from tests import tiny
+from tests import drawn, tiny
 from tests.methods.presence import make_info
 
 
@@ -26,8 +25,10 @@ def prepare_named(name, names, *, abstract=False):
   method = methods.create(config, dataset)
   raw = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(names)}
   raw |= {"valid": jnp.ones(6, bool), "label": jnp.zeros(6, jnp.int32)}
-  init = functools.partial(jax.eval_shape, method.init) if abstract else jax.jit(method.init)
-  params, model_state = init(jax.random.key(0), raw)
+  if abstract:
+    params, model_state = jax.eval_shape(method.init, jax.random.key(0), raw)
+  else:
+    params, model_state = drawn.variables(method.init, raw)
   info = make_info(config, jax.random.key(1), jnp.arange(6))
   return method, params, model_state, raw, info
 

@@ -13,7 +13,7 @@ from synjax import masking, methods, trial
 from synjax.config.checks import traced_fields
 from synjax.config.ignored_fields import reason
 from synjax.methods import synib_variants
-from tests import tiny
+from tests import drawn, tiny
 
 BATCH, NAMES, PI = 6, ("a", "b"), 0.3
 ENCODER = {"encoder": {"name": "mlp", "hidden": 5, "features": 4}, "adapter": {"name": "feature"}}
@@ -34,7 +34,7 @@ def create(name="synib", trunk="mlp", **fields):
   }
   dataset = dataclasses.replace(tiny.load_dataset(config), modalities=NAMES, informative={})
   method = methods.create(config, dataset)
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   hyper = trial.stack(config, traced_fields(config), [{"seed": 0}]).hyper
   info = methods.Info(
     step=0, progress=1.0, key=jax.random.key(1), index=jnp.arange(BATCH), epoch=3, epochs_done=3.0,

@@ -5,7 +5,7 @@ import pytest
 
 from synjax.models import adapters
 from synjax.models.adapters import FeatureAdapter, PatchAdapter, SequenceAdapter, TokenAdapter
-from tests import compiled, torch_weights
+from tests import compiled, drawn, torch_weights
 
 PATCHED = ("feature_map", "p2", "p4_stride2", "resized", "learnable_nosincos")
 
@@ -144,8 +144,8 @@ def test_user_errors():
 def test_projection_is_a_linear_map_of_every_step():
   x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
   adapter = adapters.ProjectionAdapter(width=4)
-  variables = compiled.init(adapter, jax.random.key(0), x)
+  variables = drawn.variables(adapter.init, x)
   kernel, bias = (np.asarray(variables["params"]["proj"][name]) for name in ("kernel", "bias"))
   np.testing.assert_allclose(compiled.apply(adapter, variables, x), x @ kernel + bias, atol=1e-5)
   with pytest.raises(ValueError, match="ProjectionAdapter"):
-    compiled.init(adapter, jax.random.key(0), x[:, 0])
+    drawn.variables(adapter.init, x[:, 0])

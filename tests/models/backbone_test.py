@@ -13,7 +13,7 @@ from configs.common import base_config
 from synjax import models
 from synjax.models import backbone, encoders
 from synjax.models.layers import Dense
-from tests import compiled
+from tests import compiled, drawn
 
 WIDTH, MODALITIES = 8, ("words", "table")
 RNG = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def prepare(trunk, monkeypatch):
     batch,
     steps,
     short,
-    compiled.init(steps, jax.random.key(0), short, method="initialize"),
+    drawn.variables(steps.init, short, method="initialize"),
   )
 
 

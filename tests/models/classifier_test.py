@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs.common import base_config
 from synjax import models
 from synjax.models.classifier import ClassHead
-from tests import compiled, tiny
+from tests import compiled, drawn, tiny
 
 
 @pytest.mark.parametrize("trunk", ["mlp", "transformer"])
@@ -22,7 +22,7 @@ def test_normalized_features_have_mean_0_and_variance_1_each(trunk):
   def encode(normalize):
     config.model.normalize_features = normalize
     classifier = models.create_classifier(config.model, tuple(tiny.MODALITIES), 2)
-    variables = compiled.init(classifier, jax.random.key(0), batch, method="initialize")
+    variables = drawn.variables(classifier.init, batch, method="initialize")
     return compiled.apply(classifier, variables, batch, method="encode")[0]
 
   plain, normalized = encode(False), encode(True)
@@ -36,7 +36,7 @@ def test_normalized_features_have_mean_0_and_variance_1_each(trunk):
 def test_a_single_logit_is_the_bernoulli_form_of_two_classes(x64):
   x = np.random.default_rng(0).normal(size=(5, 3))
   head = ClassHead(2, hidden=(4,), single_logit=True)
-  params = compiled.init(head, jax.random.key(0), x)["params"]
+  params = drawn.variables(head.init, x)["params"]
   layer, scores = (jax.tree.map(np.asarray, params[name]) for name in ("layer1", "scores"))
   f = np.maximum(x @ layer["kernel"] + layer["bias"], 0) @ scores["kernel"] + scores["bias"]
   found = jax.nn.softmax(compiled.apply(head, {"params": params}, x))

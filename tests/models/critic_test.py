@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax.models.critic import Critic
-from tests import compiled
+from tests import compiled, drawn
 
 
 def concatenated(params, x, y):
@@ -21,7 +21,7 @@ def concatenated(params, x, y):
 def test_pairs_are_scored_as_if_they_were_concatenated(x64):
   x, y = jax.random.normal(jax.random.key(0), (5, 3)), jax.random.normal(jax.random.key(1), (5, 4))
   critic = Critic(7)
-  params = compiled.init(critic, jax.random.key(2), x, y)["params"]
+  params = drawn.variables(critic.init, x, y)["params"]
   found = compiled.apply(critic, {"params": params}, x, y)
   assert found.shape == (5, 5)
   np.testing.assert_allclose(found, concatenated(params, x, y), rtol=1e-6, atol=1e-8)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from synjax import methods
-from tests import tiny
+from tests import drawn, tiny
 from tests.methods.presence import prepare
 
 
@@ -34,7 +34,7 @@ def test_an_image_is_standardised_patches_of_a_size_that_divides_it(x64):
   image = jax.random.normal(jax.random.key(0), (3, 8, 12, 3)) * 5 + 2
   batch = {"image": image, "table": jnp.ones((3, 4)), "valid": jnp.ones(3, bool)}
   method = methods.create(config, dataset)
-  params, _ = jax.jit(method.init)(jax.random.key(0), batch)
+  params, _ = drawn.variables(method.init, batch)
   keep = jnp.zeros((3, 7), bool).at[:, 0].set(True)
   reconstruct = functools.partial(method.model.apply, method="reconstruct")
   found = jax.jit(reconstruct, static_argnums=3)({"params": params}, batch, keep, 1)["image"]

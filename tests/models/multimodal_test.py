@@ -7,7 +7,7 @@ import pytest
 from synjax.models import FusionTransformer, MultimodalModel, ProjectionHead
 from synjax.models.adapters import ADAPTERS
 from synjax.models.layers import BatchNorm, Dense
-from tests import compiled
+from tests import drawn
 
 
 class Normalised(nn.Module):
@@ -39,7 +39,7 @@ def model(request):
 
 
 def project(model, views):
-  variables = compiled.init(model, jax.random.key(0), {"a": views[0]}, method="initialize")
+  variables = drawn.variables(model.init, {"a": views[0]}, method="initialize")
   return model.apply(
     variables,
     [{"a": view} for view in views],
@@ -55,7 +55,7 @@ def test_a_view_is_encoded_without_a_look_at_the_other(model):
   ((again, _), _), _ = project(model, [first, 9 * other + 4])
   np.testing.assert_allclose(again, found, rtol=1e-5, atol=1e-6)
   if "encoders_a" in state["batch_stats"]:  # two updates of the running mean, first view first
-    params = compiled.init(model, jax.random.key(0), {"a": first}, method="initialize")["params"]
+    params = drawn.variables(model.init, {"a": first}, method="initialize")["params"]
     dense = params["encoders_a"]["Dense_0"]
     means = [jnp.mean(x @ dense["kernel"] + dense["bias"], axis=0) for x in (first, second)]
     expected = 0.9 * (0.1 * means[0]) + 0.1 * means[1]

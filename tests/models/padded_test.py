@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from configs.common import base_config
 from synjax import models
 from synjax.models.encoders.resnet import ResNet18
-from tests import compiled
+from tests import compiled, drawn
 
 LENGTH, WIDTH = 32, 8  # a force encoder reads windows of 32
 ENCODERS = {
@@ -90,7 +90,7 @@ def test_every_combination_trains_on_padded_sequences_or_says_what_it_wants(
   model, batch = make_model(encoder, adapter, trunk), make_batch([LENGTH, 2, 0, 1])
 
   def whole(key):
-    return run(model, compiled.init(model, key, batch, method="initialize"), batch)
+    return run(model, drawn.variables(model.init, batch, method="initialize"), batch)
 
   axes = 3 if encoder in KEEPS_STEPS else 2
   is_read = trunk in (None, "transformer") or axes == 3  # a vector needs no adapter there
@@ -105,7 +105,7 @@ def test_features_as_many_as_steps_are_no_steps():
   # One token a feature of the pooled state: as many as there are steps, and none of them is padding.
   model = make_model("pooled gru", "feature", None, num_features=LENGTH)
   batch = make_batch([LENGTH, 2, 0, 1])
-  variables = compiled.init(model, jax.random.key(0), batch, method="initialize")
+  variables = drawn.variables(model.init, batch, method="initialize")
   tokens, valid = compiled.apply(model, variables, batch, method="tokens")
   assert tokens[0].shape[1] == LENGTH
   np.testing.assert_array_equal(valid[:, :LENGTH].all(1), [True, True, False, True])
@@ -124,7 +124,7 @@ def test_features_as_many_as_steps_are_no_steps():
 )
 def test_padding_and_absence_change_nothing_and_have_finite_gradients(encoder, adapter, trunk):
   model, batch = make_model(encoder, adapter, trunk), make_batch([LENGTH, 2, 0, 1])
-  variables = compiled.init(model, jax.random.key(0), batch, method="initialize")
+  variables = drawn.variables(model.init, batch, method="initialize")
 
   @jax.jit
   def gradient(params, words):
@@ -155,7 +155,7 @@ def test_absent_images_are_in_no_statistic_of_the_encoder(monkeypatch):
   rng = np.random.default_rng(0)
   images = rng.normal(size=(4, 32, 32, 1)).astype(np.float32)
   net, valid = Small(), np.array([True, False, True, True])
-  variables = jax.jit(net.init)(jax.random.key(0), images[:1])
+  variables = drawn.variables(net.init, images[:1])
 
   @jax.jit
   def encode(images, valid=None):

@@ -7,7 +7,7 @@ import pytest
 
 from configs.common import base_config
 from synjax import models
-from tests import compiled, tiny
+from tests import compiled, drawn, tiny
 from tests.methods.contrastive.closed_forms import head, linear
 
 NAMES = ("left", "right")
@@ -22,7 +22,7 @@ def create(kind):
   model = models.create_separate(config, NAMES, head=kind)
   batch = {m: jax.random.normal(jax.random.key(i), (6, 3)) for i, m in enumerate(NAMES)}
   batch["left_present"] = jnp.asarray(HAS_LEFT)
-  variables = compiled.init(model, jax.random.key(2), batch, method="projections")
+  variables = drawn.variables(model.init, batch, method="projections")
   dtype = jnp.zeros(0, float).dtype  # wide where a test asks for it
   return model, jax.tree.map(lambda x: x.astype(dtype), variables), batch
 

@@ -6,7 +6,7 @@ import pytest
 
 from synjax.models.fusion import FusionTransformer
 from synjax.models.trunks import AdditiveTrunk, MLPTrunk, TransformerTrunk
-from tests import compiled
+from tests import compiled, drawn
 
 RNG = np.random.default_rng(0)
 VECTORS = [RNG.normal(size=(4, width)) for width in (3, 2)]
@@ -26,7 +26,7 @@ def test_the_additive_trunk_lays_the_vectors_side_by_side():
 @pytest.mark.parametrize("hidden", [(6,), (6, 4)])
 def test_the_perceptron_is_dense_and_relu_for_each_width(hidden, x64):
   trunk = MLPTrunk(hidden, dropout=0.5)
-  params = compiled.init(trunk, jax.random.key(0), VECTORS)["params"]
+  params = drawn.variables(trunk.init, VECTORS)["params"]
   assert list(params) == [f"layer{i + 1}" for i in range(len(hidden))]
   expected = np.concatenate(VECTORS, axis=1)
   for layer in params.values():
@@ -39,7 +39,7 @@ def test_the_perceptron_is_dense_and_relu_for_each_width(hidden, x64):
 def test_dropout_is_between_the_layers_and_of_a_single_one_after_it():
   one, two = (MLPTrunk(hidden, dropout=0.5) for hidden in ((40,), (40, 40)))
   for trunk in (one, two):
-    variables = compiled.init(trunk, jax.random.key(0), VECTORS)
+    variables = drawn.variables(trunk.init, VECTORS)
     plain = np.asarray(compiled.apply(trunk, variables, VECTORS))
     rngs = {"dropout": jax.random.key(1)}
     dropped = np.asarray(compiled.apply(trunk, variables, VECTORS, train=True, rngs=rngs))
@@ -53,7 +53,7 @@ def test_the_transformer_trunk_is_the_literal_fusion_of_all_tokens_that_are_ther
   trunk = TransformerTrunk(FusionTransformer(**sizes))
   literal = FusionTransformer(**sizes, implementation="dense")
   valid = np.array([[True] * 8, [True] * 5 + [False] * 3, [True] * 8, [False] * 3 + [True] * 5])
-  variables = compiled.init(trunk, jax.random.key(0), TOKENS)
+  variables = drawn.variables(trunk.init, TOKENS)
   own = {"params": variables["params"]["fusion"]}
   found = compiled.apply(trunk, variables, TOKENS, valid=valid)
   np.testing.assert_allclose(

@@ -51,8 +51,9 @@ def test_pairs_of_three_modalities_share_one_scale_and_count_alike(x64):
 
 
 def test_the_scale_starts_at_clips_and_stays_within_its_bounds():
-  method, params, *_ = prepare("cross")
-  assert np.exp(params["logit_scale"]) == pytest.approx(1 / 0.07)
+  method, params, _, raw, _ = prepare("cross")
+  initial = jax.jit(lambda: method.init(jax.random.key(0), raw)[0]["logit_scale"])
+  assert np.exp(initial()) == pytest.approx(1 / 0.07)
   for value, kept in ((-1.0, 0.0), (2.0, 2.0), (9.0, np.log(100))):
     after = method.post_step({**params, "logit_scale": jnp.float32(value)})
     assert after["logit_scale"] == pytest.approx(kept, rel=1e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from synjax import methods
 from synjax.methods import Info
-from tests import tiny
+from tests import drawn, tiny
 from tests.methods import presence
 from tests.methods.contrastive import golden_steps
 
@@ -31,7 +31,7 @@ def prepared():
   dataset = tiny.load_dataset(config)
   method = methods.create(config, dataset)
   batch = {name: dataset.test.arrays[name][:2] for name in dataset.modalities}
-  params, model_state = jax.jit(method.init)(jax.random.key(0), batch)
+  params, model_state = drawn.variables(method.init, batch)
   params = jax.tree.map(lambda x: 3 * x, params)  # fresh models hardly tell masked views apart
   rng = np.random.default_rng(0)
   model_state = jax.tree.map(lambda x: x + 0.2 * rng.uniform(-1, 1, x.shape), model_state)

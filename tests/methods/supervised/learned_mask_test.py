@@ -10,7 +10,7 @@ import pytest
 
 from configs import defaults, xor
 from synjax import methods, train, trial
-from tests import tiny
+from tests import drawn, tiny
 
 BATCH = 48
 PLANTED = [True, False, False, False]  # the coordinates of `table` that tell the label alone
@@ -50,7 +50,7 @@ def create(name="synib", **fields):
 
 def train_briefly(method, info, raw, steps):
   """Trains the whole loss as it stands; returns (params, model_state)."""
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   optimizer = optax.adam(2e-2)
 
   def objective(params, info):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synjax import methods, train, trial
-from tests import tiny
+from tests import drawn, tiny
 
 
 def prepare(name="synib", batch=6, **fields):
@@ -17,7 +17,7 @@ def prepare(name="synib", batch=6, **fields):
   method = methods.create(config, dataset)
   raw = dataset.train.gather(dataset.train.arrays, jnp.arange(batch))
   raw |= {"index": jnp.arange(batch), "valid": jnp.ones(batch, bool)}
-  params, model_state = jax.jit(method.init)(jax.random.key(0), raw)
+  params, model_state = drawn.variables(method.init, raw)
   hyper = trial.stack(config, train.traced_fields(config), [{"seed": 0}]).hyper
   info = methods.Info(
     step=jnp.int32(0),

@@ -5,7 +5,7 @@ import pytest
 
 from synjax.models.encoders import alexnet
 from synjax.models.encoders.alexnet import AlexNet
-from tests import torch_weights
+from tests import drawn, torch_weights
 from tests.golden.recipe import recipe
 
 
@@ -74,9 +74,7 @@ def test_smallest_image_has_one_cell_and_smaller_ones_are_refused():
 def test_chunks_of_a_cpu_change_neither_values_nor_gradients(monkeypatch, x64):
   x = jax.random.normal(jax.random.key(0), (3, 63, 63, 3), jnp.float64)
   net = AlexNet()
-  params = jax.tree.map(
-    lambda leaf: leaf.astype(jnp.float64), jax.jit(net.init)(jax.random.key(1), x)
-  )
+  params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), drawn.variables(net.init, x))
 
   def outputs():
     total = lambda params, x: jnp.square(net.apply(params, x)).sum()  # noqa: E731

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from synjax.models.encoders.clip import Clip, ClipText, ClipVision
-from tests import compiled
+from tests import drawn
 
 TEXT = {
   "width": 8,
@@ -68,7 +68,7 @@ def test_the_text_tower_is_its_definition_to_double_precision():
   valid = np.arange(6) < np.array([[4], [6]])
   with jax.enable_x64(True):
     module = ClipText(**TEXT, end_token=19, output="embedding", projection=5)
-    variables = perturbed(compiled.init(module, jax.random.key(0), ids))
+    variables = perturbed(drawn.variables(module.init, ids))
     embedding = jax.jit(module.apply)(variables, ids, valid)
     tokens = jax.jit(module.clone(output="tokens").apply)(variables, ids, valid)
     largest = jax.jit(module.clone(end_token=None).apply)(variables, ids, valid)

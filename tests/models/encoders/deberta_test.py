@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders.deberta import Deberta, relative_buckets, shift_rows
+from tests import drawn
 
 TINY = {"width": 8, "num_layers": 1, "num_heads": 2, "hidden": 12, "vocabulary": 20}
 TINY |= {"max_length": 12, "buckets": 4, "max_distance": 12}
@@ -36,7 +37,7 @@ def test_logits_are_those_of_every_pair(terms):
   module = Deberta(**TINY | {"num_heads": 1}, terms=terms, share_keys=False)
   ids = np.array([[3, 9, 4, 1, 0, 7, 7, 2, 5]])
   with jax.enable_x64(True):
-    variables = jax.jit(module.init)(jax.random.key(0), ids)
+    variables = drawn.variables(module.init, ids)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: np.float64(x) + rng.normal(size=x.shape), variables)
     found, state = jax.jit(lambda v: module.apply(v, ids, capture_intermediates=True))(variables)
@@ -77,7 +78,7 @@ def test_padding_is_not_read_and_its_gradients_are_finite():
   module = Deberta(**TINY)
   ids = np.array([[3, 9, 4, 1, 0, 0], [0, 0, 0, 0, 0, 0]])
   valid = np.arange(6) < np.array([[4], [0]])
-  variables = jax.jit(module.init)(jax.random.key(0), ids)
+  variables = drawn.variables(module.init, ids)
   apply = jax.jit(module.apply)
   found = apply(variables, ids, valid)
   np.testing.assert_allclose(apply(variables, ids[:1, :4])[0], found[0, :4], atol=1e-5)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders.distilbert import DistilBert
+from tests import drawn
 
 TINY = {
   "width": 8,
@@ -19,7 +20,7 @@ VALID = np.arange(6) < np.array([[4], [6], [0]])
 
 def test_padding_changes_nothing_and_gradients_are_finite_without_any_token():
   module = DistilBert(**TINY)
-  variables = jax.jit(module.init)(jax.random.key(0), IDS)
+  variables = drawn.variables(module.init, IDS)
   apply = jax.jit(module.apply)
   found = apply(variables, IDS, VALID)
   other = np.where(VALID, IDS, 11)
@@ -32,7 +33,7 @@ def test_padding_changes_nothing_and_gradients_are_finite_without_any_token():
 
 def test_training_drops_entries():
   module = DistilBert(**TINY)
-  variables = jax.jit(module.init)(jax.random.key(0), IDS)
+  variables = drawn.variables(module.init, IDS)
 
   def train(module, seed):
     rngs = {"dropout": jax.random.key(seed)}

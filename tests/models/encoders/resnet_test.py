@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders.resnet import ResNet18, ResNet50, _Bottleneck, _Statistics
-from tests import torch_weights
+from tests import drawn, torch_weights
 from tests.golden.recipe import recipe
 
 NAMES = torch_weights.resnet18("", ())
@@ -66,7 +66,7 @@ def test_matches_published_encoder(golden, x64, monkeypatch, case, shape, seed, 
 
 
 def test_initialisation_starts_blocks_as_their_shortcut():
-  variables = jax.jit(ResNet18().init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+  variables = drawn.variables(ResNet18().init, jnp.zeros((1, 32, 32, 3)))
   params = variables["params"]
   blocks = [params[f"stage{stage}_block{block}"] for stage in range(1, 5) for block in (1, 2)]
   for block in blocks:
@@ -96,7 +96,7 @@ def test_parameters_have_the_published_shapes():
 def test_statistics_are_of_every_cell_and_shared_by_devices():
   x = np.random.RandomState(0).randn(4, 32, 32, 1).astype(np.float32)
   net = ResNet18()
-  variables = jax.jit(net.init)(jax.random.key(0), x[:1])
+  variables = drawn.variables(net.init, x[:1])
 
   def run(x, axis=None):
     return net.apply(variables, x, train=True, axis=axis, mutable=["batch_stats"])
@@ -127,7 +127,7 @@ def test_other_ranks_are_refused():
 def test_other_outputs_are_the_cells_and_frames_are_images_of_their_own():
   x = np.random.RandomState(0).randn(2, 3, 32, 32, 1).astype(np.float32)
   net = ResNet18(output="tokens")
-  variables = jax.jit(net.init)(jax.random.key(0), x[:1, 0])
+  variables = drawn.variables(net.init, x[:1, 0])
   tokens = jax.jit(net.apply)(variables, x)
   whole = jax.jit(ResNet18().apply)(variables, x.reshape(6, 32, 32, 1))
   np.testing.assert_allclose(tokens, whole.reshape(2, 3, 512), rtol=1e-5, atol=1e-5)

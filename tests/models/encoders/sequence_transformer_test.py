@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders.sequence_transformer import SequenceTransformer
-from tests import compiled, torch_weights
+from tests import compiled, drawn, torch_weights
 from tests.golden.recipe import recipe
 
 NAMES = torch_weights.sequence_transformer("", ())
@@ -64,7 +64,7 @@ def _attend(x, weights, heads):
 def test_post_norm_is_the_definition_step_by_step(x64):
   net = SequenceTransformer(4, norm="post", **SMALL)
   x = np.random.RandomState(0).randn(2, 5, 3)
-  params = jax.jit(net.init)(jax.random.key(0), x)["params"]
+  params = drawn.variables(net.init, x)["params"]
   # Biases away from 0 and scales away from 1.
   rng = np.random.RandomState(1)
   params = jax.tree.map(lambda p: rng.randn(*p.shape), params)
@@ -83,7 +83,7 @@ def test_padding_changes_nothing_unless_it_is_attended(x64, norm):
   x, lengths = np.random.RandomState(0).randn(3, 6, 3), (6, 2, 4)
   valid = np.arange(6) < np.array(lengths)[:, None]
   net = SequenceTransformer(4, norm=norm, **SMALL)
-  variables = jax.jit(net.init)(jax.random.key(0), x)
+  variables = drawn.variables(net.init, x)
 
   def run(x, valid=None, **fields):
     return compiled.apply(net.clone(**fields), variables, x, valid=valid)
@@ -108,7 +108,7 @@ def test_padding_changes_nothing_unless_it_is_attended(x64, norm):
 def test_an_example_of_padding_alone_is_finite_with_finite_gradients():
   x, valid = jnp.ones((2, 3, 3)), jnp.zeros((2, 3), bool)
   net = SequenceTransformer(4, **SMALL)
-  variables = jax.jit(net.init)(jax.random.key(0), x)
+  variables = drawn.variables(net.init, x)
   y, grads = jax.jit(jax.value_and_grad(lambda v: net.apply(v, x, valid=valid).sum()))(variables)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((y, grads)))
 
@@ -118,7 +118,7 @@ def test_initial_layers_are_copies_only_if_asked():
   first, second = {}, {}
   for kind in ("independent", "identical"):
     net = SequenceTransformer(40, num_layers=2, initialization=kind)
-    params = jax.jit(net.init)(jax.random.key(0), x)["params"]
+    params = drawn.variables(net.init, x)["params"]
     first[kind], second[kind] = params["layer_0"], params["layer_1"]
   jax.tree.map(np.testing.assert_array_equal, first["identical"], second["identical"])
   kernels = [layer["independent"]["expand"]["kernel"] for layer in (first, second)]
@@ -141,7 +141,7 @@ def test_initial_layers_are_copies_only_if_asked():
 def test_dropout_acts_in_training_only():
   x = jnp.asarray(np.random.RandomState(0).randn(2, 5, 3), jnp.float32)
   net = SequenceTransformer(4, dropout=0.5, **SMALL)
-  variables = jax.jit(net.init)(jax.random.key(0), x)
+  variables = drawn.variables(net.init, x)
   off = compiled.apply(net.clone(dropout=0.0), variables, x, train=True)
   np.testing.assert_array_equal(compiled.apply(net, variables, x), off)
 

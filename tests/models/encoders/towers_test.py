@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from synjax.models.encoders import ENCODERS, TOWERS
+from tests import drawn
 
 SIZES = {"width": 8, "num_layers": 2, "num_heads": 2, "hidden": 12}
 IMAGE, TEXT = {"image_size": 8, "patch_size": 4}, {"vocabulary": 20, "max_length": 7}
@@ -23,7 +24,7 @@ def make(name, **fields):
     found = module.apply(variables, x, valid=valid)
     return found if valid is None else found * valid[..., None]
 
-  return jax.jit(module.init)(jax.random.key(0), x), apply
+  return drawn.variables(module.init, x), apply
 
 
 @pytest.mark.parametrize(
