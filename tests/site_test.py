@@ -9,6 +9,7 @@ import pytest
 from tests.processes import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
+pytestmark = pytest.mark.slow  # what the docstrings hold is read for half a minute
 
 
 @pytest.fixture(scope="module")

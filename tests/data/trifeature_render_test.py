@@ -196,6 +196,7 @@ def stimuli():
   return rendering.list_stimuli()
 
 
+@pytest.mark.whole_run
 def test_published_bytes(published):
   images, seconds = published
   train, test = images[:2400], images[2400:]

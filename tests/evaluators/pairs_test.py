@@ -17,6 +17,7 @@ def embed(bit, rng):
   return (2 * bit[:, None] - 1) * np.array([1, 1, 0, 0]) + 0.4 * rng.normal(size=(len(bit), 4))
 
 
+@pytest.mark.whole_run
 def test_planted_parts_are_found_by_both_estimators_in_every_pair():
   rng = np.random.default_rng(0)
   a, b = rng.integers(2, size=(2, 600))

@@ -139,7 +139,7 @@ def test_a_classifier_scores_every_class_and_an_encoder_ignores_filler(prepared)
 
 
 # Those that take turns or act after an epoch, one of each paper; Cross: train_test.py, with SIGKILL too.
-RESUMED = ("reconboost", "synib")
+RESUMED = ("synib",)
 
 
 @pytest.mark.parametrize(

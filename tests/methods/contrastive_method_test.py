@@ -44,14 +44,11 @@ def test_every_term_is_that_of_the_examples_that_have_its_subset(name, x64):
   assert everyone.all()
   variables = {"params": params, **model_state}
   projected, masked = [], []
+  encode = jax.jit(lambda view: method.model.apply(variables, view, method="tokens")[0])
+  fusion = lambda model, *inputs: model.fusion(*inputs)  # noqa: E731
+  fuse = jax.jit(lambda *inputs: method.model.apply(variables, *inputs, method=fusion))
   for view, own_keep in zip(views, keep & real, strict=True):
-    tokens, _ = method.model.apply(variables, view, method="tokens")
-
-    def fuse(parts, keep=None):
-      return method.model.apply(
-        variables, parts, keep, method=lambda model, parts, keep: model.fusion(parts, keep)
-      )
-
+    tokens = encode(view)
     subsets, of_all = fuse(tokens, own_keep)
     _, of_table = fuse(tokens[:1], own_keep[..., :6])
     _, of_series = fuse(tokens[1:], own_keep[..., 6:])

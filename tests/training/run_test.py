@@ -36,6 +36,7 @@ def test_a_call_ends_at_the_next_stop_and_compiling_is_no_part_of_a_step(moved):
   assert run.clock._steps == 4  # of 6: the first call was compiled
 
 
+@pytest.mark.whole_run
 def test_best_are_the_parameters_of_each_trials_best_evaluation(moved):
   run, history = moved
   best = np.argmax([value for _, value, _ in history], axis=0)  # the first of equal ones
@@ -51,6 +52,7 @@ def test_best_are_the_parameters_of_each_trials_best_evaluation(moved):
     run.weights("first")
 
 
+@pytest.mark.whole_run
 def test_what_was_saved_is_restored(moved):
   run, _ = moved
   with tiny.registered():
@@ -102,6 +104,7 @@ def test_an_epochs_end_comes_as_often_as_the_method_asks_and_stops_a_call():
   assert asked == [6, 12]  # the last epoch has none
 
 
+@pytest.mark.whole_run
 def test_a_method_hears_of_the_length_and_of_the_shapes_of_what_is_trained(moved):
   run, _ = moved
   heard = []

@@ -44,6 +44,7 @@ def started(workdir, monkeypatch, encoder, **fields):
     return run, frozen_params.join(state.params, run.frozen_params.by_trial(len(run.seeds)))
 
 
+@pytest.mark.whole_run
 def test_a_frozen_tower_is_at_its_weights_once_for_all_seeds(golden, tmp_path, monkeypatch, caplog):
   folder = tower_folders.write_case(golden, tmp_path / "tower", "clip_vision")
   encoder = {"name": "clip_vision", "weights": str(folder)}

@@ -63,6 +63,7 @@ def test_a_program_reads_every_row_of_the_metrics_as_a_line_with_progress(follow
   assert lines[-1]["trials"] == json.loads(json.dumps(best).replace("NaN", "null"))
 
 
+@pytest.mark.whole_run
 def test_wandb_gets_the_same_numbers_by_seed(followed):
   lines, wandb, workdir, results = followed
   assert [step for step, _ in wandb.logged] == [line["step"] for line in lines[:-1]]
