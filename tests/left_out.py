@@ -1,7 +1,8 @@
 """What the default run, and so CI, leaves out although nothing beside the test says so.
 
-Each takes seconds to compile, and what it shows is shown by another of its cases or by another file; in
-brackets how a test's cases begin. `pytest -m slow` runs them.
+Each takes seconds, most of them to compile; in brackets how a test's cases begin. Most show what others
+of their cases or files show too. What slow tests alone show (planted synergy of pictures, clips, texts,
+the loss curve of two processes, notebooks) is run by hand before a release: `pytest -m slow`.
 """
 
 SLOW = (
