@@ -31,7 +31,6 @@ LONGEST = (
   "models/padded_test.py",
   "training/stream_training_test.py",
   "methods/base_test.py",
-  "training/warm_start_test.py",
   "methods/contract_test.py",
   "library/model_test.py",
   "configs_test.py",

@@ -12,6 +12,10 @@ from synjax import train
 from synjax.data import arrays
 from synjax.training import warm_start
 
+pytestmark = (
+  pytest.mark.slow
+)  # five runs; trial_test.py has encoders that start from those of another run
+
 SIZES = {"train": 32, "validation": 16, "test": 16}
 
 
