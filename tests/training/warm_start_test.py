@@ -12,9 +12,8 @@ from synjax import train
 from synjax.data import arrays
 from synjax.training import warm_start
 
-pytestmark = (
-  pytest.mark.slow
-)  # five runs; trial_test.py has encoders that start from those of another run
+# Many runs; trial_test.py has encoders that start from those of another run.
+pytestmark = pytest.mark.slow
 
 SIZES = {"train": 32, "validation": 16, "test": 16}
 
