@@ -16,14 +16,20 @@ deviation of fold1 to fold3 (SynIB, Table 1; docs/spec/synib.md 4.7):
   synib             16.3 +- 6.6 / 60.4  21.7 +- 4.7 / 59.4   35.3 +- 3.7 / 57.4  53.0 +- 3.6 / 55.3
 
   python -m data_prep.convert cremad --source=CREMA-D --data_dir=D --audio=logspec
-  python -m launch.train --config=configs/cremad.py:unimodal,fold1 --config.data.data_dir=D \
-    --config.method.modality=video --config.data.irony=0.5 --config.data.irony_seed=109 \
-    --config.seed=109 --workdir=runs/cremad_video
+  python -m launch.train --config=configs/cremad.py:ensemble,fold1 --config.data.data_dir=D \
+    --config.data.irony=0.5 --config.data.irony_seed=109 --config.seed=109 --workdir=runs/cremad_ensemble
   python -m launch.train --config=configs/cremad.py:synib,fold1 --config.data.data_dir=D \
-    --config.data.irony=0.5 --config.data.irony_seed=109 --config.seed=109 --workdir=runs/cremad_synib
+    --config.data.irony=0.5 --config.data.irony_seed=109 --config.seed=109 --workdir=runs/cremad_synib \
+    --config.initialize_from=runs/cremad_ensemble
 
-SynIB starts both encoders from unimodal models of the same fold and rho (`initialize_from` takes over one
-run: that of `ensemble`, which trains both); seeds of the folds are 109, 19 and 337. Two ResNet-18 from
+Recordings: github.com/CheyneyComputerScience/CREMA-D (git-lfs; Open Database License, contents under the
+Database Contents License). Beside AudioWAV/ and the vote tables the source folder holds Image-01-FPS/, a
+frame a second that you extract, and the lists: SynIB's data_splits_val.pkl for folds, OGM-GE's train.csv
+and test.csv for `ogm` (docs/spec/data.md 8). No weights are needed.
+
+SynIB and MCR start both encoders from unimodal models of the same fold and rho (`initialize_from` takes
+over one run: that of `ensemble`, which trains both), and fine-tune them at 1e-5: without, that rate is of
+encoders at random. Seeds of the folds are 109, 19 and 337. Two ResNet-18 from
 scratch; 257 x 188 log spectrograms, as they are, and three frames of 224 pixels. Differences from the
 published code: frames are stretched to a square before training crops are cut out; encoders start as
 `synjax.models.encoders.ResNet18` says. In memory the clips of a fold are 4 GB; streamed, none is ironic.

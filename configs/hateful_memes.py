@@ -7,8 +7,8 @@ Published, accuracy in %, mean of 3 seeds (SynIB, Table 2): ensemble 55.2, super
 
   python -m data_prep.convert hateful_memes --source=hateful_memes --data_dir=D
   python -m launch.train --config=configs/hateful_memes.py:synib --config.data.data_dir=D \
-    --config.model.modalities.image.encoder.weights=clip-vit-base-patch16 \
-    --config.model.modalities.text.encoder.weights=deberta-v3-base --workdir=runs/hateful_memes
+    --config.model.modalities.image.encoder.weights=weights/clip-vit-base-patch16 \
+    --config.model.modalities.text.encoder.weights=weights/deberta-v3-base --workdir=runs/hateful_memes
 
 WEIGHTS are folders of openai/clip-vit-base-patch16 and microsoft/deberta-v3-base (README, Published
 towers; both MIT), with the text tower's tokenizer.json or spm.model. Data: research licence, not to be

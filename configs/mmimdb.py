@@ -8,8 +8,8 @@ CLIP alone: V 51.5 / 40.8, L 51.0 / 43.0, V+L 58.9 / 50.9 (docs/spec/infmasking.
   python -m data_prep.convert mmimdb --source=mmimdb --data_dir=D --variant=224
   python -m launch.train --config=configs/mmimdb.py:infmasking --config.data.data_dir=D \
     --config.data.variant=224 --config.protocol=paper --config.num_seeds=5 --workdir=runs/mmimdb \
-    --config.model.modalities.image.encoder.weights=vit_base_patch32_clip_224.openai \
-    --config.model.modalities.text.encoder.weights=clip-ViT-B-32-multilingual-v1
+    --config.model.modalities.image.encoder.weights=weights/vit_base_patch32_clip_224.openai \
+    --config.model.modalities.text.encoder.weights=weights/clip-ViT-B-32-multilingual-v1
 
 WEIGHTS are folders of timm/vit_base_patch32_clip_224.openai (MIT) and
 sentence-transformers/clip-ViT-B-32-multilingual-v1 (Apache-2.0), see README, Published towers, with the

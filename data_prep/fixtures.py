@@ -52,8 +52,8 @@ def make_fixture(
     name: one of `DATASETS` or `FOLDER_DATASETS`.
     out_dir: folder, made if missing.
     seed: of everything random.
-    num_examples: rows of train (valid and test have a third each); MIMIC, which is split later: of the
-      file. 24 and 200 by default, at least 12 and 40.
+    num_examples: rows of train (valid and test have a third each); MIMIC and CREMA-D, which are split
+      later: of the file, all clips. 24 and 200 by default, at least 12 and 40.
     mode: "easy" holds the special rows that the published pipelines cope with; "hard" also those that
       need the `clean` policy or an error (NaN, 1e300, a constant column, missing labels).
     cases: exactly these special cases instead of the mode's.
@@ -111,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
   )
   parser.add_argument("dataset", choices=DATASETS + FOLDER_DATASETS)
   parser.add_argument("--out", type=resolve, required=True, help="folder to write to")
-  parser.add_argument("--num_examples", type=int, help="rows of train (mimic: of the file)")
+  parser.add_argument(
+    "--num_examples", type=int, help="rows of train (mimic: of the file; cremad: clips in all)"
+  )
   add = parser.add_argument
   spellings, protocols = pickle_writer.NUMPY_SPELLINGS, pickle_writer.PROTOCOLS
   add("--numpy_spelling", choices=spellings, default="new", help="of modules in a pickle")

@@ -49,7 +49,12 @@ DATASETS = {
   "hateful_memes": Entry(
     "hateful_memes", fixture="folder", trained=True, source="folder of train.jsonl"
   ),
-  "cremad": Entry("cremad", fixture="folder", trained=True, source="folder of train.csv, test.csv"),
+  "cremad": Entry(
+    "cremad",
+    fixture="folder",
+    trained=True,
+    source="folder of AudioWAV/, Image-01-FPS/, and data_splits_val.pkl (folds) or train.csv, test.csv",
+  ),
   # Training renders its own.
   "trifeature": Entry("trifeature", fixture=None, trained=False),
 }

@@ -4,6 +4,7 @@ from synjax import data, evaluators, methods, trial
 from synjax.config import values
 from synjax.data import pipeline
 from synjax.training import optim, selection
+from synjax.training.frozen_params import parts_of_run
 from synjax.training.train_state import check_parts, example_batch
 
 
@@ -44,9 +45,8 @@ def check_config(config, dataset: pipeline.Dataset | None = None) -> None:
   check_scoring(config, dataset, method)
   trials = trial.stack(config, traced_fields(config), None)
   method.check_trials(trials.hyper)
-  if config.optim.frozen or config.optim.lr_scales:
-    batch = example_batch(dataset, trials)
-    check_parts(method, batch, config.optim.frozen, config.optim.lr_scales)
+  if any(parts := parts_of_run(config, dataset)):
+    check_parts(method, example_batch(dataset, trials), *parts)
   steps_per_epoch = make_order(config, dataset, trials.seed).steps_per_epoch
   durations = optim.Durations.from_config(config, steps_per_epoch)
   optim.create_optimizer(

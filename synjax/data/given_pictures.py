@@ -52,7 +52,7 @@ def _decoded(where: str, one: Any) -> np.ndarray:
   if isinstance(one, bytes):
     return _of_file(where, one)
   if isinstance(one, Image.Image):
-    return _of_image(one)
+    return _of_opened(where, one)
   if isinstance(one, str) or hasattr(one, "__fspath__"):
     raise ValueError(
       f"{where}: expected {_EXPECTED}, found a name, {str(one)[:80]!r}; give"
@@ -85,6 +85,21 @@ def _of_file(where: str, content: bytes) -> np.ndarray:
     raise ValueError(
       f"{where}: expected the bytes of a picture file ({', '.join(_FORMATS)}), found {len(content):,}"
       f" bytes that cannot be read ({' '.join(why.split())[:120]}); give a whole file, or pixels"
+    ) from error
+
+
+def _of_opened(where: str, image) -> np.ndarray:
+  """Returns an image of Pillow, which may still have to read its file."""
+  if image.format is not None and image.format not in (*_FORMATS, "MPO"):
+    raise ValueError(
+      f"{where}: expected a picture of {', '.join(_FORMATS)}, found {image.format}; give its pixels"
+    )
+  try:
+    return _of_image(image)
+  except Exception as error:  # as of the bytes of a file
+    raise ValueError(
+      f"{where}: expected a picture that can be read, found an image of Pillow that cannot"
+      f" ({' '.join(str(error).split())[:120]}); give a whole file, or pixels"
     ) from error
 
 

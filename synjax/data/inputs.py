@@ -256,7 +256,21 @@ def _token_ids(
       f"{where}: expected texts, strings [examples] or token ids of 0 and more int[examples, length],"
       f" found {value.dtype}{list(value.shape)}; give the strings themselves"
     )
+  _check_ids(where, name, value, config)
   return {name: value[..., None].astype(np.float64)}
+
+
+def _check_ids(where: str, name: str, ids: np.ndarray, config) -> None:
+  """Raises ValueError where there are more ids than the run's tokenizer has, if that is there."""
+  try:
+    size = tokens.of_modality(config, name).size
+  except ValueError:
+    return
+  if ids.max(initial=-1) >= size:
+    raise ValueError(
+      f"{where}: expected token ids below {size}, as many as the tokenizer has, found {ids.max()}; give"
+      " the strings themselves"
+    )
 
 
 class NewRows:

@@ -57,8 +57,14 @@ class Tokenizer(NamedTuple):
     Shows progress named `what`.
 
     Raises:
-      ValueError: a text is not one that UTF-8 can hold.
+      ValueError: a text is not one that UTF-8 can hold, or `longest` leaves no step to any.
     """
+    least = 1 + len(self.encode([""], 64)[0])
+    if longest < least:
+      raise ValueError(
+        f"config.data.max_length: expected at least {least}, {least - 1} special tokens and a word,"
+        f" found {longest}"
+      )
     _check_texts(texts, what)
     found: list[list[int]] = []
     for rows in shards.chunks(len(texts), f"tokenising {what}"):
@@ -186,7 +192,8 @@ def _read_json(where: str, file: pathlib.Path) -> Tokenizer:
     return [one.ids for one in read.encode_batch(list(texts))]
 
   mask = next((special[name] for name in _MASKS if name in special), None)
-  size = max([read.get_vocab_size(with_added_tokens=True), *(i + 1 for i in special.values())])
+  ids = read.get_vocab(with_added_tokens=True).values()  # which may leave numbers out
+  size = 1 + max([*ids, *special.values()], default=-1)
   reader = f"{package.__name__} {package.__version__}"
   return Tokenizer(file, size, tuple(sorted(special.values())), mask, encode, reader)
 

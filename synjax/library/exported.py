@@ -91,6 +91,10 @@ def read(
   fitted: dict[str, dict[str, np.ndarray]] = {}
   for name in sorted(tensors.shapes):
     part, *inner = name.split("/")
+    if not np.isfinite(tensors[name]).all():
+      raise ValueError(
+        f"{path / weight_files.FILE}: expected finite numbers, found others in {name}; {_AGAIN}"
+      )
     if part in _PARTS and inner:
       trees[part][tuple(inner)] = tensors[name]
     elif part == "probes" and len(inner) > 1 and inner[-1] in probes.Probe._fields:

@@ -146,6 +146,17 @@ def named_modality(config: ConfigDict, dataset: Dataset, field: str = "modality"
   return name
 
 
+def used_modalities(config: ConfigDict, dataset: Dataset) -> tuple[str, ...]:
+  """Returns the modalities that a run has networks for: all of the data, or the one that it looks at.
+
+  Raises:
+    ValueError: see `named_modality`.
+  """
+  if "modality" in config.method:
+    return (named_modality(config, dataset),)
+  return tuple(dataset.modalities)
+
+
 def require_classes(config: ConfigDict, dataset: Dataset) -> None:
   """Raises ValueError where there are no classes for a method that learns from labels."""
   if dataset.num_classes >= 2:

@@ -79,9 +79,9 @@ class Contestant:
 
   @property
   def several(self) -> list[str]:
-    """Tasks any of whose labels an example may have: of these alone there is F1."""
+    """Tasks any of whose labels an example may have: of these alone there is F1 weighted by label."""
     found = [scores.parse(name) for name in self.rows[0][self.which]]
-    return [s.task for s in found if s and s == Score("test", s.task, "macro_f1")]
+    return [s.task for s in found if s and s == Score("test", s.task, "weighted_f1")]
 
   @property
   def baselines(self) -> list[Baseline]:

@@ -102,8 +102,7 @@ def _data(group: Group) -> list[Section]:
   points += [f"read from {', '.join(f'`{one}`' for one in folders if one)}"] if any(folders) else []
   if group.runs[0].results:
     modalities = group.runs[0].results.get("modalities")
-    alone = group.config["method"].get("modality")
-    seen = f", of which it looks at {alone} alone" if alone else ""
+    seen = f", of which it looks at {group.modality} alone" if group.modality else ""
     points += [f"modalities: {_words(modalities)}{seen}"] if modalities else []
     facts = group.runs[0].results.get("facts", {})
     points += [fact_sentence(name, fact) for name, fact in facts.items()]

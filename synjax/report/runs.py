@@ -227,12 +227,18 @@ class Group:
   @property
   def name(self) -> str:
     """Names the method, and its start ("finetune from comm") or modality ("unimodal of text")."""
-    used = (self.runs[0].results or {}).get("modalities") or self.config["data"].get("modalities")
     if "modality" in self.config["method"]:
-      one = self.config["method"]["modality"] or (used or [""])[0]
-      return f"{self.method} of {one}" if one else self.method
+      return f"{self.method} of {self.modality}" if self.modality else self.method
     origin = (self.runs[0].results or {}).get("initialized_from") or {}
     return f"{self.method} from {origin['method']}" if origin.get("method") else self.method
+
+  @property
+  def modality(self) -> str:
+    """The one that a method looks at alone; "": it looks at all, or which one is not known."""
+    if "modality" not in self.config["method"]:
+      return ""
+    used = (self.runs[0].results or {}).get("modalities") or self.config["data"].get("modalities")
+    return self.config["method"]["modality"] or (used or [""])[0]
 
   @property
   def dataset(self) -> str:
@@ -258,7 +264,10 @@ class Group:
     used = data.get("modalities") or (self.runs[0].results or {}).get("modalities")
     size = data.get("resolution") and self._has_images(used) and f"{data['resolution']} px"
     modalities = " + ".join(used if "modalities" in data and used else ())
-    return ", ".join(filter(None, (self.dataset, data.get("fold"), biased, modalities, size)))
+    irony = data.get("irony") and f"irony {data['irony']:g}"
+    return ", ".join(
+      filter(None, (self.dataset, data.get("fold"), irony, biased, modalities, size))
+    )
 
   def _has_images(self, used: Sequence[str] | None) -> bool:
     """Says whether an encoder of the modalities in use, None: of all, takes images."""

@@ -40,7 +40,7 @@ ABOUT_ERRORS = (
 )
 NOT_PUBLISHED = "no published number stands beside these, for it would be one of other data."
 FIXTURE = f"**Fixture, not the published data**: {NOT_PUBLISHED}"
-OTHER_DATA = f"**Not of the published size**: {NOT_PUBLISHED}"
+OTHER_DATA = f"**Not the data that numbers were published for**: {NOT_PUBLISHED}"
 PUBLISHED_CHECKPOINT = (  # docs/spec/infmasking.md 9
   "Paper rows of infmasking and comm are of the epoch that was best on validation: compare them with"
   " best, not with last."

@@ -167,7 +167,11 @@ def _expand_row(make_config, given, where, traced, inspect) -> list[Row]:
 
 def _inspect_row(inspect, untouched, config: ConfigDict, given) -> Mapping[str, str]:
   if untouched is not None:
-    ignored_fields.refuse(config, untouched(given.get("config")))
+    before = untouched(given.get("config"))
+    if "method.modality" in given:  # the towers of a command are those of all its rows
+      with before.unlocked():
+        before.model.modalities = config.model.modalities
+    ignored_fields.refuse(config, before)
   return inspect(config)
 
 

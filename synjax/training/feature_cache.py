@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from synjax import methods, parallel
 from synjax.data import fields, pipeline, stored
+from synjax.methods.base import used_modalities
 from synjax.models import backbone
 from synjax.models.precision import compute_dtype
 from synjax.training import tower_weights
@@ -73,7 +74,8 @@ def apply(config: ConfigDict, dataset: pipeline.Dataset) -> pipeline.Dataset:
     ValueError: no tower takes part, or what it reads is not the same at every step.
     OSError: features cannot be written, or weights cannot be read.
   """
-  encoders = {name: config.model.modalities[name].encoder for name in dataset.modalities}
+  used = used_modalities(config, dataset)
+  encoders = {name: config.model.modalities[name].encoder for name in used}
   frozen = set(config.optim.frozen)
   names = [
     name

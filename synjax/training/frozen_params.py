@@ -13,8 +13,11 @@ import flax.struct
 import flax.traverse_util
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from synjax.methods.base import Phase
+from synjax.data.pipeline import Dataset
+from synjax.methods.base import Phase, used_modalities
+from synjax.methods.classifier_method import owner
 
 FIELD = "config.optim.frozen"
 
@@ -115,6 +118,19 @@ def split(params: Any, prefixes: Collection[str]) -> tuple[Any, dict[str, Any]]:
     )
   trained = {path: leaf for path, leaf in flat.items() if path not in frozen}
   return tuple(flax.traverse_util.unflatten_dict(part, sep="/") for part in (trained, frozen))
+
+
+def parts_of_run(
+  config: ConfigDict, dataset: Dataset
+) -> tuple[tuple[str, ...], tuple[tuple[str, float], ...]]:
+  """Returns `optim.frozen` and `optim.lr_scales` of a run, without modalities that it leaves out.
+
+  A config file names the towers of all modalities, and a run may look at one of them.
+  """
+  unused = set(config.model.modalities) - set(used_modalities(config, dataset))
+  there = lambda start: owner(start, sorted(unused), heads=True) is None  # noqa: E731
+  scales = tuple((start, scale) for start, scale in config.optim.lr_scales if there(start))
+  return tuple(filter(there, config.optim.frozen)), scales
 
 
 def _flat(tree: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], Any]]:

@@ -17,7 +17,7 @@ from synjax.data import stream
 from synjax.evaluators import When
 from synjax.methods.base import named_leaves
 from synjax.training import feature_cache, lr_scales, optim, selection, tower_weights, warm_start
-from synjax.training.frozen_params import FrozenParams
+from synjax.training.frozen_params import FrozenParams, parts_of_run
 from synjax.training.predict import Frozen, Predictor
 from synjax.training.step import make_train_step
 from synjax.training.step_clock import StepClock
@@ -105,7 +105,7 @@ class Run:
 
   def _start(self, create_optimizer: Callable[..., Any]) -> None:
     """Goes to step 0: parameters at random, or those that another run selected."""
-    frozen = tuple(self.config.optim.frozen)
+    frozen, scales = parts_of_run(self.config, self.dataset)
     state = jax.device_get(
       create_train_state(
         self.method,
@@ -115,7 +115,7 @@ class Run:
         frozen,
       )
     )
-    lr_scales.check(self.config.optim.lr_scales, named_leaves(state.params))
+    lr_scales.check(scales, named_leaves(state.params))
     trained = identity.is_trained(self.workdir)
     # A run in progress restores its parameters: where they once started may be gone or have changed.
     self.origin = warm_start.recorded(self.workdir) if trained else None

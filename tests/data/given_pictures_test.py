@@ -79,3 +79,15 @@ def test_a_file_of_too_many_pixels_is_not_decoded(monkeypatch):
   monkeypatch.setattr(given_pictures, "_MOST_PIXELS", 20)
   with pytest.raises(ValueError, match="9 pixels, more than 20|5 x 9 pixels"):
     read(encoded(COLOUR))
+
+
+def test_an_image_of_pillow_that_cannot_be_read_is_named_too(tmp_path):
+  cut = encoded(COLOUR, "JPEG")[:-40]
+  with pytest.raises(
+    ValueError, match=r"new: image: 1: expected a picture that can be read.*truncated"
+  ):
+    read(COLOUR, Image.open(io.BytesIO(cut)))
+  Image.fromarray(COLOUR).save(tmp_path / "a.eps")  # to show one, Pillow starts a program
+  with pytest.raises(ValueError, match=r"new: image: 0: expected a picture of JPEG.*found EPS"):
+    read(Image.open(tmp_path / "a.eps"))
+  np.testing.assert_array_equal(read(Image.open(io.BytesIO(encoded(COLOUR)))), read(COLOUR))

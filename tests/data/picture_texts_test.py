@@ -14,6 +14,7 @@ from data_prep import convert, fixtures
 from data_prep.write import picture_fixture
 from launch import stored_run
 from synjax import data, methods, train
+from synjax.config import checks
 from synjax.data import inputs, pictures, tokens
 from synjax.data.shards import Shards
 from synjax.library import exporting
@@ -69,6 +70,20 @@ def test_memes_are_read_as_they_are_stored(root):
       np.testing.assert_array_equal(batch["text"][row, :steps], ids[0])
       np.testing.assert_array_equal(batch["image"][row], pictures.square(one["image"], 32))
       assert batch["label"][row] == one["label"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  ("argument", "modality"), [("unimodal", "text"), ("unimodal", ""), ("simclr", "image")]
+)
+def test_presets_with_towers_of_both_take_one_modality(root, name, argument, modality):
+  presets = (argument, f"{argument},finetuned") if name == "hateful_memes" else (argument,)
+  for preset in presets:
+    config = make_config(root, name, preset)
+    made = importlib.import_module(f"configs.{name}").get_config(preset).optim
+    config.optim.update({"frozen": made.frozen, "lr_scales": made.lr_scales})
+    config.method.modality = modality
+    checks.check_config(config, data.load(config))
 
 
 def _rows(shards, split):
@@ -432,3 +447,12 @@ def test_synergy_of_poster_and_plot_is_found(tmp_path):
       best[f"test/without_{other}/label/macro_accuracy_{end}"] for end in ("low", "high")
     )
     assert low < 0.5 < high
+
+
+def test_token_ids_that_the_tokenizer_does_not_have_are_refused(root):
+  config = make_config(root, "hateful_memes", "supervised")
+  schema = {"modalities": [{"name": "text", "shape": [64]}]}
+  known = inputs._token_ids("text", "text", np.array([[28]]), schema, config)
+  assert known["text"].tolist() == [[[28.0]]]
+  with pytest.raises(ValueError, match="expected token ids below 29, .* found 29"):
+    inputs._token_ids("text", "text", np.array([[29]]), schema, config)

@@ -231,3 +231,15 @@ def test_many_texts_are_those_one_by_one(folder):
     one, (steps,) = tokenizer([texts[i]], 8)
     assert lengths[i] == steps
     np.testing.assert_array_equal(ids[i, :steps], one[0])
+
+
+def test_ids_may_leave_numbers_out_and_a_length_has_room_for_a_token(tmp_path):
+  pytest.importorskip("tokenizers")
+  made = json.loads(picture_fixture.make_tokenizer())
+  made["model"]["vocab"]["sun"] = 5000
+  (tmp_path / "tokenizer.json").write_text(json.dumps(made))
+  found = tokens.load("config.data.tokenizer", str(tmp_path))
+  assert found.size == 5001  # the embeddings that a tower needs
+  assert found(["sun sun"], 3)[0].max() == 5000
+  with pytest.raises(ValueError, match="max_length: expected at least 3, .*found 2"):
+    found(["sun"], 2)

@@ -79,3 +79,11 @@ def test_a_cut_file_and_a_pickle_in_its_place_are_refused(folder):
     file.write_bytes(damaged)
     with pytest.raises(ValueError, match="model.safetensors: expected a whole safetensors file"):
       exported.read(folder)
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name(folder):
+  rewrite(folder, **{"params/head/scale": np.float32([np.nan])})
+  with pytest.raises(
+    ValueError, match="expected finite numbers, found others in params/head/scale"
+  ):
+    exported.read(folder)

@@ -31,3 +31,13 @@ def test_f1_and_right_decisions_stand_in_the_table_of_several_labels(tmp_path):
 def test_of_one_label_alone_there_is_one_table(tmp_path):
   found = tables_of(tmp_path / "a", accuracy=0.5)
   assert "F1" not in " ".join(found["synergy"]) and len({tuple(row) for row in found.values()}) == 1
+
+
+def test_f1_of_irony_is_of_one_label_an_example(tmp_path):
+  found = tables_of(tmp_path / "a", macro_f1=0.625, irony_f1=0.25, accuracy=0.5)["synergy"]
+  assert [found["macro F1"], found["F1 of the class irony"], found["k-NN macro accuracy"]] == [
+    "62.5",
+    "25.0",
+    "n/a",
+  ]
+  assert not any("decisions" in title for title in found)

@@ -33,8 +33,9 @@ def render(monkeypatch):
   }
   monkeypatch.setattr(identity, "read_data", lambda path: data)
 
-  def render(results, position=1, licence="CC BY 4.0", texts=()):
-    run = Run(pathlib.Path("/nowhere"), CONFIG, results, [])
+  def render(results, position=1, licence="CC BY 4.0", texts=(), **of_data):
+    config = CONFIG | {"data": CONFIG["data"] | of_data}
+    run = Run(pathlib.Path("/nowhere"), config, results, [])
     return markdown.render(
       model_card.card(
         run, position, takes={"sensor": (6, 3), "table": (4,)}, texts=texts, licence=licence
@@ -88,3 +89,9 @@ def test_one_seed_has_no_mean_and_an_unfinished_run_no_scores(render):
   assert "mean of" not in render({**RESULTS, "rows": ROWS[:1]}, position=0)
   text = render(None)
   assert "not finished" in text and "seed 4, parameters of step unknown" in text
+
+
+def test_a_card_says_that_data_were_made_ironic_and_of_which_fold_they_are(render):
+  text = render(RESULTS, irony=0.5, fold="fold2")
+  assert "changed before training, irony 0.5" in text and "arrays, fold2, fingerprint" in text
+  assert "irony" not in render(RESULTS, irony=0.0)

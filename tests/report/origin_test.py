@@ -55,12 +55,12 @@ def test_data_and_machine_are_told_and_facts_are_sentences(tmp_path):
 
 
 def test_the_fold_and_the_one_modality_that_a_run_looks_at_are_told(tmp_path):
-  fields = {"method": {"name": "unimodal", "modality": "image_2"}}
-  data = {"name": "trifeature", "biased": True, "resolution": 64, "fold": "fold3"}
+  fields = {"method": {"name": "unimodal", "modality": ""}}  # the first
+  data = {"name": "trifeature", "biased": True, "resolution": 64, "fold": "fold3", "irony": 0.5}
   parts = sections(tmp_path, None, data=data, **fields)
   points = [text for part in found(Points, parts) for text in part.points]
-  assert "trifeature, fold3, biased, 64 px; protocol clean" in points
-  assert "modalities: image_1, image_2, of which it looks at image_2 alone" in points
+  assert "trifeature, fold3, irony 0.5, biased, 64 px; protocol clean" in points
+  assert "modalities: image_1, image_2, of which it looks at image_1 alone" in points
 
 
 def test_the_nearest_preset_and_its_fields_give_the_config_again():

@@ -132,7 +132,7 @@ def test_no_published_number_stands_beside_data_that_are_not_the_published(tmp_p
     make_workdir(tmp_path / "c"), data={"stand_in": True, "why": "resolution 32 (published 224)"}
   )
   text = table(smaller)
-  assert "**Not of the published size**" in text and "Fixture" not in text
+  assert "**Not the data that numbers were published for**" in text and "Fixture" not in text
   both = table(fixture, make_workdir(tmp_path / "b", batch_size=16))
   published_data, others = both.split("**Fixture, not the published data**")
   assert "paper: infmasking" in published_data and "| 1: infmasking |" not in published_data

@@ -1,7 +1,10 @@
 """The rows of a sweep before anything runs: configs, ids, groups and shards."""
 
+import functools
+
 import pytest
 
+from configs import hateful_memes
 from synjax.sweeps import journal as sweep_journal
 from synjax.sweeps import plan
 from synjax.sweeps import run as sweep_run
@@ -143,3 +146,13 @@ def test_a_row_is_its_config_and_what_it_reads_not_where_that_lies(tmp_path):
   assert plan.row_id(config, reads) == plan.row_id(moved, reads)
   assert plan.row_id(config, reads) != plan.row_id(config, reads | {"initialize_from": "z"})
   assert plan.row_id(config, reads) != plan.row_id(config | {"lr": 2.0}, reads)
+
+
+def test_towers_of_a_command_are_of_all_its_rows_also_of_those_of_one_modality():
+  config = hateful_memes.get_config("unimodal")
+  config.method.modality, config.model.modalities.text.encoder.weights = "image", "towers/text"
+  look = functools.partial(plan._inspect_row, lambda _: {"looked": "at"}, hateful_memes.get_config)
+  row = {"config": "unimodal", "method.modality": "image"}
+  assert look(config, row) == {"looked": "at"}
+  with pytest.raises(ValueError, match="the run does not use the modality text"):
+    look(config, {"config": "unimodal"})

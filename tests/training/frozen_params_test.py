@@ -307,3 +307,16 @@ def test_a_config_without_frozen_parameters_is_the_one_it_was_before_there_were_
   frozen = {**made, "optim": {**made["optim"], "frozen": ["head"]}}
   assert config_hash(frozen) != config_hash(made)
   assert trial.read_field(frozen, "optim.frozen") == ["head"]
+
+
+def test_what_a_config_freezes_of_modalities_that_a_run_leaves_out_is_not_asked_for():
+  made = tiny.get_config("unimodal", **{"method.modality": "series"})
+  made.optim.frozen = ("encoders_table", "encoders_series")
+  made.optim.lr_scales = (("encoders_table/layer1", 0.1), ("head", 0.5))
+  parts = frozen_params.parts_of_run(made, tiny.load_dataset(made))
+  assert parts == (("encoders_series",), (("head", 0.5),))
+  made.method.modality = ""  # the first one, table
+  parts = frozen_params.parts_of_run(made, tiny.load_dataset(made))
+  assert parts == (("encoders_table",), made.optim.lr_scales)
+  made = tiny.get_config("supervised", **{"optim.frozen": ("encoders_tabel",)})
+  assert frozen_params.parts_of_run(made, tiny.load_dataset(made))[0] == ("encoders_tabel",)

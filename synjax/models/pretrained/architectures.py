@@ -281,6 +281,11 @@ def _deberta_fields(config: ConfigFields) -> dict[str, Any]:
       f"{config.where}: expected a DeBERTa without convolution and with embeddings as wide as its tokens,"
       " found one of the larger v2 models; give a v3 model"
     )
+  buckets = config.count("position_buckets", -1, least=-1)
+  if buckets == 1:
+    raise ValueError(
+      f"{config.where}: expected position_buckets of -1, for none, or of 2 and more, found 1"
+    )
   longest = config.count("max_position_embeddings", 512)
   farthest = config.count("max_relative_positions", -1, least=-1)
   return shared | {
@@ -288,7 +293,7 @@ def _deberta_fields(config: ConfigFields) -> dict[str, Any]:
     "hidden": config.count("intermediate_size", 6144),
     "vocabulary": config.count("vocab_size", 128100),
     "max_length": longest,
-    "buckets": max(config.count("position_buckets", -1, least=-1), 0),
+    "buckets": max(buckets, 0),
     "max_distance": farthest if farthest > 0 else longest,
     "terms": tuple(sorted(config.names("pos_att_type", TERMS))),
     "share_keys": config.flag("share_att_key", False),

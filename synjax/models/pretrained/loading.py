@@ -124,7 +124,11 @@ def _require_folder(folder: pathlib.Path) -> None:
   if there:
     return
   seen = "" if folder.is_absolute() else f" in {pathlib.Path.cwd()}, where the command runs"
-  what = f"found a file; give {folder.parent}" if file else f"found none{seen}; download it"
+  what = (
+    f"found a file; give {folder.parent}"
+    if file
+    else f"found none{seen}; download it (README, Published towers)"
+  )
   raise ValueError(f"{folder}: expected a folder of weights, {what}, or give its whole path")
 
 

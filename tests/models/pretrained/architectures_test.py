@@ -56,6 +56,7 @@ def test_a_config_of_the_published_towers_gives_their_sizes(config, expected):
     ),
     ({"model_type": "deberta-v2"}, "expected relative_attention"),
     (DEBERTA_V3 | {"conv_kernel_size": 3}, "without convolution"),
+    (DEBERTA_V3 | {"position_buckets": 1}, "expected position_buckets of -1.*found 1"),
   ],
 )
 def test_others_are_refused_by_name(config, message):

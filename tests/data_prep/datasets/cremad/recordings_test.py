@@ -77,3 +77,9 @@ def test_a_header_of_very_many_channels_is_refused(tmp_path):
   (tmp_path / "a.wav").write_bytes(_riff((b"fmt ", 16, form), (b"data", 8, bytes(8))))
   with pytest.raises(recordings.UnreadableWavError, match="65,535 channels"):
     recordings.decode_wav(tmp_path / "a.wav")
+
+
+def test_a_rate_that_no_recorder_writes_is_refused(tmp_path):
+  wavfile.write(tmp_path / "a.wav", 2**31 - 1, np.array([1, 2, 3], np.int16))
+  with pytest.raises(recordings.UnreadableWavError, match="a rate of 2147483647 Hz"):
+    recordings.decode_wav(tmp_path / "a.wav")
