@@ -234,15 +234,17 @@ def test_stacked_trials_share_what_is_the_same_for_all_of_them(tmp_path):
 
 
 def test_trials_of_several_seeds_have_their_own_random_parameters(tmp_path):
-  seeds, before = go(tmp_path / "seeds", num_seeds=2)
+  frozen = ("encoders_table", "trunk/fusion")
+  fields = {"model.trunk.name": "transformer", "optim.frozen": frozen}
+  seeds, before = go(tmp_path / "seeds", num_seeds=2, **fields)
   # Biases and scales begin alike in all seeds, and are there once; kernels are each seed's own.
   assert {path.rsplit("/")[-1] for path in paths(seeds.frozen_params.own)} >= {"kernel"}
   assert "bias" in {path.rsplit("/")[-1] for path in paths(seeds.frozen_params.shared)}
   whole = seeds.frozen("last").on_host()[0]
   equal(whole["encoders_table"], before["encoders_table"])
-  again = go(tmp_path / "seeds", num_seeds=2)[0]  # read from its checkpoint
+  again = go(tmp_path / "seeds", num_seeds=2, **fields)[0]  # read from its checkpoint
   equal(again.frozen("last").on_host()[0], whole)
-  alone = go(tmp_path / "alone", seed=43)[0].frozen("last").on_host()[0]
+  alone = go(tmp_path / "alone", seed=43, **fields)[0].frozen("last").on_host()[0]
   second = jax.tree.map(lambda x: x[1:], whole)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), second, alone)
 
