@@ -29,9 +29,9 @@ and test.csv for `ogm` (docs/spec/data.md 8). No weights are needed.
 
 SynIB and MCR start both encoders from unimodal models of the same fold and rho (`initialize_from` takes
 over one run: that of `ensemble`, which trains both), and fine-tune them at 1e-5: without, that rate is of
-encoders at random. Seeds of the folds are 109, 19 and 337. Two ResNet-18 from
-scratch; 257 x 188 log spectrograms, as they are, and three frames of 224 pixels. Differences from the
-published code: frames are stretched to a square before training crops are cut out; encoders start as
+encoders at random. Seeds of the folds are 109, 19 and 337. Two ResNet-18 from scratch; 257 x 188 log
+spectrograms, as they are, and three frames of 224 pixels. Differences from the published code: frames are
+stretched to a square before training crops are cut out; encoders start as
 `synjax.models.encoders.ResNet18` says. In memory the clips of a fold are 4 GB; streamed, none is ironic.
 
 One GPU, by XLA's counts on a CPU in bfloat16 (`python -m launch.benchmark --only=published`; measured on

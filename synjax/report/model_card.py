@@ -74,17 +74,18 @@ def _data(run: Run, licence: str) -> list[str]:
   counts.pop("probe", None)
   why = ((run.results or {}).get("data") or {}).get("why")
   fold, made_by = run.config["data"].get("fold"), _MADE_BY.get(name)
-  irony = run.config["data"].get("irony")
-  changed = (
-    f"changed before training, irony {irony or 0:g}: some examples have an array of another one, and the"
-    " class irony (synjax.data.irony)"
-  )
+  changed = [
+    f"changed before training, irony {rho:g}: some examples have an array of another one, and the class"
+    " irony (synjax.data.irony)"
+    for rho in [run.config["data"].get("irony")]
+    if rho
+  ]
   return [
     f"{name}{f', {fold}' if fold else ''}, fingerprint {fingerprint or 'unknown'}",
     "examples: " + (", ".join(f"{split} {n}" for split, n in counts.items()) or "unknown"),
     f"licence: {licence}",
     *[made_by] * bool(made_by),
-    *[changed] * bool(irony),
+    *changed,
   ] + ([f"a stand-in, not the published data: {why}"] if why else [])
 
 

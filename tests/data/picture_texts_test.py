@@ -19,7 +19,7 @@ from synjax.data import inputs, pictures, tokens
 from synjax.data.shards import Shards
 from synjax.library import exporting
 from synjax.models import pretrained
-from synjax.training import feature_cache
+from synjax.training import feature_cache, frozen_params
 from tests import tower_folders
 
 NAMES = ("hateful_memes", "mmimdb")
@@ -83,7 +83,10 @@ def test_presets_with_towers_of_both_take_one_modality(root, name, argument, mod
     made = importlib.import_module(f"configs.{name}").get_config(preset).optim
     config.optim.update({"frozen": made.frozen, "lr_scales": made.lr_scales})
     config.method.modality = modality
-    checks.check_config(config, data.load(config))
+    found = data.load(config)
+    checks.check_config(config, found)
+    frozen, scales = frozen_params.parts_of_run(config, found)
+    assert {*frozen, *(start for start, _ in scales)} <= {f"encoders_{modality or 'image'}"}
 
 
 def _rows(shards, split):

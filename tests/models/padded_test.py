@@ -90,7 +90,7 @@ def test_every_combination_trains_on_padded_sequences_or_says_what_it_wants(
   model, batch = make_model(encoder, adapter, trunk), make_batch([LENGTH, 2, 0, 1])
 
   def whole(key):
-    return run(model, drawn.variables(model.init, batch, method="initialize"), batch)
+    return run(model, compiled.init(model, key, batch, method="initialize"), batch)
 
   axes = 3 if encoder in KEEPS_STEPS else 2
   is_read = trunk in (None, "transformer") or axes == 3  # a vector needs no adapter there
